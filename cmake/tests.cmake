@@ -1,0 +1,18 @@
+# One unit test program a module, so that working on one relinks one: build/bin/unit-NAME.
+foreach(module base async fid layout io kv rpc ost mdt mds oss client fuse)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/${module}/*_test.cc)
+  if(sources)
+    add_executable(unit-${module} ${sources})
+    target_include_directories(unit-${module} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+    target_link_libraries(unit-${module} PRIVATE sheen_${module} GTest::gtest GTest::gtest_main)
+    add_test(NAME unit-${module} COMMAND unit-${module})
+  endif()
+endforeach()
+
+file(GLOB sim_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/sim/*.cc)
+if(sim_sources)
+  add_executable(sim ${sim_sources})
+  target_include_directories(sim PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_link_libraries(sim PRIVATE sheen_mds sheen_oss sheen_client GTest::gtest GTest::gtest_main)
+  add_test(NAME sim COMMAND sim)
+endif()

@@ -1,0 +1,46 @@
+// The fake kv::Store: std::map under a mutex; unsynced batches can be dropped (PowerCut), calls can
+// be made to answer kWouldBlock or to fail. For tests and the simulator only.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "kv/store.h"
+
+namespace sheen::kv {
+
+// The disk under a MemoryStore: outlives it, so that a "restarted" daemon opens it again.
+class MemoryDisk final {
+ public:
+  explicit MemoryDisk(size_t family_count);
+
+  // Everything not synced is lost, except the first `keep_batches` of the unsynced ones.
+  void PowerCut(size_t keep_batches = 0);
+  // Every Write and Sync fails with `code` until cleared (kOk).
+  void FailWrites(Errc code);
+  // Every n-th call with Blocking::kNever answers kWouldBlock; 0 = never.
+  void WouldBlockEvery(uint64_t n);
+  size_t unsynced_batches() const;
+
+ private:
+  friend class MemoryStore;
+  using Table = std::map<std::string, std::string, std::less<>>;
+  static void Apply(const Batch& batch, std::vector<Table>* tables);
+
+  mutable std::mutex mutex_;       // guards everything below
+  std::vector<Table> current_;
+  std::vector<Table> durable_;
+  std::deque<Batch> unsynced_;     // current_ == durable_ + these
+  Errc fail_writes_ = Errc::kOk;
+  uint64_t would_block_every_ = 0;
+  uint64_t calls_ = 0;
+};
+
+std::unique_ptr<Store> OpenMemoryStore(MemoryDisk* disk);
+
+}  // namespace sheen::kv

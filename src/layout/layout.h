@@ -1,0 +1,143 @@
+// Layout: where a file's bytes live. A list of components, each covering a file range [start, end)
+// and striped RAID0 over objects on OSTs.
+//
+//   file offsets   0 ......... 100M ........ 10G ......... EOF
+//   components     | 1 stripe  | 8 stripes    | 16 stripes  |      (a progressive file layout)
+//
+// RAID0 inside a component uses absolute file offsets: with stripe size S and count N,
+//   stripe = (offset / S) % N        object offset = offset / (S*N) * S + offset % S.
+// A component is instantiated (birth != 0, osts chosen) when a write or a truncate reaches it.
+// An object is named by (object FID, birth, stripe index), so a new layout never meets old data.
+//
+// Pure: no I/O, no threads. Values are immutable once shared. The encoding (Encode, Decode) is the
+// disk and wire format, described in layout_codec.cc; it carries a version and feature bits.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "fid/fid.h"
+#include "sheen/result.h"
+
+namespace sheen::layout {
+
+inline constexpr uint64_t kEof = UINT64_MAX;             // component end: no limit
+inline constexpr uint64_t kStripeBytesUnit = 64 << 10;   // stripe sizes are multiples of it
+inline constexpr uint64_t kStripeBytesMax = (4ULL << 30) - kStripeBytesUnit;
+inline constexpr uint64_t kStripeBytesDefault = 1 << 20;
+inline constexpr uint32_t kStripeCountMax = 2000;
+inline constexpr uint32_t kComponentCountMax = 64;
+inline constexpr uint64_t kFileBytesMax = INT64_MAX;     // largest file size; offsets stay below
+inline constexpr uint32_t kBlockBytesDefault = 4096;     // unit of data checksums
+
+// In Component::stripe_count of a template: as many as there are OSTs.
+inline constexpr uint32_t kAllOsts = UINT32_MAX;
+inline constexpr uint32_t kAnyOst = UINT32_MAX;          // first_ost: the server picks
+
+struct Component {
+  uint32_t id = 0;             // lcme_id; for display and lfs only
+  uint64_t start = 0;
+  uint64_t end = kEof;
+  uint64_t stripe_bytes = kStripeBytesDefault;
+  uint32_t stripe_count = 1;   // wanted; once instantiated, osts.size()
+  uint32_t first_ost = kAnyOst;
+  std::vector<uint32_t> wanted_osts;  // setstripe -o: fixed placement; empty = server chooses
+  std::string pool;
+  // Below: set when instantiated.
+  Fid object_fid;
+  uint64_t birth = 0;          // transno that instantiated it; 0 = not instantiated
+  std::vector<uint32_t> osts;  // OST index of each stripe
+  std::vector<bool> present;   // stripes known (at a close) to have an object; size() == osts.size()
+
+  bool instantiated() const { return birth != 0; }
+  bool Covers(uint64_t offset) const { return offset >= start && offset < end; }
+  bool operator==(const Component&) const = default;
+};
+
+struct Layout {
+  uint32_t generation = 0;     // lcm_layout_gen; every change raises it
+  bool composite = false;      // shown by lfs as composite (-E was used, or the default PFL)
+  uint32_t block_bytes = kBlockBytesDefault;
+  std::vector<Component> components;  // in file order, adjacent, from offset 0
+
+  bool empty() const { return components.empty(); }
+  bool operator==(const Layout&) const = default;
+};
+
+struct ObjectId {
+  Fid fid;
+  uint64_t birth = 0;
+  uint32_t stripe = 0;
+  auto operator<=>(const ObjectId&) const = default;
+  // "200000400_1f_10000000007_0": file name and log text.
+  std::string ToString() const;
+};
+
+ObjectId ObjectOf(const Component& component, uint32_t stripe);
+
+// One contiguous piece of a file range inside one object.
+struct Piece {
+  uint32_t component = 0;      // index into Layout::components
+  uint32_t stripe = 0;
+  uint64_t file_offset = 0;
+  uint64_t object_offset = 0;
+  uint64_t length = 0;
+};
+
+// Pieces of [offset, offset+length) in file order; adjacent pieces of one object are merged.
+// Ranges beyond the last component's end are left out (callers check LimitOf first).
+// REQUIRES: offset + length <= kFileBytesMax.
+std::vector<Piece> MapRange(const Layout& layout, uint64_t offset, uint64_t length);
+// Index of the component that covers `offset`; nullopt beyond the last.
+std::optional<uint32_t> ComponentAt(const Layout& layout, uint64_t offset);
+// First offset that the file cannot hold: the last component's end, at most kFileBytesMax.
+uint64_t LimitOf(const Layout& layout);
+// Any component overlapping [offset, offset+length) not instantiated?
+bool NeedsInstantiation(const Layout& layout, uint64_t offset, uint64_t length);
+
+// Size of the object of `stripe` when the file is `file_bytes` long: bytes of the component's
+// stripes below min(file_bytes, end), in object offsets (absolute RAID0: holes before start count).
+// 0 when the file has no byte in that stripe.
+uint64_t ObjectBytesFor(const Component& component, uint32_t stripe, uint64_t file_bytes);
+// Smallest file size that gives the object this size: the file end that an object implies.
+// 0 for object_bytes == 0.
+uint64_t FileBytesFrom(const Component& component, uint32_t stripe, uint64_t object_bytes);
+// The stripe that holds file byte `offset`. REQUIRES: component.Covers(offset), instantiated.
+uint32_t StripeAt(const Component& component, uint64_t offset);
+
+// The rules of lfs setstripe: alignment, order, adjacency, limits. Error kInvalid with the
+// sentence that lfs prints ("Invalid layout: ...").
+Status Validate(const Layout& layout);
+// The file system's default PFL: [0,100M) 1, [100M,10G) 8, [10G,100G) 16, [100G,EOF) 32 stripes of
+// 1 MiB. Components whose counts become equal when cut to `ost_count` stay separate.
+Layout DefaultTemplate();
+// 1 stripe of 1 MiB to EOF, not composite.
+Layout PlainTemplate(uint32_t stripe_count, uint64_t stripe_bytes, uint32_t first_ost = kAnyOst);
+// Uninstantiated copy of `layout` (ids renumbered from 1, generation 0): what a new file starts with.
+Layout TemplateOf(const Layout& layout);
+
+// ---- OST choice (chooser.cc) ----
+struct OstState {
+  uint32_t index = 0;
+  std::string server;          // OSSs are told apart by it; stripes are spread over servers
+  uint64_t bytes_free = 0;
+  uint64_t bytes_total = 0;
+  bool usable = false;         // up, not read-only, not degraded
+};
+// `count` OST indexes (fewer when there are fewer usable ones), no duplicates: round robin weighted
+// by free space, spread over servers. `position` is the caller's round-robin cursor, advanced.
+// Errors: kNoSpace when no OST is usable or has space; kInvalid for a wanted OST that does not exist.
+Result<std::vector<uint32_t>> ChooseOsts(const Component& component,
+                                         const std::vector<OstState>& osts, uint64_t* position);
+
+// ---- format (layout_codec.cc) ----
+std::string Encode(const Layout& layout);
+// Errors: kCorrupt; kBadVersion for a newer version or an unknown feature bit.
+Result<Layout> Decode(std::string_view bytes);
+
+}  // namespace sheen::layout

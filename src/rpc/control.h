@@ -1,0 +1,43 @@
+// The control plane as a seam: what an MDS asks of OSSs and a server of the MGS. GrpcControl
+// (rpc/grpc_control.h) is the real thing; the simulator calls the services directly.
+//
+// Thread-safe. Calls are awaited on the caller's shard.
+#pragma once
+
+#include <string>
+
+#include "async/task.h"
+#include "sheen/result.h"
+#include "sheen/v1/control.pb.h"
+
+namespace sheen::rpc {
+
+// Orders from the MDS to the OSS that has a target. Errors: kUnavailable (not reachable now).
+class ObjectControl {
+ public:
+  virtual ~ObjectControl() = default;
+  virtual async::Task<Status> DestroyObjects(std::string server,
+                                             v1::DestroyObjectsRequest request) = 0;
+  virtual async::Task<Status> SetObjectOwner(std::string server,
+                                             v1::SetObjectOwnerRequest request) = 0;
+};
+
+// The other side of it, implemented by src/oss; called on one of its shards.
+class ObjectControlService {
+ public:
+  virtual ~ObjectControlService() = default;
+  virtual async::Task<Status> DestroyObjects(v1::DestroyObjectsRequest request) = 0;
+  virtual async::Task<Status> SetObjectOwner(v1::SetObjectOwnerRequest request) = 0;
+  virtual async::Task<Status> FenceSession(v1::FenceSessionRequest request) = 0;
+};
+
+// The MGS, implemented by src/mds (cluster_map.h); thread-safe and never blocks long.
+class ManagementService {
+ public:
+  virtual ~ManagementService() = default;
+  virtual Result<v1::RegisterServerReply> RegisterServer(const v1::RegisterServerRequest& request) = 0;
+  virtual Result<v1::HeartbeatReply> Heartbeat(const v1::HeartbeatRequest& request) = 0;
+  virtual v1::ClusterMap GetClusterMap() = 0;
+};
+
+}  // namespace sheen::rpc

@@ -1,0 +1,152 @@
+// rpc::Server: accepts links on one shard, does the handshake, dispatches requests to a Service and
+// sends its answers. Several shards of a daemon have one Server each and share a SessionTable.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "async/shard.h"
+#include "async/sync.h"
+#include "base/random.h"
+#include "rpc/link.h"
+
+namespace sheen::rpc {
+
+// Users and groups of one process on a client. Set once per session (kSetCredential).
+struct Credential {
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  std::vector<uint32_t> groups;
+};
+
+// A client as this server knows it: (client UUID, epoch, secret). Links come and go under it.
+// Thread-safe.
+class Session final {
+ public:
+  Session(uint64_t id, Uuid client_uuid, std::array<uint8_t, 16> secret)
+      : id_(id), client_uuid_(client_uuid), secret_(secret) {}
+  uint64_t id() const { return id_; }
+  const Uuid& client_uuid() const { return client_uuid_; }
+  const std::array<uint8_t, 16>& secret() const { return secret_; }
+
+  void SetCredential(uint32_t id, Credential credential);
+  // Id 0 is uid 0, gid 0. nullopt: never set in this session.
+  std::optional<Credential> FindCredential(uint32_t id) const;
+  // Highest "oldest unfinished xid" a request carried: reply slots below it may go.
+  std::atomic<uint64_t> oldest_xid{0};
+  std::atomic<uint32_t> link_count{0};
+  std::atomic<int64_t> last_heard_ns{0};  // monotonic
+
+ private:
+  const uint64_t id_;
+  const Uuid client_uuid_;
+  const std::array<uint8_t, 16> secret_;
+  mutable std::mutex mutex_;  // guards credentials_
+  std::unordered_map<uint32_t, Credential> credentials_;
+};
+
+struct Request {
+  FrameHeader header;
+  std::string body;
+  io::Buffer bulk;   // received bytes; CRC checked if the frame had one
+  std::shared_ptr<Session> session;
+};
+
+struct Response {
+  Errc status = Errc::kOk;
+  std::string body;  // of a failure: the message for people (UTF-8)
+  io::Buffer bulk;
+  uint64_t transno = 0;
+
+  static Response Of(const Error& error) { return {error.code(), error.message(), {}, 0}; }
+};
+
+class Service {
+ public:
+  virtual ~Service() = default;
+  // Runs on the shard whose Server received the request. Every request gets exactly one response.
+  // Opcodes below 100 never get here.
+  virtual async::Task<Response> Handle(Request request) = 0;
+  // For the reply header; called as the reply is sent. Thread-safe.
+  virtual uint64_t LastCommitted(uint32_t target) const = 0;
+};
+
+// Durable knowledge of clients (hazard: after a restart the server must know who may come back).
+// Calls come from any shard.
+class SessionStore {
+ public:
+  virtual ~SessionStore() = default;
+  virtual async::Task<Status> Save(uint64_t session_id, Uuid client, std::array<uint8_t, 16> secret) = 0;
+  // After unmount or eviction: open handles and locks of the session are to be dropped.
+  virtual async::Task<Status> Remove(uint64_t session_id) = 0;
+};
+
+struct ServerIdentity {
+  std::string fsname;
+  std::string server_name;       // "mds0", "oss1"
+  uint64_t boot = 0;             // boot count of the store (the highest of its targets)
+  uint64_t recovered_transno = 0;
+  uint64_t features = 0;
+};
+
+// Thread-safe; shared by the shards' Servers.
+class SessionTable final {
+ public:
+  SessionTable(ServerIdentity identity, SessionStore* store);
+  const ServerIdentity& identity() const { return identity_; }
+  // Sessions known from the store at start.
+  void Load(std::vector<std::shared_ptr<Session>> sessions);
+  std::shared_ptr<Session> Find(uint64_t id) const;
+  std::shared_ptr<Session> FindClient(const Uuid& client) const;
+  void Insert(std::shared_ptr<Session> session);
+  void Erase(uint64_t id);
+  std::vector<std::shared_ptr<Session>> All() const;
+  SessionStore* store() const { return store_; }
+  uint64_t NextId() { return next_id_.fetch_add(1); }
+
+ private:
+  const ServerIdentity identity_;
+  SessionStore* const store_;
+  std::atomic<uint64_t> next_id_;
+  mutable std::mutex mutex_;  // guards the maps
+  std::map<uint64_t, std::shared_ptr<Session>> by_id_;
+  std::map<Uuid, std::shared_ptr<Session>> by_client_;
+};
+
+struct ServerOptions {
+  bool checksums = true;
+  // "127.0.0.0/8" ...: other peers are closed before a byte is parsed. Empty: loopback only.
+  std::vector<std::string> allow;
+  uint32_t connections_max = 4096;
+  Nanos handshake_timeout = std::chrono::seconds(10);
+  uint32_t requests_in_flight_max = 1024;  // per connection; more are left in the socket
+  // A session whose links have all ended is removed after this; its client may come back before.
+  Nanos disconnect_grace = std::chrono::seconds(3);
+};
+
+// Shard-confined.
+class Server final {
+ public:
+  Server(async::Shard* shard, SessionTable* sessions, Service* service, ServerOptions options);
+  ~Server();
+  // For a Transport's Listen.
+  void Accept(std::unique_ptr<Link> link);
+  // Sends `opcode` to every connected session once, on one of this shard's links. Not answered for.
+  void Broadcast(Opcode opcode, const std::string& body);
+  // No new requests; waits for those in flight; closes the links.
+  async::Task<void> Stop();
+  uint64_t connection_count() const;
+
+ private:
+  class Connection;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace sheen::rpc
