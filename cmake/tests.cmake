@@ -11,8 +11,12 @@ endforeach()
 
 file(GLOB sim_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/sim/*.cc)
 if(sim_sources)
-  add_executable(sim ${sim_sources})
+  add_executable(sim ${sim_sources} ${CMAKE_SOURCE_DIR}/tests/support/sim_cluster.cc)
   target_include_directories(sim PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   target_link_libraries(sim PRIVATE sheen_mds sheen_oss sheen_client GTest::gtest GTest::gtest_main)
   add_test(NAME sim COMMAND sim)
 endif()
+
+add_executable(make_corpus EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/fuzz/make_corpus.cc)
+target_include_directories(make_corpus PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+target_link_libraries(make_corpus PRIVATE sheen_rpc sheen_layout)

@@ -35,6 +35,7 @@ class Buffer final {
   const std::byte* data() const { return data_; }
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
+  size_t capacity() const { return capacity_; }
   // REQUIRES: size <= capacity.
   void Resize(size_t size) { size_ = size; }
   MutableByteSpan span() { return {data_, size_}; }

@@ -28,10 +28,10 @@ struct FileStat {
 
 struct DiskSpace {
   uint64_t bytes_total = 0;
-  uint64_t bytes_free = 0;   // for unprivileged use
+  uint64_t bytes_free = 0;  // for unprivileged use
   uint64_t files_total = 0;
   uint64_t files_free = 0;
-  uint64_t device = 0;       // st_dev: OSTs that share a disk are told by it
+  uint64_t device = 0;  // st_dev: OSTs that share a disk are told by it
 };
 
 class FileIo {

@@ -1,13 +1,21 @@
 // UringPoller: an io_uring with one owner thread, the Poller of a real daemon's shard. Sockets,
 // files and FUSE queues of a shard all submit here; one io_uring_enter a turn submits and reaps.
 //
-// Shard-confined, except Wake(). Rings are created with SQE128 only when asked (FUSE needs it).
+// Shard-confined, except Wake(). The thread that first calls Poll() becomes the owner, and must be
+// the one that calls everything but Wake() from then on (IORING_SETUP_SINGLE_ISSUER); before that
+// Create() and the preparation of SQEs may happen on another thread. Destroy it on the owner or
+// after the owner has ended, when no operation is in flight.
+// Rings are created with SQE128 only when asked (FUSE needs it).
 #pragma once
 
 #include <liburing.h>
 
+#include <atomic>
+#include <coroutine>
 #include <cstdint>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "async/shard.h"
 #include "async/task.h"
@@ -25,8 +33,19 @@ class Completion {
   ~Completion() = default;
 };
 
+// Wants one call at the end of the turn, just before the submission: what gathers there (frames
+// for one socket) leaves in one operation.
+class TurnEnd {
+ public:
+  // May take SQEs. Must neither resume coroutines nor post to the shard, which is about to sleep.
+  virtual void OnTurnEnd() = 0;
+
+ protected:
+  ~TurnEnd() = default;
+};
+
 struct UringOptions {
-  uint32_t entries = 1024;
+  uint32_t entries = 1024;  // of the submission queue; the completion queue has four times as many
   bool sqe128 = false;
 };
 
@@ -72,18 +91,37 @@ class UringPoller final : public async::Poller {
     return Awaiter(this, std::move(prepare));
   }
 
+  // Calls `turn_end` once, in the next Poll(). It must stay alive until then, or be forgotten.
+  void AtTurnEnd(TurnEnd* turn_end) { turn_ends_.push_back(turn_end); }
+  void ForgetTurnEnd(TurnEnd* turn_end) { std::erase(turn_ends_, turn_end); }
+
   io_uring* ring() { return &ring_; }
 
  private:
-  UringPoller() = default;
+  class WakeCompletion;
+
+  UringPoller();
+  Status SetUp(const UringOptions& options);
+  void EnsureEnabled();
+  void ArmWake();
+  void RunTurnEnds();
+  void SubmitAndWait(Nanos max_wait);
+  void Reap();
 
   io_uring ring_{};
+  bool ring_ready_ = false;  // ring_ holds a ring
+  bool enabled_ = false;     // the owner is known and the ring takes submissions
+  bool starts_disabled_ = false;
+  bool taskrun_flag_ = false;  // the kernel says in shared memory when task work waits
+  size_t sqe_bytes_ = 64;
   int wake_fd_ = -1;
-  bool ring_ready_ = false;
-  uint64_t wake_value_ = 0;
-  std::unique_ptr<Completion> unused_;
-  struct WakeCompletion;
+  // Wake() writes the eventfd only for a poller that sleeps: each side sets its own flag first and
+  // reads the other's after (both sequentially consistent), so one of them sees the other.
+  std::atomic<bool> sleeping_{false};
+  std::atomic<bool> wake_pending_{false};
   std::unique_ptr<WakeCompletion> wake_completion_;
+  std::vector<TurnEnd*> turn_ends_;
+  std::vector<TurnEnd*> turn_ends_running_;
 };
 
 }  // namespace sheen::io

@@ -29,13 +29,19 @@ class MemoryDisk final {
 
  private:
   friend class MemoryStore;
+  friend class MemoryCursor;
   using Table = std::map<std::string, std::string, std::less<>>;
-  static void Apply(const Batch& batch, std::vector<Table>* tables);
+  // Copied before a change while a cursor looks at it; so a cursor costs nothing by itself.
+  using Tables = std::vector<std::shared_ptr<Table>>;
+  static void Apply(const Batch& batch, Tables* tables);
+  // Does this call have to answer kWouldBlock? REQUIRES: mutex_ held.
+  bool MustBlock(Blocking blocking);
+  Status WriteFailure() const;
 
-  mutable std::mutex mutex_;       // guards everything below
-  std::vector<Table> current_;
-  std::vector<Table> durable_;
-  std::deque<Batch> unsynced_;     // current_ == durable_ + these
+  mutable std::mutex mutex_;  // guards everything below
+  Tables current_;
+  Tables durable_;
+  std::deque<Batch> unsynced_;  // current_ == durable_ + these
   Errc fail_writes_ = Errc::kOk;
   uint64_t would_block_every_ = 0;
   uint64_t calls_ = 0;

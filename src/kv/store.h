@@ -1,5 +1,5 @@
-// kv::Store: an ordered key-value store as a seam. RocksStore is the real thing (RocksDB), MemoryStore
-// the fake, which can lose unsynced batches (a power cut).
+// kv::Store: an ordered key-value store as a seam. RocksStore is the real thing (RocksDB),
+// MemoryStore the fake, which can lose unsynced batches (a power cut).
 //
 // Thread-safe. A batch is atomic over all column families. Write() is "buffered": it survives the
 // death of the process, and power loss only after a Sync() that began after it returned.
@@ -39,7 +39,8 @@ class Batch final {
   }
   // Keys in [begin, end).
   void DeleteRange(Family family, std::string begin, std::string end) {
-    operations_.push_back({Operation::Kind::kDeleteRange, family, std::move(begin), std::move(end)});
+    operations_.push_back(
+        {Operation::Kind::kDeleteRange, family, std::move(begin), std::move(end)});
   }
   const std::vector<Operation>& operations() const { return operations_; }
   bool empty() const { return operations_.empty(); }

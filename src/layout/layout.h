@@ -52,7 +52,7 @@ struct Component {
   Fid object_fid;
   uint64_t birth = 0;          // transno that instantiated it; 0 = not instantiated
   std::vector<uint32_t> osts;  // OST index of each stripe
-  std::vector<bool> present;   // stripes known (at a close) to have an object; size() == osts.size()
+  std::vector<bool> present;   // stripes known (at a close) to have an object; as many as osts
 
   bool instantiated() const { return birth != 0; }
   bool Covers(uint64_t offset) const { return offset >= start && offset < end; }
@@ -80,16 +80,19 @@ struct ObjectId {
 
 ObjectId ObjectOf(const Component& component, uint32_t stripe);
 
+inline constexpr uint32_t kNoStripe = UINT32_MAX;        // Piece::stripe: no objects yet, a hole
+
 // One contiguous piece of a file range inside one object.
 struct Piece {
   uint32_t component = 0;      // index into Layout::components
-  uint32_t stripe = 0;
+  uint32_t stripe = 0;         // kNoStripe when the component is not instantiated
   uint64_t file_offset = 0;
   uint64_t object_offset = 0;
   uint64_t length = 0;
 };
 
 // Pieces of [offset, offset+length) in file order; adjacent pieces of one object are merged.
+// A component that is not instantiated gives one piece with stripe kNoStripe and object_offset 0.
 // Ranges beyond the last component's end are left out (callers check LimitOf first).
 // REQUIRES: offset + length <= kFileBytesMax.
 std::vector<Piece> MapRange(const Layout& layout, uint64_t offset, uint64_t length);
@@ -118,7 +121,8 @@ Status Validate(const Layout& layout);
 Layout DefaultTemplate();
 // 1 stripe of 1 MiB to EOF, not composite.
 Layout PlainTemplate(uint32_t stripe_count, uint64_t stripe_bytes, uint32_t first_ost = kAnyOst);
-// Uninstantiated copy of `layout` (ids renumbered from 1, generation 0): what a new file starts with.
+// Uninstantiated copy of `layout` (ids renumbered from 1, generation 0): a new file starts with it.
+// Placement (first_ost, wanted_osts) of components that were instantiated is not copied.
 Layout TemplateOf(const Layout& layout);
 
 // ---- OST choice (chooser.cc) ----
@@ -129,9 +133,12 @@ struct OstState {
   uint64_t bytes_total = 0;
   bool usable = false;         // up, not read-only, not degraded
 };
-// `count` OST indexes (fewer when there are fewer usable ones), no duplicates: round robin weighted
-// by free space, spread over servers. `position` is the caller's round-robin cursor, advanced.
-// Errors: kNoSpace when no OST is usable or has space; kInvalid for a wanted OST that does not exist.
+// component.stripe_count OST indexes (fewer when there are fewer usable ones, or when the component
+// is shorter than that many stripes), no duplicates: round robin, weighted by free space once that
+// differs by more than 17%, spread over servers. `position` is the caller's round-robin cursor,
+// advanced. With first_ost: that one and those that follow it by index; with wanted_osts: those.
+// Errors: kNoSpace when no OST is usable or has space; kInvalid for a wanted OST that does not
+// exist or is not usable.
 Result<std::vector<uint32_t>> ChooseOsts(const Component& component,
                                          const std::vector<OstState>& osts, uint64_t* position);
 

@@ -7,6 +7,7 @@
 // the session (id and secret given at the first connect).
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <map>
@@ -23,10 +24,28 @@
 namespace sheen::rpc {
 
 struct ServerSession {
-  uint64_t session_id = 0;       // 0: not connected yet
+  uint64_t session_id = 0;  // 0: not connected yet
   std::array<uint8_t, 16> secret{};
-  uint64_t server_boot = 0;      // the server's boot epoch at the last handshake
+  uint64_t server_boot = 0;  // the server's boot epoch at the last handshake
   uint64_t recovered_transno = 0;
+};
+
+// The oldest unfinished xid of a client towards one server, over all its shards. Thread-safe.
+//
+// Each shard publishes a lower bound of its own unfinished xids before it draws a new one, so that
+// Minimum() is never above an xid that is still to be sent. An old Minimum() stays a lower bound.
+class XidFloor final {
+ public:
+  static constexpr uint64_t kNone = UINT64_MAX;
+  struct alignas(64) Part {
+    std::atomic<uint64_t> oldest{kNone};
+  };
+  std::shared_ptr<Part> Join();
+  uint64_t Minimum(const std::atomic<uint64_t>& next_xid) const;
+
+ private:
+  mutable std::mutex mutex_;  // guards parts_
+  mutable std::vector<std::weak_ptr<Part>> parts_;
 };
 
 // Thread-safe.
@@ -35,17 +54,32 @@ class ClientIdentity final {
   explicit ClientIdentity(std::string fsname, Uuid uuid = Uuid::Random());
   const std::string& fsname() const { return fsname_; }
   const Uuid& uuid() const { return uuid_; }
-  uint64_t NextXid() { return next_xid_.fetch_add(1, std::memory_order_relaxed); }
+  uint64_t NextXid() { return next_xid_.fetch_add(1); }
   // `server` is the server's name in the cluster map ("mds0", "oss1").
   ServerSession Session(const std::string& server) const;
   void SetSession(const std::string& server, const ServerSession& session);
+  // SetSession if the current one still has id `expected`; else false: another shard was first.
+  bool ReplaceSession(const std::string& server, uint64_t expected, const ServerSession& session);
+
+  // Credentials that were set at `server` by kSetCredential calls (id, request body), to be set
+  // again when it has forgotten them.
+  void RememberCredential(const std::string& server, uint32_t id, std::string body);
+  std::map<uint32_t, std::string> Credentials(const std::string& server) const;
+
+  const std::atomic<uint64_t>& next_xid() const { return next_xid_; }
+  std::shared_ptr<XidFloor> Floor(const std::string& server);
 
  private:
+  struct PerServer {
+    ServerSession session;
+    std::map<uint32_t, std::string> credentials;
+    std::shared_ptr<XidFloor> floor;
+  };
   const std::string fsname_;
   const Uuid uuid_;
   std::atomic<uint64_t> next_xid_{1};
-  mutable std::mutex mutex_;  // guards sessions_
-  std::map<std::string, ServerSession> sessions_;
+  mutable std::mutex mutex_;  // guards servers_
+  std::map<std::string, PerServer> servers_;
 };
 
 struct Call {
@@ -57,28 +91,34 @@ struct Call {
   uint32_t credential = 0;
   // Give up at this shard time: kTimedOut. Nanos::max(): wait as long as it takes.
   Nanos deadline = Nanos::max();
+  // Set for calls that OnReconnect's function makes when it has awaited something else than this
+  // client's calls before (else that is noticed): sent before the calls that wait.
+  bool recovery = false;
+  // Gets the call's ticket before Execute first waits: for Cancel().
+  uint64_t* ticket_out = nullptr;
 };
 
 struct Answer {
   std::string body;
-  io::Buffer bulk;            // when it did not fit the sink
-  size_t bulk_bytes = 0;      // received, in the sink or in `bulk`
+  io::Buffer bulk;        // when it did not fit the sink
+  size_t bulk_bytes = 0;  // received, in the sink or in `bulk`
   uint64_t transno = 0;
   uint64_t last_committed = 0;
 };
 
 struct ClientOptions {
-  std::string server_name;            // as in the cluster map
-  std::vector<Address> addresses;     // of one server; tried in turn
-  uint32_t slot_base = 1;             // slots [slot_base, slot_base + slot_count) are this shard's
+  std::string server_name;         // as in the cluster map
+  std::vector<Address> addresses;  // of one server; tried in turn
+  uint32_t slot_base = 1;          // slots [slot_base, slot_base + slot_count) are this shard's
   uint32_t slot_count = 64;
-  bool checksums = true;              // body and bulk CRCs
+  bool checksums = true;    // body and bulk CRCs
+  std::string client_name;  // host and mount point, for the server's log
   Nanos connect_timeout = std::chrono::seconds(5);
   Nanos reconnect_wait_max = std::chrono::milliseconds(500);
 };
 
 // Shard-confined.
-class Client final : private LinkHandler {
+class Client final {
  public:
   // Requests a server makes of this client (kMapChanged): answered OK after the function returns.
   using ServerRequestFunction = std::function<void(Opcode, const std::string& body)>;
@@ -92,37 +132,30 @@ class Client final : private LinkHandler {
   async::Task<Result<Answer>> Execute(Call call);
   // Connects now if not connected. Errors: the last connection attempt's.
   async::Task<Status> Connect(Nanos deadline);
-  void OnServerRequest(ServerRequestFunction function) { on_server_request_ = std::move(function); }
+  void OnServerRequest(ServerRequestFunction function);
   // Called on each handshake after the first, with the new server boot epoch when it changed:
-  // the place to declare open handles again. Calls made from it go before the waiting ones.
-  void OnReconnect(std::function<async::Task<void>(bool server_restarted)> function) {
-    on_reconnect_ = std::move(function);
-  }
+  // the place to declare open handles again. Calls made from it go before the waiting ones, which
+  // are held until it has returned (at most 20 s). "restarted" also when the session was lost.
+  using ReconnectFunction = std::function<async::Task<void>(bool server_restarted)>;
+  void OnReconnect(ReconnectFunction function);
   void SetAddresses(std::vector<Address> addresses);
-  // Ends the session at the server (unmount), waiting at most `timeout`; then fails what is left.
+  // No new calls; waits at most `timeout` for those in flight; with `goodbye` ends the session at
+  // the server (unmount; one shard's Client is enough, the last); then fails what is left.
+  // REQUIRES: awaited before the Client is destroyed, unless the whole shard ends with it.
   async::Task<void> Stop(Nanos timeout, bool goodbye);
   bool connected() const;
-  // Cancels the call (by the xid reported through `xid_out`); Execute returns kInterrupted.
-  const std::string& server_name() const { return options_.server_name; }
+  // The call with this ticket (Call::ticket_out) returns kInterrupted, soon; its slot stays taken
+  // until the real answer comes. Nothing when it has returned.
+  void Cancel(uint64_t ticket);
+  const std::string& server_name() const;
   // Highest last_committed seen in any reply.
-  uint64_t last_committed() const { return last_committed_; }
+  uint64_t last_committed() const;
 
  private:
   struct Pending;
-  struct State;
-
-  MutableByteSpan SinkFor(const FrameHeader& header) override;
-  void OnMessage(Message message) override;
-  void OnClosed(const Error& reason) override;
-
-  async::Shard* const shard_;
-  Transport* const transport_;
-  ClientIdentity* const identity_;
-  ClientOptions options_;
-  ServerRequestFunction on_server_request_;
-  std::function<async::Task<void>(bool)> on_reconnect_;
-  uint64_t last_committed_ = 0;
-  std::unique_ptr<State> state_;
+  class State;
+  // Shared with the coroutines and timers at work.
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace sheen::rpc

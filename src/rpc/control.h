@@ -35,7 +35,8 @@ class ObjectControlService {
 class ManagementService {
  public:
   virtual ~ManagementService() = default;
-  virtual Result<v1::RegisterServerReply> RegisterServer(const v1::RegisterServerRequest& request) = 0;
+  virtual Result<v1::RegisterServerReply> RegisterServer(
+      const v1::RegisterServerRequest& request) = 0;
   virtual Result<v1::HeartbeatReply> Heartbeat(const v1::HeartbeatRequest& request) = 0;
   virtual v1::ClusterMap GetClusterMap() = 0;
 };

@@ -12,7 +12,7 @@
 //       24    4  body_bytes     <= kBodyBytesMax
 //       28    4  bulk_bytes     <= kBulkBytesMax
 //       32    4  slot           reply slot of a mutating request (0: none)
-//       36    4  credential     id set once per session by kSetCredential; 0 = superuser of the host
+//       36    4  credential     id set once per session by kSetCredential; 0: the host's superuser
 //       40    8  transno        reply: what the request got (0: changed nothing);
 //                               request: the session's oldest unfinished xid
 //       48    8  last_committed reply: every transno up to it survives power loss

@@ -1,5 +1,5 @@
-// Link: a pipe of frames to one peer; Transport makes them. TcpTransport (io_uring) is the real thing,
-// SimTransport the fake: delays, losses of connections, partitions, from a seed.
+// Link: a pipe of frames to one peer; Transport makes them. TcpTransport (io_uring) is the real
+// thing, SimTransport the fake: delays, losses of connections, partitions, from a seed.
 //
 // Shard-confined: a link lives on the shard that connected or accepted it.
 #pragma once
@@ -9,6 +9,7 @@
 #include <string>
 
 #include "async/task.h"
+#include "base/clock.h"
 #include "io/buffer.h"
 #include "rpc/frame.h"
 
@@ -61,6 +62,9 @@ class Link {
   virtual void SetEstablished() = 0;
   // Bytes queued and not yet taken by the kernel: servers push back on readers that do not read.
   virtual size_t queued_bytes() const = 0;
+  // False: no more messages are delivered until true again (at the earliest in a later turn); what
+  // the peer sends stays in the socket. Links without flow control ignore it.
+  virtual void SetReceiving(bool /*receiving*/) {}
 };
 
 using AcceptFunction = std::function<void(std::unique_ptr<Link>)>;

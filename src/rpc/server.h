@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -25,6 +26,8 @@ struct Credential {
   std::vector<uint32_t> groups;
 };
 
+class XidTracker;
+
 // A client as this server knows it: (client UUID, epoch, secret). Links come and go under it.
 // Thread-safe.
 class Session final {
@@ -35,26 +38,44 @@ class Session final {
   const Uuid& client_uuid() const { return client_uuid_; }
   const std::array<uint8_t, 16>& secret() const { return secret_; }
 
-  void SetCredential(uint32_t id, Credential credential);
+  // Errors: kInvalid (id 0), kNoSpace (kCredentialsMax are set).
+  Status SetCredential(uint32_t id, Credential credential);
   // Id 0 is uid 0, gid 0. nullopt: never set in this session.
   std::optional<Credential> FindCredential(uint32_t id) const;
   // Highest "oldest unfinished xid" a request carried: reply slots below it may go.
   std::atomic<uint64_t> oldest_xid{0};
   std::atomic<uint32_t> link_count{0};
   std::atomic<int64_t> last_heard_ns{0};  // monotonic
+  // When link_count became 0; monotonic.
+  std::atomic<int64_t> idle_since_ns{0};
+  // Ended by goodbye or eviction (SessionTable::Erase): requests that still come get kEvicted.
+  std::atomic<bool> ended{false};
+
+  // For Server: what is in flight on the session's links, on whatever shard. AddLink fences the
+  // links with the same nonzero number: requests of theirs that have not begun never will.
+  void AddLink(uint64_t link, std::shared_ptr<XidTracker> tracker);
+  void RemoveLink(const XidTracker* tracker);
+  std::vector<std::shared_ptr<XidTracker>> Links() const;
+
+  static constexpr size_t kCredentialsMax = 65536;
 
  private:
+  struct LinkEntry {
+    uint64_t link = 0;
+    std::shared_ptr<XidTracker> tracker;
+  };
   const uint64_t id_;
   const Uuid client_uuid_;
   const std::array<uint8_t, 16> secret_;
-  mutable std::mutex mutex_;  // guards credentials_
+  mutable std::mutex mutex_;  // guards credentials_, links_
   std::unordered_map<uint32_t, Credential> credentials_;
+  std::vector<LinkEntry> links_;
 };
 
 struct Request {
   FrameHeader header;
   std::string body;
-  io::Buffer bulk;   // received bytes; CRC checked if the frame had one
+  io::Buffer bulk;  // received bytes; CRC checked if the frame had one
   std::shared_ptr<Session> session;
 };
 
@@ -75,6 +96,12 @@ class Service {
   virtual async::Task<Response> Handle(Request request) = 0;
   // For the reply header; called as the reply is sent. Thread-safe.
   virtual uint64_t LastCommitted(uint32_t target) const = 0;
+  // At a handshake: the client has seen `transno` as last_committed of `target`. A target whose own
+  // is lower went back in time (a restored snapshot, a wrong disk) and must not serve this client:
+  // give an error that says so. Runs on the server's shard.
+  virtual Status CheckCommitted(uint32_t /*target*/, uint64_t /*transno*/) { return {}; }
+  // All links of the session ended disconnect_grace ago; it is kept, the client may come back.
+  virtual void OnSessionIdle(std::shared_ptr<Session> /*session*/) {}
 };
 
 // Durable knowledge of clients (hazard: after a restart the server must know who may come back).
@@ -82,15 +109,16 @@ class Service {
 class SessionStore {
  public:
   virtual ~SessionStore() = default;
-  virtual async::Task<Status> Save(uint64_t session_id, Uuid client, std::array<uint8_t, 16> secret) = 0;
+  virtual async::Task<Status> Save(uint64_t session_id, Uuid client,
+                                   std::array<uint8_t, 16> secret) = 0;
   // After unmount or eviction: open handles and locks of the session are to be dropped.
   virtual async::Task<Status> Remove(uint64_t session_id) = 0;
 };
 
 struct ServerIdentity {
   std::string fsname;
-  std::string server_name;       // "mds0", "oss1"
-  uint64_t boot = 0;             // boot count of the store (the highest of its targets)
+  std::string server_name;  // "mds0", "oss1"
+  uint64_t boot = 0;        // boot count of the store (the highest of its targets)
   uint64_t recovered_transno = 0;
   uint64_t features = 0;
 };
@@ -98,6 +126,7 @@ struct ServerIdentity {
 // Thread-safe; shared by the shards' Servers.
 class SessionTable final {
  public:
+  // `store` may be nullptr: sessions are not kept over a restart.
   SessionTable(ServerIdentity identity, SessionStore* store);
   const ServerIdentity& identity() const { return identity_; }
   // Sessions known from the store at start.
@@ -105,6 +134,7 @@ class SessionTable final {
   std::shared_ptr<Session> Find(uint64_t id) const;
   std::shared_ptr<Session> FindClient(const Uuid& client) const;
   void Insert(std::shared_ptr<Session> session);
+  // Marks it ended too: its links are closed at their next request.
   void Erase(uint64_t id);
   std::vector<std::shared_ptr<Session>> All() const;
   SessionStore* store() const { return store_; }
@@ -126,8 +156,11 @@ struct ServerOptions {
   uint32_t connections_max = 4096;
   Nanos handshake_timeout = std::chrono::seconds(10);
   uint32_t requests_in_flight_max = 1024;  // per connection; more are left in the socket
-  // A session whose links have all ended is removed after this; its client may come back before.
+  // When the links of a session have all ended for so long, Service::OnSessionIdle is called. The
+  // session is kept.
   Nanos disconnect_grace = std::chrono::seconds(3);
+  // A link on which nothing came for so long is closed; clients ping every 10 s.
+  Nanos silent_timeout = std::chrono::seconds(60);
 };
 
 // Shard-confined.
@@ -139,14 +172,15 @@ class Server final {
   void Accept(std::unique_ptr<Link> link);
   // Sends `opcode` to every connected session once, on one of this shard's links. Not answered for.
   void Broadcast(Opcode opcode, const std::string& body);
-  // No new requests; waits for those in flight; closes the links.
+  // No new requests; waits for those in flight; closes the links. REQUIRES: awaited before the
+  // Server is destroyed, unless the whole shard ends with it.
   async::Task<void> Stop();
   uint64_t connection_count() const;
 
  private:
   class Connection;
   struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace sheen::rpc

@@ -1,0 +1,40 @@
+// Options of `sheen-bench ior`, with the letters and meanings of the IOR benchmark (hpc/ior, user
+// documentation "Options"), as far as this program has them. Immutable after parsing.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "sheen/result.h"
+
+namespace sheen::bench {
+
+struct IorOptions {
+  uint64_t block_bytes = 1 << 20;       // -b: contiguous bytes a task writes per segment
+  uint64_t transfer_bytes = 256 << 10;  // -t: bytes of one call
+  uint64_t segment_count = 1;           // -s
+  uint32_t task_count = 1;              // -N
+  uint32_t repetitions = 1;             // -i
+  uint64_t random_seed = 0;             // --seed: of -z
+  bool file_per_process = false;        // -F
+  bool reorder_tasks = false;           // -C: tasks read what their neighbour wrote
+  bool fsync = false;                   // -e: fsync after the writes of a task
+  bool keep_file = false;               // -k
+  bool read = false;                    // -r
+  bool write = false;                   // -w
+  bool check_write = false;             // -W: read back and compare after writing
+  bool check_read = false;              // -R: compare what was read
+  bool random_offset = false;           // -z
+  bool direct = false;                  // -B, --posix.odirect
+  std::string test_file = "testFile";   // -o
+
+  uint64_t bytes_per_task() const { return block_bytes * segment_count; }
+  uint64_t bytes_total() const { return bytes_per_task() * task_count; }
+  uint64_t transfers_per_task() const { return bytes_per_task() / transfer_bytes; }
+};
+
+// Sizes as IOR takes them: a number and k, m, g, t (powers of 1024). Errors: kInvalid, a sentence
+// that names the option and its value; kAlready after --help was printed.
+Result<IorOptions> ParseIorOptions(int argc, char** argv);
+
+}  // namespace sheen::bench

@@ -1,0 +1,40 @@
+// One task of the benchmark: a forked process that writes or reads its part, in step with the
+// others.
+//
+// Data pattern: the 8-byte word at byte offset o of the file of writer w is Mix(seed, w, o), so
+// that a reader can tell lost, torn and misplaced data. In a shared file w is 0.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "apps/bench/ior_options.h"
+
+namespace sheen::bench {
+
+enum class Access : uint8_t { kWrite, kRead, kCheckWrite };
+
+// Seconds since the phase began, per task.
+struct TaskTimes {
+  double open_begin = 0, open_end = 0;
+  double transfer_begin = 0, transfer_end = 0;
+  double close_begin = 0, close_end = 0;
+  uint64_t errors = 0;     // calls that failed
+  uint64_t bad_words = 0;  // data that was wrong
+};
+
+// In memory shared by all tasks; made by the parent before fork.
+struct SharedState {
+  pthread_barrier_t barrier;
+  TaskTimes* times;  // one a task, in the same shared mapping
+};
+
+std::string FileOf(const IorOptions& options, uint32_t task);
+// Every task calls it for each phase; returns when all are through. Fills shared->times[task].
+void RunPhase(const IorOptions& options, Access access, uint32_t task, SharedState* shared);
+double SecondsNow();
+
+}  // namespace sheen::bench

@@ -1,0 +1,148 @@
+#include "apps/client/client_daemon.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/prctl.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "apps/common/daemon.h"
+#include "apps/common/version.h"
+#include "base/log.h"
+#include "fuse/sheen_ops.h"
+
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57  // linux/prctl.h since 5.6
+#endif
+
+namespace sheen::apps {
+namespace {
+
+constexpr uint32_t kPoolThreads = 2;  // host names are looked up there
+
+async::Task<Status> UnmountFilesystem(client::Filesystem* filesystem) {
+  co_await filesystem->Unmount();
+  co_return Status{};
+}
+
+}  // namespace
+
+void ProtectFromMemoryPressure() {
+  if (::geteuid() != 0) return;
+  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || ::write(fd, "-1000", 5) != 5) {
+    SHEEN_LOG(Warn, "cannot set oom_score_adj: {}", std::strerror(errno));
+  }
+  if (fd >= 0) ::close(fd);
+  // Memory that this process allocates while it writes back must not wait for its own write-back.
+  if (::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0) {
+    SHEEN_LOG(Warn, "cannot set PR_SET_IO_FLUSHER: {}", std::strerror(errno));
+  }
+}
+
+ClientDaemon::ClientDaemon(ClientConfig config)
+    : config_(std::move(config)), unmounted_future_(unmounted_.get_future()) {}
+
+ClientDaemon::~ClientDaemon() { Stop(std::chrono::seconds(3)); }
+
+Status ClientDaemon::Start() {
+  SHEEN_TRY(StartShards());
+  SHEEN_TRY(ConnectFilesystem());
+  SHEEN_TRY(MountSession());
+  SHEEN_TRY(TryMount());
+  const bool ring = session_->transport() == fuse::Transport::kUring;
+  SHEEN_LOG(Info, "sheen-client {}: {} on {}, {} threads, transport {}", kVersion, config_.source,
+            config_.mountpoint, shards_->size(), ring ? "io_uring" : "/dev/fuse");
+  return {};
+}
+
+Status ClientDaemon::StartShards() {
+  ShardSetOptions options;
+  const int64_t wanted = config_.options.shards;
+  options.count = wanted > 0 ? static_cast<uint32_t>(wanted) : UsableCores();
+  options.sqe128 = true;
+  options.pool_threads = kPoolThreads;
+  options.tcp.checksums = config_.options.checksums;
+  SHEEN_TRY_ASSIGN(shards_, ShardSet::Start(options));
+  return {};
+}
+
+Status ClientDaemon::ConnectFilesystem() {
+  client::Options options;
+  options.fsname = config_.spec.fsname;
+  for (const std::string& host : config_.spec.hosts) {
+    options.mgs.push_back({host, static_cast<uint16_t>(config_.options.port)});
+  }
+  options.subdir = config_.spec.subdir;
+  options.checksums = config_.options.checksums;
+  if (config_.options.timeout_s > 0) {
+    options.deadline = std::chrono::seconds(config_.options.timeout_s);
+  }
+  filesystem_ = std::make_unique<client::Filesystem>(options);
+  for (uint32_t i = 0; i < shards_->size(); ++i) {
+    filesystem_->AddShard(shards_->At(i)->shard.get(), shards_->At(i)->transport.get());
+  }
+  connected_ = true;
+  return shards_->Await<Status>(0, [this] { return filesystem_->Mount(); });
+}
+
+Status ClientDaemon::MountSession() {
+  const ClientOptions& from = config_.options;
+  fuse::MountOptions options;
+  options.mountpoint = config_.mountpoint;
+  options.source = config_.source;
+  options.read_only = from.read_only;
+  options.noatime = from.noatime;
+  options.nosuid = from.nosuid;
+  options.nodev = from.nodev;
+  options.noexec = from.noexec;
+  options.allow_other = from.allow_other;
+  options.shard_count = shards_->size();
+  if (from.read_ahead_kb > 0) options.read_ahead_kb = static_cast<uint32_t>(from.read_ahead_kb);
+  SHEEN_TRY_ASSIGN(options.io_uring, fuse::ParseUringMode(from.io_uring));
+  SHEEN_TRY_ASSIGN(session_, fuse::Session::Mount(options, fuse::SheenOps(), filesystem_.get()));
+  if (!session_->fallback_reason().empty() && from.io_uring != "off") {
+    SHEEN_LOG(Info, "FUSE over /dev/fuse: {}", session_->fallback_reason());
+  }
+  session_->set_on_unmounted([this] {
+    unmounted_.set_value();
+    config_.on_unmounted("unmounted");
+  });
+  attached_ = true;
+  return shards_->RunOnEach([this](ShardSet::Member* member) {
+    return session_->AttachShard(member->shard.get(), member->poller.get());
+  });
+}
+
+Status ClientDaemon::TryMount() {
+  struct statfs space {};
+  if (::statfs(config_.mountpoint.c_str(), &space) == 0) return {};
+  const int error = errno;
+  return Fail(
+      ErrcOfErrno(error),
+      fmt::format("{} was mounted on {} but does not answer: statfs: {}; is an OSS running? "
+                  "See the log",
+                  config_.source, config_.mountpoint, std::strerror(error)));
+}
+
+void ClientDaemon::WaitUntilUnmounted(Nanos patience) {
+  session_->Unmount();
+  if (unmounted_future_.wait_for(patience) == std::future_status::ready) return;
+  SHEEN_LOG(Warn, "{} is still in use; ending it under its users", config_.mountpoint);
+  session_->Abort();
+  unmounted_future_.wait_for(patience);
+}
+
+void ClientDaemon::Stop(Nanos patience) {
+  if (std::exchange(attached_, false)) WaitUntilUnmounted(patience);
+  if (std::exchange(connected_, false)) {
+    (void)shards_->Await<Status>(0, [this] { return UnmountFilesystem(filesystem_.get()); });
+  }
+  if (shards_ != nullptr) shards_->Stop();
+  session_.reset();
+}
+
+}  // namespace sheen::apps

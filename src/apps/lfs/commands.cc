@@ -1,0 +1,162 @@
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "apps/common/version.h"
+#include "apps/lfs/command.h"
+
+namespace sheen::lfs {
+
+namespace {
+
+constexpr Command kCommands[] = {
+    {"setstripe",
+     "[--stripe-count|-c STRIPE_COUNT] [--stripe-size|-S STRIPE_SIZE]\n"
+     "          [--stripe-index|-i START_OST_IDX] [--ost|-o OST_INDICES]\n"
+     "          [[--component-end|-E COMP_END] [STRIPE_OPTIONS]] ... DIRECTORY|FILENAME ...\n"
+     "       setstripe -d DIRECTORY ...   (remove the directory's default layout)\n"
+     "\tstripe_count: number of OSTs to stripe over (0=default, -1=all available)\n"
+     "\tstripe_size:  bytes on each OST before moving to the next, a multiple of 64 KiB\n"
+     "\t              (k, m, g: KiB, MiB, GiB)\n"
+     "\tstart_ost_idx: OST index of the first stripe (-1=let the MDS choose)\n"
+     "\tost_indices:  OSTs in order, as 0,2-4\n"
+     "\tcomp_end:     where this component ends (-1 or eof: end of file); options after it\n"
+     "\t              apply to it\n",
+     RunSetstripe},
+    {"getstripe",
+     "[--stripe-count|-c] [--stripe-index|-i] [--stripe-size|-S] [--pool|-p] [--layout|-L]\n"
+     "          [--generation|-g] [--fid|-F] [--mdt-index|-m] [--mirror-count|-N]\n"
+     "          [--component-end|-E] [--component-start] [--component-id[=ID]|-I[ID]]\n"
+     "          [--component-count] [--component-flags[=FLAGS]]\n"
+     "          [--directory|-d] [--default|-D] [--recursive|-r] [--raw|-R] [--quiet|-q]\n"
+     "          [--verbose|-v] [--yaml|-y] DIRECTORY|FILENAME ...\n",
+     RunGetstripe},
+    {"df",
+     "[--inodes|-i] [--human-readable|-h] [--si|-H] [--lazy|-l] [--mdt|-m[MDT_IDX]]\n"
+     "          [--ost|-o[OST_IDX]] [--no-header|-N] [--verbose|-v] [PATH]\n",
+     RunDf},
+    {"path2fid", "PATH ...\n", RunPath2Fid},
+    {"fid2path",
+     "[--print-fid|-f] [--print-link|-l LINK_NUMBER] [--name|-n] [--null|-0]\n"
+     "          FSNAME|MOUNT_POINT FID ...\n",
+     RunFid2Path},
+    {"help", "[COMMAND]\n", RunHelp},
+    {"version", "\n", RunVersion},
+    {"--version", "\n", RunVersion},
+    {"-V", "\n", RunVersion},
+    {"--list-commands", "\n", RunListCommands},
+    {"--help", "\n", RunHelp},
+};
+
+constexpr const char* kMissing[] = {
+    "setdirstripe", "getdirstripe", "mkdir",       "rm_entry",   "unlink_foreign",  "pool_list",
+    "find",         "check",        "osts",        "mdts",       "getname",         "setquota",
+    "quota",        "project",      "flushctx",    "changelog",  "changelog_clear", "rmfid",
+    "data_version", "hsm",          "hsm_state",   "hsm_set",    "hsm_clear",       "hsm_action",
+    "hsm_archive",  "hsm_restore",  "hsm_release", "hsm_remove", "hsm_cancel",      "swap_layouts",
+    "migrate",      "mv",           "mirror",      "getsom",     "somsync",         "heat_get",
+    "heat_set",     "ladvise",      "pcc"};
+
+const Command* Find(std::string_view name) {
+  const auto found = std::ranges::find(kCommands, name, &Command::name);
+  return found == std::end(kCommands) ? nullptr : found;
+}
+
+// Names that begin with `prefix`; options are no names.
+std::vector<std::string_view> NamesFrom(std::string_view prefix) {
+  std::vector<std::string_view> out;
+  const auto take = [&out, prefix](std::string_view name) {
+    if (name.starts_with(prefix) && !name.starts_with('-')) out.push_back(name);
+  };
+  for (const Command& command : kCommands) take(command.name);
+  for (const char* name : kMissing) take(name);
+  return out;
+}
+
+int RunExactly(std::string_view name, const Arguments& args) {
+  const Command* const command = Find(name);
+  if (command == nullptr) {
+    fmt::print(stderr, "lfs {}: not implemented in Sheen {}: {} ({})\n", name, apps::kVersion,
+               std::strerror(EOPNOTSUPP), EOPNOTSUPP);
+    return EOPNOTSUPP;
+  }
+  if (args.size() == 2 && args[1] == "--help") return RunHelp({"help", std::string(name)});
+  Arguments full = args;
+  full[0] = name;
+  return command->run(full);
+}
+
+}  // namespace
+
+std::span<const Command> Commands() { return kCommands; }
+std::span<const char* const> MissingCommands() { return kMissing; }
+
+int RunCommand(const Arguments& args) {
+  const std::string& name = args[0];
+  if (Find(name) != nullptr) return RunExactly(name, args);
+  const std::vector<std::string_view> candidates = NamesFrom(name);
+  if (std::ranges::find(candidates, name) != candidates.end()) return RunExactly(name, args);
+  if (candidates.size() == 1 && !name.empty()) return RunExactly(candidates[0], args);
+  fmt::print(stderr, "lfs: '{}' is not a valid command. See 'lfs --list-commands'.\n", name);
+  return kStatusUnknownCommand;
+}
+
+int ReportOptionError(std::string_view command, const OptionError& error) {
+  if (error.status != kStatusUsage) {
+    fmt::print(stderr, "lfs {}: {}: {} ({})\n", command, error.message, std::strerror(error.status),
+               error.status);
+    return error.status;
+  }
+  if (!error.message.empty()) fmt::print(stderr, "lfs {}: {}\n", command, error.message);
+  RunHelp({"help", std::string(command)});
+  return kStatusUsage;
+}
+
+int ReportError(std::string_view command, const std::string& message, const Error& error) {
+  const int number = ErrnoOf(error.code());
+  std::fflush(stdout);
+  fmt::print(stderr, "lfs {}: {}: {} ({})\n", command, message, std::strerror(number), number);
+  return number;
+}
+
+std::string ErrnoText(const Error& error) { return std::strerror(ErrnoOf(error.code())); }
+
+int RunHelp(const Arguments& args) {
+  if (args.size() > 1) {
+    const Command* const command = Find(args[1]);
+    if (command == nullptr) {
+      fmt::print(stderr, "lfs: '{}' is not a valid command. See 'lfs --list-commands'.\n", args[1]);
+      return kStatusUnknownCommand;
+    }
+    fmt::print("usage: {} {}", command->name, command->usage);
+    return 0;
+  }
+  fmt::print("Available commands are:\n");
+  for (const Command& command : kCommands) {
+    if (command.name[0] != '-') fmt::print("\t{}\n", command.name);
+  }
+  fmt::print("\texit\n\tquit\nFor more help type: help COMMAND\n");
+  return 0;
+}
+
+int RunVersion(const Arguments& /*args*/) {
+  fmt::print("lfs {}\n", apps::kVersion);
+  return 0;
+}
+
+int RunListCommands(const Arguments& /*args*/) {
+  constexpr size_t kPerLine = 4;
+  size_t column = 0;
+  for (const Command& command : kCommands) {
+    if (command.name[0] == '-') continue;
+    fmt::print("{:<19}", command.name);
+    if (++column % kPerLine == 0) fmt::print("\n");
+  }
+  if (column % kPerLine != 0) fmt::print("\n");
+  return 0;
+}
+
+}  // namespace sheen::lfs

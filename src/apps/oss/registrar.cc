@@ -1,0 +1,110 @@
+#include "apps/oss/registrar.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace sheen::apps {
+namespace {
+
+constexpr Nanos kRetryWaitMin = std::chrono::milliseconds(200);
+constexpr Nanos kRetryWaitMax = std::chrono::seconds(5);
+
+}  // namespace
+
+Registrar::Registrar(RegistrarOptions options)
+    : options_(std::move(options)), client_(options_.mgs) {}
+
+Registrar::~Registrar() { Stop(); }
+
+void Registrar::Start() { thread_ = std::thread(&Registrar::ThreadMain, this); }
+
+void Registrar::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<std::string> Registrar::WaitForName(Nanos patience) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, patience, [this] { return stopping_ || !name_.empty(); });
+  if (!name_.empty()) return name_;
+  if (trouble_.code() == Errc::kOk) {
+    return Fail(Errc::kTimedOut, "no answer from the management server yet");
+  }
+  return std::unexpected(trouble_);
+}
+
+void Registrar::ThreadMain() {
+  Nanos wait = kRetryWaitMin;
+  bool registered = false;
+  while (true) {
+    registered = registered || Register();
+    // The first heartbeat follows at once: with it the targets count as up.
+    if (registered) registered = Heartbeat();
+    wait = registered ? options_.heartbeat_interval : std::min(wait * 2, kRetryWaitMax);
+    if (!Sleep(wait)) return;
+    if (registered) wait = kRetryWaitMin;
+  }
+}
+
+bool Registrar::Register() {
+  const Result<v1::RegisterServerReply> reply = client_.RegisterServer(options_.request);
+  if (!reply) {
+    NoteTrouble(reply.error(), "cannot register with the management server");
+    return false;
+  }
+  in_trouble_ = false;
+  options_.request.mutable_server()->set_name(reply->server_name());
+  SHEEN_LOG(Info, "registered as {}, cluster map version {}", reply->server_name(),
+            reply->map_version());
+  options_.on_registered(reply->server_name());
+  return true;
+}
+
+// False: the server must register again.
+bool Registrar::Heartbeat() {
+  v1::HeartbeatRequest request;
+  request.set_fsname(options_.request.fsname());
+  request.set_server_name(options_.request.server().name());
+  for (v1::TargetSpace& space : options_.spaces()) *request.add_targets() = std::move(space);
+  const Result<v1::HeartbeatReply> reply = client_.Heartbeat(request);
+  if (!reply) {
+    NoteTrouble(reply.error(), "no heartbeat to the management server");
+    return true;  // it keeps the registration; when it does not, its next answer says so
+  }
+  if (in_trouble_) SHEEN_LOG(Info, "the management server answers again");
+  in_trouble_ = false;
+  if (!reply->known()) {
+    SHEEN_LOG(Info, "the management server does not know this server; registering again");
+    return false;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    name_ = request.server_name();
+  }
+  changed_.notify_all();
+  return true;
+}
+
+bool Registrar::Sleep(Nanos duration) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, duration, [this] { return stopping_; });
+  return !stopping_;
+}
+
+void Registrar::NoteTrouble(const Error& error, std::string_view what) {
+  // Once an outage, not once a second.
+  if (!std::exchange(in_trouble_, true)) {
+    SHEEN_LOG(Warn, "{}: {}; trying again until it answers", what, error.ToString());
+  }
+  const std::lock_guard lock(mutex_);
+  trouble_ = error;
+}
+
+}  // namespace sheen::apps

@@ -1,0 +1,61 @@
+// Registrar: keeps an OSS known to the MGS. A thread of its own registers, sends a heartbeat with
+// the targets' space every second, and registers again when the MGS does not know the server (any
+// more). While the MGS is away it tries again, waiting 0.2 s to 5 s in between.
+//
+// Start() and Stop() belong to the main thread; WaitForName() may be called on any.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "rpc/grpc_control.h"
+#include "sheen/v1/control.pb.h"
+
+namespace sheen::apps {
+
+struct RegistrarOptions {
+  std::vector<rpc::Address> mgs;      // control addresses, tried in turn
+  v1::RegisterServerRequest request;  // server().name() may be empty: the MGS gives one
+  // Blocks; called on the registrar's thread.
+  std::function<std::vector<v1::TargetSpace>()> spaces;
+  // The MGS gave or confirmed the name; called on the registrar's thread, after each registration.
+  std::function<void(const std::string& name)> on_registered;
+  Nanos heartbeat_interval = std::chrono::seconds(1);
+};
+
+class Registrar final {
+ public:
+  explicit Registrar(RegistrarOptions options);
+  ~Registrar();
+
+  void Start();
+  void Stop();
+  // Blocks until the MGS knows the server and that its targets are up, and gives the name; the
+  // error that is in the way after `patience`, and registration goes on.
+  Result<std::string> WaitForName(Nanos patience);
+
+ private:
+  void ThreadMain();
+  bool Register();
+  bool Heartbeat();
+  // False: it is time to stop.
+  bool Sleep(Nanos duration);
+  void NoteTrouble(const Error& error, std::string_view what);
+
+  RegistrarOptions options_;
+  rpc::MgsClient client_;
+  std::thread thread_;
+  std::mutex mutex_;  // guards stopping_, name_, trouble_
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  std::string name_;
+  Error trouble_;
+  bool in_trouble_ = false;  // the registrar's thread only
+};
+
+}  // namespace sheen::apps

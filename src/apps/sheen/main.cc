@@ -1,0 +1,240 @@
+// sheen: everything about a Sheen filesystem that Lustre has no word for: format, dev, status.
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+
+#include "apps/common/version.h"
+#include "apps/common/words.h"
+#include "apps/sheen/cluster_status.h"
+#include "apps/sheen/dev_cluster.h"
+#include "apps/sheen/dev_status.h"
+#include "apps/sheen/format.h"
+#include "base/log.h"
+#include "rpc/address.h"
+
+namespace sheen::apps {
+namespace {
+
+// The values of all flags; each subcommand uses its own.
+struct Flags {
+  std::string fsname = "sheen";
+  uint32_t index = 0;
+  std::vector<std::string> mgs;
+  std::string directory;
+  std::string size;
+  std::string name = "dev";
+  std::string mount;
+  std::string client_options;
+  std::string daemon;
+  std::string signal = "KILL";
+  std::string server = "127.0.0.1:7989";
+  uint32_t oss_count = 2;
+  uint32_t ost_count = 4;
+  bool no_mount = false;
+  bool json = false;
+};
+
+// The command that was chosen, to be run after parsing.
+using Action = std::function<Status()>;
+
+CLI::App* AddCommand(CLI::App* parent, const std::string& name, const std::string& about,
+                     Action* chosen, Action action) {
+  CLI::App* command = parent->add_subcommand(name, about);
+  command->callback([chosen, action = std::move(action)] { *chosen = action; });
+  return command;
+}
+
+Status RunFormatMdt(const Flags& flags) {
+  SHEEN_TRY_ASSIGN(const std::string name, FormatMdt({.directory = NormalPath(flags.directory),
+                                                      .fsname = flags.fsname,
+                                                      .index = flags.index}));
+  std::printf("%s is made in %s; serve it with: sheen-mds --dir %s\n", name.c_str(),
+              flags.directory.c_str(), flags.directory.c_str());
+  return {};
+}
+
+Status RunFormatOst(const Flags& flags) {
+  FormatOstOptions options;
+  options.directory = NormalPath(flags.directory);
+  options.fsname = flags.fsname;
+  options.index = flags.index;
+  options.mgs = flags.mgs;
+  if (!flags.size.empty()) {
+    SHEEN_TRY_ASSIGN(options.size_bytes, ParseSize(flags.size));
+  }
+  SHEEN_TRY_ASSIGN(const std::string name, FormatOst(options));
+  std::printf("%s is made in %s; serve it with: sheen-oss --target %s%s\n", name.c_str(),
+              flags.directory.c_str(), flags.directory.c_str(),
+              flags.mgs.empty() ? " --mgs HOST:CONTROLPORT" : "");
+  return {};
+}
+
+Status RunUp(const Flags& flags, const CLI::App& command) {
+  DevUpOptions options;
+  options.name = flags.name;
+  if (command.count("--dir") > 0) options.directory = flags.directory;
+  if (command.count("--mount") > 0) options.mount = flags.mount;
+  if (command.count("--oss") > 0) options.oss_count = flags.oss_count;
+  if (command.count("--osts") > 0) options.ost_count = flags.ost_count;
+  if (command.count("--client-opt") > 0) options.client_options = flags.client_options;
+  if (command.count("--size") > 0) {
+    SHEEN_TRY_ASSIGN(options.ost_bytes, ParseSize(flags.size));
+  }
+  options.no_mount = flags.no_mount;
+  return DevCluster::Up(options);
+}
+
+// Opens the instance and does `work` with it.
+Status WithCluster(const Flags& flags, const std::function<Status(DevCluster*)>& work) {
+  SHEEN_TRY_ASSIGN(const auto cluster, DevCluster::Open(flags.name));
+  return work(cluster.get());
+}
+
+Status RunDevStatus(const Flags& flags) {
+  SHEEN_TRY_ASSIGN(const DevState state, LoadState(flags.name));
+  const std::string text = flags.json ? StatusAsJson(state) : StatusAsText(state);
+  std::fputs(text.c_str(), stdout);
+  return {};
+}
+
+Status RunStatus(const Flags& flags) {
+  SHEEN_TRY_ASSIGN(const rpc::Address address, rpc::ParseAddress(flags.server, 7989));
+  SHEEN_TRY_ASSIGN(const std::string text, ClusterStatus(address, flags.json));
+  std::fputs(text.c_str(), stdout);
+  return {};
+}
+
+void AddFormat(CLI::App* app, Flags* flags, Action* chosen) {
+  CLI::App* format = app->add_subcommand("format", "make an empty directory a target");
+  format->require_subcommand(1);
+  CLI::App* mdt = AddCommand(format, "mdt", "a metadata target, for sheen-mds", chosen,
+                             [flags] { return RunFormatMdt(*flags); });
+  CLI::App* ost = AddCommand(format, "ost", "an object storage target, for sheen-oss", chosen,
+                             [flags] { return RunFormatOst(*flags); });
+  for (CLI::App* command : {mdt, ost}) {
+    command->add_option("--fsname", flags->fsname, "1 to 8 characters (default sheen)");
+    command->add_option("--index", flags->index, "index of the target (default 0)")
+        ->check(CLI::Range(0, 65535));
+    command->add_option("--mgs", flags->mgs, "HOST:CONTROLPORT of the management server")
+        ->delimiter(',');
+    command->add_option("--dir", flags->directory, "an empty directory, made if missing")
+        ->required();
+  }
+  ost->add_option("--size", flags->size, "limit of the OST, as 512M or 1T (default: the disk's)");
+}
+
+void AddDevDaemons(CLI::App* dev, Flags* flags, Action* chosen) {
+  CLI::App* kill =
+      AddCommand(dev, "kill", "send a daemon a signal (default KILL)", chosen, [flags] {
+        return WithCluster(*flags, [flags](DevCluster* cluster) -> Status {
+          SHEEN_TRY_ASSIGN(const int signal, ParseSignal(flags->signal));
+          return cluster->Kill(flags->daemon, signal);
+        });
+      });
+  kill->add_option("--signal", flags->signal, "KILL, TERM, STOP, CONT ...");
+  CLI::App* start = AddCommand(dev, "start", "start a daemon that does not run", chosen, [flags] {
+    return WithCluster(*flags,
+                       [flags](DevCluster* cluster) { return cluster->Start(flags->daemon); });
+  });
+  CLI::App* stop = AddCommand(dev, "stop", "stop a daemon cleanly", chosen, [flags] {
+    return WithCluster(*flags,
+                       [flags](DevCluster* cluster) { return cluster->Stop(flags->daemon); });
+  });
+  for (CLI::App* command : {kill, start, stop}) {
+    command->add_option("daemon", flags->daemon, "mds0, oss0, oss1 ..., or client:MOUNTPOINT")
+        ->required();
+  }
+}
+
+void AddDevMounts(CLI::App* dev, Flags* flags, Action* chosen) {
+  CLI::App* mount = nullptr;
+  // The command's own pointer tells whether --client-opt was given; it lives as long as the app.
+  auto given = std::make_shared<CLI::App*>(nullptr);
+  mount = AddCommand(dev, "mount", "mount the filesystem", chosen, [flags, given] {
+    return WithCluster(*flags, [flags, given](DevCluster* cluster) {
+      std::optional<std::string> options;
+      if ((*given)->count("--client-opt") > 0) options = flags->client_options;
+      return cluster->Mount(flags->mount, options);
+    });
+  });
+  *given = mount;
+  mount->add_option("--client-opt", flags->client_options, "mount options, as io_uring=off,ro");
+  CLI::App* umount = AddCommand(dev, "umount", "unmount it", chosen, [flags] {
+    return WithCluster(*flags,
+                       [flags](DevCluster* cluster) { return cluster->Unmount(flags->mount); });
+  });
+  for (CLI::App* command : {mount, umount}) {
+    command->add_option("mountpoint", flags->mount, "directory (default: the one of `up`)");
+  }
+}
+
+void AddDev(CLI::App* app, Flags* flags, Action* chosen) {
+  CLI::App* dev = app->add_subcommand("dev", "a whole cluster on this machine, to try and to test");
+  dev->require_subcommand(1);
+  auto self = std::make_shared<CLI::App*>(nullptr);
+  CLI::App* up = AddCommand(dev, "up", "make it if there is none, start and mount it", chosen,
+                            [flags, self] { return RunUp(*flags, **self); });
+  *self = up;
+  up->add_option("--dir", flags->directory,
+                 "where data and logs go (default /var/lib/sheen/dev/NAME)");
+  up->add_option("--mount", flags->mount, "where to mount (default DIR/mnt)");
+  up->add_option("--oss", flags->oss_count, "object storage servers (default 2)")
+      ->check(CLI::Range(1, 64));
+  up->add_option("--osts", flags->ost_count, "OSTs of all servers together (default 4)")
+      ->check(CLI::Range(1, 1024));
+  up->add_option("--size", flags->size, "limit of each OST, as 512M (default: the disk's)");
+  up->add_option("--client-opt", flags->client_options, "mount options, as io_uring=off,ro");
+  up->add_flag("--no-mount", flags->no_mount, "servers only");
+  AddCommand(dev, "down", "unmount and stop everything; the data stays", chosen, [flags] {
+    return WithCluster(*flags, [](DevCluster* cluster) { return cluster->Down(); });
+  });
+  AddCommand(dev, "destroy", "down, and remove the data", chosen, [flags] {
+    return WithCluster(*flags, [](DevCluster* cluster) { return cluster->Destroy(); });
+  });
+  AddDevMounts(dev, flags, chosen);
+  AddDevDaemons(dev, flags, chosen);
+  CLI::App* status = AddCommand(dev, "status", "show the daemons", chosen,
+                                [flags] { return RunDevStatus(*flags); });
+  status->add_flag("--json", flags->json, "for programs");
+  for (CLI::App* command : dev->get_subcommands({})) {
+    command->add_option("--name", flags->name, "which instance (default dev)");
+  }
+}
+
+int Main(int argc, char** argv) {
+  LogToStderr("sheen");
+  SetLogLevel(LogLevel::Error);
+  ::signal(SIGPIPE, SIG_IGN);
+  CLI::App app("Sheen, a parallel filesystem: formatting, a cluster to try, status", "sheen");
+  app.set_version_flag("--version", std::string("sheen ") + kVersion);
+  app.require_subcommand(1);
+  Flags flags;
+  Action chosen;
+  AddFormat(&app, &flags, &chosen);
+  AddDev(&app, &flags, &chosen);
+  CLI::App* status = AddCommand(&app, "status", "ask a daemon of this host how it is", &chosen,
+                                [&flags] { return RunStatus(flags); });
+  status->add_option("--server", flags.server, "HOST:CONTROLPORT (default 127.0.0.1:7989)");
+  status->add_flag("--json", flags.json, "for programs");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : 2;
+  }
+  const Status done = chosen();
+  if (done) return 0;
+  const Error& error = done.error();
+  std::fflush(stdout);
+  std::fprintf(stderr, "sheen: %s\n",
+               error.message().empty() ? error.ToString().c_str() : error.message().c_str());
+  return 1;
+}
+
+}  // namespace
+}  // namespace sheen::apps
+
+int main(int argc, char** argv) { return sheen::apps::Main(argc, argv); }

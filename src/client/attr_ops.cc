@@ -1,0 +1,96 @@
+// Attributes: the MDS's, with the OSTs' part of size and times; truncate.
+
+#include "client/convert.h"
+#include "client/glimpse.h"
+#include "client/state.h"
+
+namespace sheen::client {
+namespace {
+
+async::Task<Result<v1::Attr>> SendSetAttr(State* state, CredentialId who,
+                                          v1::SetAttrRequest request) {
+  rpc::Call call = MakeCall(rpc::Opcode::kMdsSetAttr, who, request);
+  auto answered = co_await MdsCall<v1::SetAttrReply>(state->Here(), std::move(call));
+  if (!answered) co_return std::unexpected(answered.error());
+  co_return std::move(*answered->reply.mutable_attr());
+}
+
+v1::SetAttrRequest ToWire(Fid fid, const AttrChange& change, uint64_t handle) {
+  v1::SetAttrRequest request;
+  FidToWire(fid, request.mutable_fid());
+  request.set_valid(change.valid);
+  request.set_mode(change.mode);
+  request.set_uid(change.uid);
+  request.set_gid(change.gid);
+  request.set_atime_ns(change.atime_ns);
+  request.set_mtime_ns(change.mtime_ns);
+  request.set_atime_now(change.atime_now);
+  request.set_mtime_now(change.mtime_now);
+  request.set_handle(handle);
+  return request;
+}
+
+// Truncates the objects through `handle` and tells the MDS, with the other changes.
+async::Task<Result<Attr>> TruncateOpen(State* state, CredentialId who, OpenFile* file,
+                                       uint64_t handle, AttrChange change) {
+  SHEEN_CO_TRY(co_await TruncateObjects(state, file, handle, change.size));
+  v1::SetAttrRequest request = ToWire(file->fid(), change, handle);
+  request.set_valid(change.valid | v1::SET_TRUNCATED);
+  request.set_ctime_seen_ns(file->ctime_seen_ns());
+  SHEEN_CO_TRY_ASSIGN(const v1::Attr wire, co_await SendSetAttr(state, who, std::move(request)));
+  SHEEN_CO_TRY_ASSIGN(Attr attr, AttrFromWire(wire));
+  attr.size = change.size;
+  file->NoteAttr(attr);
+  co_return attr;
+}
+
+}  // namespace
+
+async::Task<Result<Attr>> Filesystem::GetAttr(CredentialId who, Fid fid) {
+  State* state = state_.get();
+  if (state->files.Find(fid)) {
+    const std::shared_ptr<OpenFile> settled = co_await SettledFile(state, fid);
+  }
+  v1::GetAttrRequest request;
+  FidToWire(fid, request.mutable_fid());
+  rpc::Call call = MakeCall(rpc::Opcode::kMdsGetAttr, who, request);
+  auto answered = co_await MdsCall<v1::GetAttrReply>(state->Here(), std::move(call));
+  if (!answered) co_return std::unexpected(answered.error());
+  Result<Attr> attr = co_await FinishAttr(state, std::move(*answered->reply.mutable_attr()));
+  co_return attr;
+}
+
+async::Task<Result<Attr>> Filesystem::SetAttr(CredentialId who, Fid fid, AttrChange change,
+                                              uint64_t handle) {
+  State* state = state_.get();
+  if (change.set_size) {
+    std::shared_ptr<OpenFile> file = state->files.Find(fid);
+    if (handle != 0 && file) {
+      Result<Attr> attr = co_await TruncateOpen(state, who, file.get(), handle, change);
+      co_return attr;
+    }
+    SHEEN_CO_TRY_ASSIGN(const Opened opened, co_await Open(who, fid, 1 /* O_WRONLY */));
+    file = state->files.Find(fid);
+    Result<Attr> attr = Fail(Errc::kBadHandle, fid.ToString() + " was closed meanwhile");
+    if (file) attr = co_await TruncateOpen(state, who, file.get(), opened.handle, change);
+    const Status closed = co_await Close(fid, opened.handle);
+    if (attr && !closed) co_return std::unexpected(closed.error());
+    co_return attr;
+  }
+  const std::shared_ptr<OpenFile> file = co_await SettledFile(state, fid);
+  v1::SetAttrRequest request = ToWire(fid, change, handle);
+  if (file) request.set_ctime_seen_ns(file->ctime_seen_ns());
+  SHEEN_CO_TRY_ASSIGN(v1::Attr wire, co_await SendSetAttr(state, who, request));
+  SHEEN_CO_TRY_ASSIGN(Attr attr, co_await FinishAttr(state, wire));
+  // A writer elsewhere: objects may have changed later than the MDS knew, and would hide the time
+  // that was set. Once more, after theirs.
+  const bool hidden = attr.ctime_ns > wire.ctime_ns();
+  if (hidden && (change.valid & v1::SET_MTIME) != 0) {
+    request.set_ctime_seen_ns(attr.ctime_ns);
+    SHEEN_CO_TRY_ASSIGN(wire, co_await SendSetAttr(state, who, std::move(request)));
+    SHEEN_CO_TRY_ASSIGN(attr, co_await FinishAttr(state, wire));
+  }
+  co_return attr;
+}
+
+}  // namespace sheen::client

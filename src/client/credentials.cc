@@ -1,0 +1,48 @@
+#include "client/credentials.h"
+
+#include "base/log.h"
+
+namespace sheen::client {
+
+CredentialId CredentialCache::IdFor(uint32_t uid, uint32_t gid,
+                                    const std::vector<uint32_t>& groups) {
+  if (uid == 0 && gid == 0) return 0;
+  Identity identity{uid, gid, groups};
+  const std::scoped_lock lock(mutex_);
+  const auto [position, inserted] =
+      ids_.try_emplace(identity, static_cast<CredentialId>(identities_.size() + 1));
+  if (inserted) {
+    identities_.push_back(std::move(identity));
+    stamps_.push_back(0);
+  }
+  return position->second;
+}
+
+CredentialCache::Identity CredentialCache::Find(CredentialId id) const {
+  const std::scoped_lock lock(mutex_);
+  SHEEN_ASSERT(id > 0 && id <= identities_.size());
+  return identities_[id - 1];
+}
+
+bool CredentialCache::KnownTo(CredentialId id, uint64_t stamp) const {
+  const std::scoped_lock lock(mutex_);
+  SHEEN_ASSERT(id > 0 && id <= stamps_.size());
+  return stamps_[id - 1] == stamp;
+}
+
+void CredentialCache::SetKnown(CredentialId id, uint64_t stamp) {
+  const std::scoped_lock lock(mutex_);
+  SHEEN_ASSERT(id > 0 && id <= stamps_.size());
+  stamps_[id - 1] = stamp;
+}
+
+std::vector<CredentialId> CredentialCache::InUse() const {
+  const std::scoped_lock lock(mutex_);
+  std::vector<CredentialId> ids;
+  for (size_t i = 0; i < stamps_.size(); ++i) {
+    if (stamps_[i] != 0) ids.push_back(static_cast<CredentialId>(i + 1));
+  }
+  return ids;
+}
+
+}  // namespace sheen::client

@@ -1,0 +1,43 @@
+// CredentialCache: small ids for (uid, gid, groups), so that a request carries one number. The MDS
+// learns what an id means once per session (kSetCredential); here is remembered which session knows.
+//
+// Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <tuple>
+#include <vector>
+
+#include "client/types.h"
+
+namespace sheen::client {
+
+class CredentialCache final {
+ public:
+  struct Identity {
+    uint32_t uid = 0;
+    uint32_t gid = 0;
+    std::vector<uint32_t> groups;
+    auto operator<=>(const Identity&) const = default;
+  };
+
+  // 0 for uid 0 and gid 0: the superuser's further groups give it nothing.
+  CredentialId IdFor(uint32_t uid, uint32_t gid, const std::vector<uint32_t>& groups);
+  // REQUIRES: an id that IdFor gave, not 0.
+  Identity Find(CredentialId id) const;
+  // `stamp` names a session at one boot of the server (SessionStamp).
+  bool KnownTo(CredentialId id, uint64_t stamp) const;
+  void SetKnown(CredentialId id, uint64_t stamp);
+  // Ids that some session was told of.
+  std::vector<CredentialId> InUse() const;
+
+ private:
+  mutable std::mutex mutex_;  // guards everything below
+  std::map<Identity, CredentialId> ids_;
+  std::vector<Identity> identities_;  // [id - 1]
+  std::vector<uint64_t> stamps_;      // [id - 1]; 0: nobody knows it
+};
+
+}  // namespace sheen::client

@@ -1,0 +1,189 @@
+#include "client/filesystem.h"
+
+#include <sys/stat.h>
+
+#include <sstream>
+
+#include "base/log.h"
+#include "client/state.h"
+
+namespace sheen::client {
+namespace {
+
+constexpr Nanos kUnmountWait = std::chrono::seconds(10);
+constexpr Nanos kGoodbyeTimeout = std::chrono::seconds(3);
+constexpr Nanos kPollStep = std::chrono::milliseconds(2);
+
+std::string AddressList(const std::vector<rpc::Address>& addresses) {
+  std::string text;
+  for (const rpc::Address& address : addresses) {
+    if (!text.empty()) text += ", ";
+    text += address.ToString();
+  }
+  return text;
+}
+
+std::string AdviceFor(Errc code, const std::string& fsname) {
+  switch (code) {
+    case Errc::kConnectionRefused:
+      return "no server listens there; is sheen-mds running, and is the port right?";
+    case Errc::kTimedOut:
+      return "no answer in time; is the host up and the port open in its firewall?";
+    case Errc::kNoEntry:
+      return "no such host; check the name in the mount source";
+    case Errc::kWrongFilesystem:
+      return "that server does not have filesystem '" + fsname + "'; check the name after ':/'";
+    case Errc::kBadVersion:
+      return "client and server speak different protocol versions; update the older one";
+    default:
+      return "";
+  }
+}
+
+Error MountError(const Options& options, const Error& error) {
+  std::string message = "cannot mount " + options.fsname + " from " + AddressList(options.mgs);
+  if (!error.message().empty()) message += ": " + error.message();
+  const std::string advice = AdviceFor(error.code(), options.fsname);
+  if (!advice.empty()) message += " (" + advice + ")";
+  return Error(error.code(), std::move(message));
+}
+
+async::Task<Status> ResolveRoot(Filesystem* fs, State* state) {
+  std::istringstream parts(state->options.subdir);
+  std::string name;
+  Fid root = kRootFid;
+  while (std::getline(parts, name, '/')) {
+    if (name.empty() || name == ".") continue;
+    Result<Attr> found = co_await fs->Lookup(0, root, name);
+    if (!found) {
+      co_return Fail(found.error().code(), "subdirectory '" + state->options.subdir + "' of " +
+                                               state->options.fsname + " cannot be mounted");
+    }
+    if (!S_ISDIR(found->mode)) {
+      co_return Fail(Errc::kNotDirectory,
+                     "'" + state->options.subdir + "' of " + state->options.fsname +
+                         " is not a directory");
+    }
+    root = found->fid;
+  }
+  state->root = root;
+  co_return Status();
+}
+
+async::Task<void> StopShard(ShardContext* context, std::set<std::string> farewells,
+                            std::atomic<uint32_t>* left) {
+  co_await context->Stop(std::move(farewells), kGoodbyeTimeout);
+  left->fetch_sub(1);
+}
+
+// Waits on the calling shard for a count that other shards change.
+template <class T>
+async::Task<bool> AwaitZero(async::Shard* shard, std::atomic<T>* count, Nanos timeout) {
+  const Nanos until = timeout == Nanos::max() ? timeout : shard->Now() + timeout;
+  while (count->load() != 0) {
+    if (shard->Now() >= until) co_return false;
+    co_await shard->Sleep(kPollStep);
+  }
+  co_return true;
+}
+
+// Asks each shard for its servers: the last one that has a server says goodbye to it.
+async::Task<void> StopAll(State* state, async::Shard* here) {
+  std::array<std::set<std::string>, kShardsMax> names;
+  std::atomic<uint32_t> left{0};
+  for (size_t i = 0; i < kShardsMax; ++i) {
+    ShardContext* context = state->contexts[i].get();
+    if (!context) continue;
+    ++left;
+    std::set<std::string>* out = &names[i];
+    context->shard()->Post([context, out, &left] {
+      *out = context->ServerNames();
+      left.fetch_sub(1);
+    });
+  }
+  co_await AwaitZero(here, &left, Nanos::max());
+  for (size_t i = 0; i < kShardsMax; ++i) {
+    ShardContext* context = state->contexts[i].get();
+    if (!context) continue;
+    std::set<std::string> farewells = names[i];
+    for (size_t later = i + 1; later < kShardsMax; ++later) {
+      for (const std::string& server : names[later]) farewells.erase(server);
+    }
+    left = 1;
+    context->shard()->Post([context, farewells, &left] {
+      context->shard()->Spawn(StopShard(context, farewells, &left));
+    });
+    co_await AwaitZero(here, &left, Nanos::max());
+  }
+}
+
+}  // namespace
+
+ShardContext* State::Here() const {
+  const async::Shard* shard = async::Shard::Current();
+  SHEEN_ASSERT(shard != nullptr && shard->index() < kShardsMax);
+  ShardContext* context = contexts[shard->index()].get();
+  SHEEN_ASSERT(context != nullptr && context->shard() == shard);
+  return context;
+}
+
+uint64_t State::SessionStamp() const {
+  const rpc::ServerSession session = identity.Session(kMdsName);
+  if (session.session_id == 0) return 0;
+  // Odd multiplier: distinct pairs of small numbers give distinct stamps, never 0 in practice.
+  return session.session_id * 0x9E3779B97F4A7C15ULL + session.server_boot + 1;
+}
+
+Filesystem::Filesystem(Options options) : state_(std::make_unique<State>(std::move(options))) {}
+Filesystem::~Filesystem() = default;
+
+void Filesystem::AddShard(async::Shard* shard, rpc::Transport* transport) {
+  SHEEN_ASSERT(shard->index() < kShardsMax && !state_->contexts[shard->index()]);
+  state_->contexts[shard->index()] =
+      std::make_unique<ShardContext>(state_.get(), shard, transport, shard->index());
+}
+
+async::Task<Status> Filesystem::Mount() {
+  State* state = state_.get();
+  if (state->options.mgs.empty()) co_return Fail(Errc::kInvalid, "no server given to mount from");
+  ShardContext* context = state->Here();
+  const Nanos deadline = context->shard()->Now() + state->options.mount_timeout;
+  const Status connected = co_await context->ConnectMds(deadline);
+  if (!connected) co_return std::unexpected(MountError(state->options, connected.error()));
+  {
+    const std::scoped_lock lock(state->recovery_mutex);
+    state->recovered_stamp = state->SessionStamp();
+  }
+  const Status mapped = co_await context->RefreshMap(deadline);
+  if (!mapped) co_return std::unexpected(MountError(state->options, mapped.error()));
+  co_return co_await ResolveRoot(this, state);
+}
+
+async::Task<void> Filesystem::Unmount() {
+  State* state = state_.get();
+  async::Shard* here = async::Shard::Current();
+  const bool quiet = co_await AwaitZero(here, &state->background, kUnmountWait);
+  if (!quiet) {
+    SHEEN_LOG(Warn,
+              "unmount: {} requests still wait for a server that does not answer; what they "
+              "report (sizes of closed files) the servers will find out themselves",
+              state->background.load());
+  }
+  state->stopping = true;
+  co_await StopAll(state, here);
+  co_await AwaitZero(here, &state->background, Nanos::max());
+}
+
+const Options& Filesystem::options() const { return state_->options; }
+Fid Filesystem::root() const { return state_->root; }
+const rpc::ClientIdentity& Filesystem::identity() const { return state_->identity; }
+uint64_t Filesystem::map_version() const { return state_->cluster.version(); }
+
+CredentialId Filesystem::CredentialFor(uint32_t uid, uint32_t gid,
+                                       const std::vector<uint32_t>& groups) {
+  return state_->credentials.IdFor(uid, gid, groups);
+}
+
+bool Filesystem::IsOpen(Fid fid) const { return state_->files.Find(fid) != nullptr; }
+
+}  // namespace sheen::client

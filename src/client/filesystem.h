@@ -1,0 +1,153 @@
+// The client library: one mounted Sheen filesystem. It finds the servers by the cluster map, keeps
+// the table of open files, splits reads and writes over the stripes, and merges what MDS and OSTs
+// know of size and times. The FUSE front end, the simulator and tests all call this.
+//
+//   client::Filesystem fs(options);
+//   fs.AddShard(&shard, &transport);           // each shard that will call
+//   SHEEN_CO_TRY(co_await fs.Mount());         // on one of them
+//   auto opened = co_await fs.Create(0, fs.root(), "name", {.mode = 0644, .flags = O_RDWR});
+//
+// Thread-safe: operations run on the shard that calls them (async::Shard::Current(), which must
+// have been added) and talk to the servers over that shard's own connections; the open-file table
+// is shared. It must outlive every task; Unmount() ends them.
+//
+// Waits: an operation whose server is down waits until it is back, or until options.deadline has
+// passed (kTimedOut); what lies on other servers goes on. Errors carry what failed and where.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "async/shard.h"
+#include "async/task.h"
+#include "client/types.h"
+#include "rpc/client.h"
+#include "rpc/link.h"
+#include "sheen/result.h"
+
+namespace sheen::client {
+
+struct Options {
+  std::string fsname = "sheen";
+  std::vector<rpc::Address> mgs;  // data ports of the management server, tried in turn
+  std::string subdir;             // "a/b": this directory is the root; empty: the whole filesystem
+  bool checksums = true;
+  uint32_t max_rpc_bytes = 1 << 20;
+  // Longest wait of one request for its server; Nanos::max(): for ever.
+  Nanos deadline = Nanos::max();
+  Nanos mount_timeout = std::chrono::seconds(20);
+};
+
+class ShardContext;
+class OpenFile;
+class State;
+
+class Filesystem final {
+ public:
+  explicit Filesystem(Options options);
+  ~Filesystem();
+  Filesystem(const Filesystem&) = delete;
+  Filesystem& operator=(const Filesystem&) = delete;
+
+  // Before the shard's first call here; from any thread while no operation runs.
+  // REQUIRES: one shard an index, index < 256; both outlive the filesystem.
+  void AddShard(async::Shard* shard, rpc::Transport* transport);
+
+  // Connects to the MGS, fetches the cluster map, resolves the subdirectory. Errors (within
+  // mount_timeout): kConnectionRefused, kTimedOut, kWrongFilesystem, kNoEntry (host or
+  // subdirectory), kNotDirectory; the message names the address and what to look at.
+  async::Task<Status> Mount();
+  // Waits for what is in flight (closes in the background too), ends the sessions on all shards.
+  // Every shard that was added must still run. Nothing may be called after it.
+  async::Task<void> Unmount();
+
+  const Options& options() const;
+  Fid root() const;  // the subdirectory's, if one was given
+  const rpc::ClientIdentity& identity() const;
+  // Version of the cluster map in use.
+  uint64_t map_version() const;
+
+  // The id that stands for these ids and groups in requests. Cheap; kept for the mount's life.
+  CredentialId CredentialFor(uint32_t uid, uint32_t gid, const std::vector<uint32_t>& groups);
+
+  // ---- names (namespace_ops.cc) ----
+  async::Task<Result<Attr>> Lookup(CredentialId who, Fid parent, std::string name);
+  async::Task<Result<Attr>> MakeNode(CredentialId who, Fid parent, std::string name, uint32_t mode,
+                                     uint64_t rdev);
+  async::Task<Result<Attr>> Symlink(CredentialId who, Fid parent, std::string name,
+                                    std::string target);
+  async::Task<Result<Attr>> Link(CredentialId who, Fid fid, Fid parent, std::string name);
+  async::Task<Status> Unlink(CredentialId who, Fid parent, std::string name);
+  async::Task<Status> RemoveDir(CredentialId who, Fid parent, std::string name);
+  async::Task<Status> Rename(CredentialId who, Fid old_parent, std::string old_name,
+                             Fid new_parent, std::string new_name, uint32_t flags);
+  async::Task<Result<std::string>> ReadLink(CredentialId who, Fid fid);
+  // Entries after `cookie` (0: all) in cookie order, without "." and "..".
+  async::Task<Result<DirBatch>> ReadDir(CredentialId who, Fid fid, uint64_t cookie, bool plus);
+
+  // ---- attributes (attr_ops.cc) ----
+  // Size and times as of now: asks the OSTs when somebody may be writing.
+  async::Task<Result<Attr>> GetAttr(CredentialId who, Fid fid);
+  // `handle`: an open handle of this mount for ftruncate and futimens, or 0.
+  async::Task<Result<Attr>> SetAttr(CredentialId who, Fid fid, AttrChange change, uint64_t handle);
+
+  // ---- open files (open_ops.cc) ----
+  // A regular file, created if it is not there, and opened. With O_TRUNC it is empty when answered.
+  async::Task<Result<Opened>> Create(CredentialId who, Fid parent, std::string name,
+                                     CreateOptions options);
+  async::Task<Result<Opened>> Open(CredentialId who, Fid fid, uint32_t flags);
+  // Tells the MDS size and times if this mount wrote. Later operations on `fid` by this mount come
+  // after it. The handle is gone in any case.
+  async::Task<Status> Close(Fid fid, uint64_t handle);
+  // True while this mount has the file open or its close is under way. Thread-safe, cheap.
+  bool IsOpen(Fid fid) const;
+
+  // ---- data (read_ops.cc, write_ops.cc, space_ops.cc) ----
+  // Bytes read into `out`: fewer than asked only at the end of the file. `out` stays valid until
+  // the task ends. Errors: kCorrupt (checksum), kIo, kBadHandle.
+  async::Task<Result<size_t>> Read(Fid fid, uint64_t handle, uint64_t offset, MutableByteSpan out);
+  // Bytes written, fewer than given only when a later part failed. `data` as `out` above.
+  // Errors: kFileTooBig, kNoSpace, kIo, kBadHandle. "buffered" unless options.sync.
+  async::Task<Result<size_t>> Write(Fid fid, uint64_t handle, uint64_t offset, ByteSpan data,
+                                    WriteOptions options);
+  // What this mount wrote to the file and the file itself survive power loss when it returns.
+  async::Task<Status> Fsync(Fid fid);
+  async::Task<Status> FsyncDir(Fid fid);
+  // `mode` as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE].
+  async::Task<Status> Fallocate(Fid fid, uint64_t handle, uint32_t mode, uint64_t offset,
+                                uint64_t length);
+  // lseek(2) SEEK_DATA, SEEK_HOLE. Errors: kNoDevice (ENXIO) at or beyond the end.
+  async::Task<Result<uint64_t>> Seek(Fid fid, uint64_t offset, SeekKind kind);
+
+  // ---- xattrs and layouts (xattr_ops.cc, layout_ops.cc) ----
+  async::Task<Result<std::string>> GetXattr(CredentialId who, Fid fid, std::string name);
+  async::Task<Status> SetXattr(CredentialId who, Fid fid, std::string name, std::string value,
+                               uint32_t flags);
+  async::Task<Result<std::vector<std::string>>> ListXattr(CredentialId who, Fid fid);
+  async::Task<Status> RemoveXattr(CredentialId who, Fid fid, std::string name);
+  // A directory: its default template; `effective`: what a file created in it gets.
+  // Errors: kNoData: a directory without a default of its own.
+  async::Task<Result<LayoutAnswer>> GetLayout(CredentialId who, Fid fid, bool effective);
+  // An empty template removes a directory's default.
+  async::Task<Status> SetLayout(CredentialId who, Fid fid, std::string layout_template);
+  // Creates a regular file with this layout and leaves it closed. Errors: kExists.
+  async::Task<Result<Fid>> CreateWithLayout(CredentialId who, Fid parent, std::string name,
+                                            uint32_t mode, std::string layout_template);
+
+  // ---- the rest (space_ops.cc) ----
+  // All targets, MDTs first, then OSTs, each by index.
+  async::Task<Result<std::vector<TargetSpace>>> Targets();
+  async::Task<Result<SpaceSummary>> StatFs();
+  // Paths relative to the filesystem's root, without a leading slash.
+  async::Task<Result<std::vector<std::string>>> FidToPath(CredentialId who, Fid fid,
+                                                          uint32_t links_max);
+
+  // For the library's own files (src/client/*.cc).
+  State* state() const { return state_.get(); }
+
+ private:
+  const std::unique_ptr<State> state_;
+};
+
+}  // namespace sheen::client

@@ -1,0 +1,178 @@
+#include "client/glimpse.h"
+
+#include <map>
+
+#include "client/convert.h"
+
+namespace sheen::client {
+namespace {
+
+struct GlimpsePart {
+  uint32_t ost = 0;
+  std::vector<ObjectPlace> places;
+  v1::OstGetAttrRequest request;
+};
+
+std::vector<GlimpsePart> PartsOf(const layout::Layout& layout) {
+  std::map<uint32_t, GlimpsePart> by_ost;
+  for (uint32_t i = 0; i < layout.components.size(); ++i) {
+    const layout::Component& component = layout.components[i];
+    if (!component.instantiated()) continue;
+    for (uint32_t stripe = 0; stripe < component.osts.size(); ++stripe) {
+      GlimpsePart& part = by_ost[component.osts[stripe]];
+      part.ost = component.osts[stripe];
+      part.places.push_back({i, stripe});
+      ObjectToWire(layout::ObjectOf(component, stripe), part.request.add_objects());
+    }
+  }
+  std::vector<GlimpsePart> parts;
+  for (auto& [ost, part] : by_ost) parts.push_back(std::move(part));
+  return parts;
+}
+
+async::Task<Status> GlimpseOne(ShardContext* context, const GlimpsePart* part,
+                               ObjectStates* states) {
+  rpc::Call call = MakeCall(rpc::Opcode::kOstGetAttr, 0, part->request);
+  auto answered = co_await OstCall<v1::OstGetAttrReply>(context, part->ost, std::move(call));
+  if (!answered) co_return std::unexpected(answered.error());
+  if (answered->reply.attrs_size() != static_cast<int>(part->places.size())) {
+    co_return Fail(Errc::kProtocol, "OST " + std::to_string(part->ost) +
+                                        ": an answer for another number of objects");
+  }
+  for (size_t i = 0; i < part->places.size(); ++i) {
+    const ObjectPlace place = part->places[i];
+    (*states)[place.component][place.stripe] =
+        ObjectFromWire(answered->reply.attrs(static_cast<int>(i)));
+  }
+  co_return Status();
+}
+
+async::Task<Status> TruncateOne(State* state, OpenFile* file, IoView view, ObjectPlace place,
+                                v1::OstTruncateRequest request) {
+  const layout::Component& component = view.layout->components[place.component];
+  ObjectToWire(layout::ObjectOf(component, place.stripe), request.mutable_object());
+  OwnerToWire(view, request.mutable_owner());
+  request.set_ctime_seen_ns(view.ctime_seen_ns);
+  rpc::Call call = MakeCall(rpc::Opcode::kOstTruncate, 0, request);
+  auto answered = co_await OstCall<v1::OstTruncateReply>(
+      state->Here(), component.osts[place.stripe], std::move(call));
+  if (!answered) co_return std::unexpected(answered.error());
+  const ObjectState seen = ObjectFromWire(answered->reply.attr());
+  file->NoteChange(view.layout, place, seen, answered->transno);
+  co_return Status();
+}
+
+}  // namespace
+
+void OwnerToWire(const IoView& view, v1::ObjectOwner* wire) {
+  wire->set_uid(view.uid);
+  wire->set_gid(view.gid);
+  wire->set_project_id(view.project_id);
+  wire->set_layout_generation(view.layout->generation);
+}
+
+async::Task<Status> Glimpse(State* state, LayoutPtr layout, ObjectStates* states) {
+  *states = ShapeOf(*layout);
+  const std::vector<GlimpsePart> parts = PartsOf(*layout);
+  if (parts.size() == 1) {
+    Status only = co_await GlimpseOne(state->Here(), parts.data(), states);
+    co_return only;
+  }
+  std::vector<async::Task<Status>> tasks;
+  tasks.reserve(parts.size());
+  for (const GlimpsePart& part : parts) tasks.push_back(GlimpseOne(state->Here(), &part, states));
+  const std::vector<Status> all = co_await async::WhenAll(std::move(tasks));
+  for (const Status& one : all) {
+    if (!one) co_return one;
+  }
+  co_return Status();
+}
+
+async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire) {
+  SHEEN_CO_TRY_ASSIGN(Attr attr, AttrFromWire(wire));
+  LayoutPtr layout;
+  if (!wire.layout().empty() && attr.size_unsafe) {
+    SHEEN_CO_TRY_ASSIGN(layout, LayoutFromWire(wire.layout()));
+    ObjectStates states;
+    SHEEN_CO_TRY(co_await Glimpse(state, layout, &states));
+    attr = MergeGlimpse(attr, *layout, states);
+  }
+  if (const std::shared_ptr<OpenFile> file = state->files.Find(attr.fid)) {
+    if (layout) file->UpdateLayout(layout);
+    file->NoteAttr(attr);
+  }
+  co_return attr;
+}
+
+async::Task<std::shared_ptr<OpenFile>> SettledFile(State* state, Fid fid) {
+  std::shared_ptr<OpenFile> file = state->files.Find(fid);
+  while (file && file->closing()) co_await file->WaitClosed();
+  co_return state->files.Find(fid);
+}
+
+async::Task<Result<LayoutPtr>> FetchLayout(State* state, Fid fid) {
+  v1::GetLayoutRequest request;
+  FidToWire(fid, request.mutable_fid());
+  rpc::Call call = MakeCall(rpc::Opcode::kMdsGetLayout, 0, request);
+  auto answered = co_await MdsCall<v1::GetLayoutReply>(state->Here(), std::move(call));
+  if (!answered) co_return std::unexpected(answered.error());
+  SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, LayoutFromWire(answered->reply.layout()));
+  if (!layout) co_return Fail(Errc::kNoData, fid.ToString() + " has no layout");
+  if (const std::shared_ptr<OpenFile> file = state->files.Find(fid)) file->UpdateLayout(layout);
+  co_return layout;
+}
+
+async::Task<Result<LayoutPtr>> Instantiate(State* state, OpenFile* file, uint64_t offset,
+                                           uint64_t length) {
+  const LayoutPtr seen = file->layout();
+  v1::InstantiateRequest request;
+  FidToWire(file->fid(), request.mutable_fid());
+  request.set_offset(offset);
+  request.set_length(length);
+  request.set_generation_seen(seen ? seen->generation : 0);
+  rpc::Call call = MakeCall(rpc::Opcode::kMdsInstantiate, 0, request);
+  auto answered = co_await MdsCall<v1::InstantiateReply>(state->Here(), std::move(call));
+  if (!answered) co_return std::unexpected(answered.error());
+  SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, LayoutFromWire(answered->reply.layout()));
+  if (!layout) co_return Fail(Errc::kProtocol, "mds0: instantiated no layout");
+  file->UpdateLayout(layout);
+  file->NoteTransno(answered->transno);
+  co_return layout;
+}
+
+async::Task<Status> TruncateObjects(State* state, OpenFile* file, uint64_t handle, uint64_t size) {
+  LayoutPtr layout = file->layout();
+  if (!layout) {
+    // setstripe's delayed layout: the first change asks for it.
+    if (size == 0) co_return Status();
+    SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(state, file, size - 1, 1));
+  }
+  if (size > layout::LimitOf(*layout)) {
+    co_return Fail(Errc::kFileTooBig, "the file's layout ends at " +
+                                          std::to_string(layout::LimitOf(*layout)) + " bytes");
+  }
+  if (size > 0 && layout::NeedsInstantiation(*layout, size - 1, 1)) {
+    SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(state, file, size - 1, 1));
+  }
+  const IoView view = file->ViewForWrite();
+  std::vector<async::Task<Status>> tasks;
+  for (uint32_t i = 0; i < view.layout->components.size(); ++i) {
+    const layout::Component& component = view.layout->components[i];
+    if (!component.instantiated()) continue;
+    const bool has_last = size > 0 && component.Covers(size - 1);
+    for (uint32_t stripe = 0; stripe < component.osts.size(); ++stripe) {
+      v1::OstTruncateRequest request;
+      request.set_size(layout::ObjectBytesFor(component, stripe, size));
+      request.set_create(has_last && layout::StripeAt(component, size - 1) == stripe);
+      request.set_handle(handle);
+      tasks.push_back(TruncateOne(state, file, view, {i, stripe}, std::move(request)));
+    }
+  }
+  const std::vector<Status> all = co_await async::WhenAll(std::move(tasks));
+  for (const Status& one : all) {
+    if (!one) co_return one;
+  }
+  co_return Status();
+}
+
+}  // namespace sheen::client

@@ -1,0 +1,29 @@
+// Asking the MDS and the OSTs for attributes as they are now, for the library's own files.
+//
+// Shard-confined as the ShardContext that they use.
+#pragma once
+
+#include "client/attr_merge.h"
+#include "client/open_file.h"
+#include "client/state.h"
+#include "sheen/v1/oss.pb.h"
+
+namespace sheen::client {
+
+// Attributes from an MDS answer: with the OSTs' part where somebody may be writing. What is learned
+// is noted in the file if it is open here.
+async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire);
+// Fills `states` (shaped as the layout) from the OSTs: one request an OST, all at once.
+async::Task<Status> Glimpse(State* state, LayoutPtr layout, ObjectStates* states);
+// The open file, once no close of this mount is under way; nullptr: not open here.
+async::Task<std::shared_ptr<OpenFile>> SettledFile(State* state, Fid fid);
+// Fetches the file's layout anew. Errors: those of the MDS; kNoData: it has none.
+async::Task<Result<LayoutPtr>> FetchLayout(State* state, Fid fid);
+// Makes the components of [offset, offset + length) exist. Errors: kNoSpace, those of the MDS.
+async::Task<Result<LayoutPtr>> Instantiate(State* state, OpenFile* file, uint64_t offset,
+                                           uint64_t length);
+// Brings the objects of an open file to a file size of `size`, extending with a hole.
+async::Task<Status> TruncateObjects(State* state, OpenFile* file, uint64_t handle, uint64_t size);
+void OwnerToWire(const IoView& view, v1::ObjectOwner* wire);
+
+}  // namespace sheen::client

@@ -1,0 +1,176 @@
+// OpenFile: what this mount knows of one file that it has open: handles, layout, owner, and the
+// objects that it wrote. OpenTable: all of them, by FID, shared by the shards.
+//
+// Lock order: a table bucket's mutex, then the file's.
+//
+// The knowledge of objects counts from the moment when this mount got its first handle for writing
+// (everything is forgotten there): if no other client wrote in between, which the MDS knows, it is
+// exact, and the last close can report size, blocks and times without asking an OST.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "client/attr_merge.h"
+#include "client/shared_waiters.h"
+#include "client/types.h"
+
+namespace sheen::client {
+
+struct OpenHandle {
+  uint64_t id = 0;
+  uint32_t flags = 0;
+  CredentialId who = 0;
+};
+
+// What a request to an OST must say about the file.
+struct IoView {
+  LayoutPtr layout;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t project_id = 0;
+  int64_t ctime_seen_ns = 0;
+};
+
+struct ObjectPlace {
+  uint32_t component = 0;
+  uint32_t stripe = 0;
+  auto operator<=>(const ObjectPlace&) const = default;
+};
+
+// An object with bytes that are not known to be committed.
+struct DirtyObject {
+  ObjectPlace place;
+  uint64_t transno = 0;  // of the last write
+};
+
+struct CloseStart {
+  bool known_handle = false;
+  bool wrote = false;  // this mount wrote since its first handle for writing
+  LayoutPtr layout;
+  ObjectStates states;
+  std::vector<uint64_t> created_at;  // per `places`: transno of the first write seen
+  std::vector<ObjectPlace> places;   // objects that this mount wrote
+  uint64_t size_epoch = 0;
+  int64_t atime_ns = 0;  // 0: not to be reported
+};
+
+// Thread-safe.
+class OpenFile final {
+ public:
+  explicit OpenFile(const Fid& fid) : fid_(fid) {}
+  const Fid& fid() const { return fid_; }
+
+  // `created`: by this very open, so that no object exists yet.
+  void AddHandle(const OpenHandle& handle, const Attr& attr, LayoutPtr layout, bool created);
+  // Takes the handle away; EndClose must follow, whatever becomes of the request.
+  CloseStart BeginClose(uint64_t handle);
+  void EndClose();
+  bool idle() const;
+  std::vector<OpenHandle> handles() const;
+
+  // Suspends while a close is under way: `while (file->closing()) co_await file->WaitClosed();`
+  bool closing() const;
+  auto WaitClosed() {
+    struct Awaiter {
+      OpenFile* file;
+      bool await_ready() const noexcept { return false; }
+      bool await_suspend(std::coroutine_handle<> caller) { return file->AddWaiter(caller); }
+      void await_resume() const noexcept {}
+    };
+    return Awaiter{this};
+  }
+
+  IoView View() const;
+  // As View; the file counts as written from now on.
+  IoView ViewForWrite();
+  LayoutPtr layout() const;
+  // Unless the one in place is as new.
+  void UpdateLayout(LayoutPtr layout);
+  void NoteAttr(const Attr& attr);
+  void NoteTransno(uint64_t mds_transno);
+  void NoteRead(int64_t now_ns);
+  // An OST's answer to a change of an object of `layout`. `transno` 0: nothing was changed.
+  void NoteChange(const LayoutPtr& layout, ObjectPlace place, const ObjectState& state,
+                  uint64_t transno);
+
+  // Size of the newest attributes seen; a read that finds less asks the MDS.
+  uint64_t size_seen() const;
+  int64_t ctime_seen_ns() const;
+  uint64_t mds_transno() const;
+  std::vector<DirtyObject> Dirty() const;
+  // They survive power loss now, as far as they were written up to the given transno.
+  void NoteCommitted(const std::vector<DirtyObject>& objects);
+
+  // For a short while after the MDS said that there is no security.capability: the kernel asks for
+  // it before each write.
+  bool KnownWithoutCapability(int64_t now_ns) const;
+  void SetWithoutCapability(int64_t until_ns);
+
+ private:
+  struct Written {
+    uint64_t first_transno = 0;
+    uint64_t last_transno = 0;
+    bool dirty = false;
+  };
+  using WrittenMap = std::vector<std::vector<Written>>;
+
+  bool AddWaiter(std::coroutine_handle<> caller);
+  void ForgetObjectsLocked(bool absent);
+  void UpdateLayoutLocked(LayoutPtr layout);
+  void NoteAttrLocked(const Attr& attr);
+
+  const Fid fid_;
+  mutable std::mutex mutex_;  // guards everything below
+  std::vector<OpenHandle> handles_;
+  uint32_t writer_count_ = 0;
+  uint32_t closing_count_ = 0;
+  SharedWaiters waiters_;
+  LayoutPtr layout_;
+  ObjectStates states_;    // shaped as layout_
+  WrittenMap written_;     // likewise
+  bool wrote_ = false;
+  uint32_t uid_ = 0;
+  uint32_t gid_ = 0;
+  uint32_t project_id_ = 0;
+  uint64_t size_seen_ = 0;
+  uint64_t size_epoch_ = 0;
+  uint64_t mds_transno_ = 0;
+  int64_t atime_ns_ = 0;
+  int64_t mtime_ns_ = 0;
+  int64_t ctime_seen_ns_ = 0;
+  int64_t read_at_ns_ = 0;
+  int64_t no_capability_until_ns_ = 0;
+};
+
+// Thread-safe.
+class OpenTable final {
+ public:
+  // nullptr: not open here, no close under way.
+  std::shared_ptr<OpenFile> Find(const Fid& fid) const;
+  std::shared_ptr<OpenFile> AddHandle(const OpenHandle& handle, const Attr& attr, LayoutPtr layout,
+                                      bool created);
+  // OpenFile::EndClose; forgets the file when nothing holds it any more.
+  void EndClose(OpenFile* file);
+  std::vector<std::shared_ptr<OpenFile>> All() const;
+
+ private:
+  static constexpr size_t kBuckets = 64;
+  struct Bucket {
+    mutable std::mutex mutex;  // guards files
+    std::unordered_map<Fid, std::shared_ptr<OpenFile>> files;
+  };
+  static size_t IndexOf(const Fid& fid) { return std::hash<Fid>()(fid) % kBuckets; }
+
+  std::array<Bucket, kBuckets> buckets_;
+};
+
+// The handle's access mode allows writing.
+bool IsWriter(uint32_t open_flags);
+
+}  // namespace sheen::client

@@ -1,0 +1,149 @@
+// Reading: one request per piece, all at once, each answer's bytes straight into the caller's
+// buffer.
+
+#include "base/crc32c.h"
+#include "client/block_sums.h"
+#include "client/convert.h"
+#include "client/glimpse.h"
+#include "client/read_plan.h"
+#include "client/state.h"
+
+namespace sheen::client {
+namespace {
+
+struct PieceRead {
+  IoPiece io;
+  ObjectState object;
+};
+
+Status CheckSums(const v1::OstReadReply& reply, const layout::Piece& piece, ByteSpan data,
+                 const layout::ObjectId& object, uint32_t ost) {
+  if (reply.block_crc_size() == 0) return {};
+  const auto bad = [&](const std::string& what) {
+    return Fail(Errc::kCorrupt, "object " + object.ToString() + " on OST " + std::to_string(ost) +
+                                    " at " + std::to_string(piece.object_offset) + ": " + what);
+  };
+  const uint32_t block = reply.block_bytes();
+  if (block == 0 || BlockCount(piece.object_offset, data.size(), block) !=
+                        static_cast<uint64_t>(reply.block_crc_size())) {
+    return bad("wrong number of checksums");
+  }
+  int index = 0;
+  Status status;
+  ForEachBlock(piece.object_offset, data, block, [&](ByteSpan bytes) {
+    const uint32_t expected = reply.block_crc(index++);
+    const uint32_t found = Crc32c(bytes);
+    if (status && found != expected) {
+      status = bad("checksum " + std::to_string(found) + ", expected " + std::to_string(expected));
+    }
+  });
+  return status;
+}
+
+async::Task<Status> ReadPiece(State* state, LayoutPtr layout, PieceRead* piece,
+                              MutableByteSpan out) {
+  const layout::Component& component = layout->components[piece->io.piece.component];
+  const layout::ObjectId object = layout::ObjectOf(component, piece->io.piece.stripe);
+  const uint32_t ost = component.osts[piece->io.piece.stripe];
+  v1::OstReadRequest request;
+  ObjectToWire(object, request.mutable_object());
+  request.set_offset(piece->io.piece.object_offset);
+  request.set_length(static_cast<uint32_t>(piece->io.piece.length));
+  request.set_layout_generation(layout->generation);
+  rpc::Call call = MakeCall(rpc::Opcode::kOstRead, 0, request);
+  call.bulk_sink = out;
+  Result<rpc::Answer> answer = co_await state->Here()->Ost(ost, std::move(call));
+  if (!answer) co_return std::unexpected(answer.error());
+  v1::OstReadReply reply;
+  if (!reply.ParseFromString(answer->body) || answer->bulk_bytes > out.size()) {
+    co_return std::unexpected(BadReply("OST " + std::to_string(ost)));
+  }
+  if (!answer->bulk.empty()) {
+    std::memcpy(out.data(), answer->bulk.data(), answer->bulk_bytes);
+  }
+  if (state->options.checksums) {
+    SHEEN_CO_TRY(CheckSums(reply, piece->io.piece, out.first(answer->bulk_bytes), object, ost));
+  }
+  piece->io.received = answer->bulk_bytes;
+  piece->object = ObjectFromWire(reply.attr());
+  co_return Status();
+}
+
+async::Task<Status> ReadPieces(State* state, LayoutPtr layout, std::vector<PieceRead>* pieces,
+                               uint64_t offset, MutableByteSpan out) {
+  const auto part = [&](const PieceRead& p) {
+    return out.subspan(p.io.piece.file_offset - offset, p.io.piece.length);
+  };
+  if (pieces->size() == 1) {
+    Status only = co_await ReadPiece(state, layout, pieces->data(), part(pieces->front()));
+    co_return only;
+  }
+  std::vector<async::Task<Status>> tasks;
+  tasks.reserve(pieces->size());
+  for (PieceRead& piece : *pieces) tasks.push_back(ReadPiece(state, layout, &piece, part(piece)));
+  const std::vector<Status> all = co_await async::WhenAll(std::move(tasks));
+  for (const Status& one : all) {
+    if (!one) co_return one;
+  }
+  co_return Status();
+}
+
+// The size, when the answers tell it: all data in one object, whose answer is here.
+std::optional<uint64_t> SizeFromAnswers(const layout::Layout& layout,
+                                        const std::vector<PieceRead>& pieces) {
+  const OnlyStripe only = OnlyStripeOf(layout);
+  if (!only.valid || pieces.empty()) return std::nullopt;
+  const ObjectState& object = pieces.back().object;
+  if (!object.exists) return 0;
+  return layout::FileBytesFrom(layout.components[only.component], only.stripe, object.size);
+}
+
+}  // namespace
+
+async::Task<Result<size_t>> Filesystem::Read(Fid fid, uint64_t handle, uint64_t offset,
+                                             MutableByteSpan out) {
+  State* state = state_.get();
+  const std::shared_ptr<OpenFile> file = state->files.Find(fid);
+  if (!file) co_return Fail(Errc::kBadHandle, fid.ToString() + " is not open");
+  static_cast<void>(handle);
+  if (out.empty() || offset >= layout::kFileBytesMax) co_return 0U;
+  out = out.first(std::min<uint64_t>(out.size(), layout::kFileBytesMax - offset));
+  file->NoteRead(state->Here()->shard()->WallNow().count());
+  constexpr int kAttemptsMax = 8;
+  for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
+    const LayoutPtr layout = file->layout();
+    std::vector<PieceRead> pieces;
+    if (layout) {
+      for (const IoPiece& io : PlanIo(*layout, offset, out.size(), state->options.max_rpc_bytes)) {
+        pieces.push_back({io, {}});
+      }
+    }
+    const Status done = co_await ReadPieces(state, layout, &pieces, offset, out);
+    if (!done && done.error().code() == Errc::kLayoutChanged) {
+      SHEEN_CO_TRY(co_await FetchLayout(state, fid));
+      continue;
+    }
+    if (!done) co_return std::unexpected(done.error());
+    std::vector<IoPiece> answers;
+    for (const PieceRead& piece : pieces) answers.push_back(piece.io);
+    if (CoversAll(answers, out.size())) co_return out.size();
+    std::optional<uint64_t> size;
+    if (layout) size = SizeFromAnswers(*layout, pieces);
+    if (!size || *size < file->size_seen()) {
+      SHEEN_CO_TRY_ASSIGN(const Attr attr, co_await GetAttr(0, fid));
+      size = attr.size;
+      if (*size > offset && attempt == 0) {
+        // Holes, or a layout that has grown elsewhere: the newest one tells.
+        Result<LayoutPtr> newest = co_await FetchLayout(state, fid);
+        if (!newest && newest.error().code() != Errc::kNoData) {
+          co_return std::unexpected(newest.error());
+        }
+        if (newest && (!layout || (*newest)->generation != layout->generation)) continue;
+      }
+    }
+    co_return FillGaps(answers, offset, *size, out);
+  }
+  co_return Fail(Errc::kIo, "the layout of " + fid.ToString() + " keeps changing");
+}
+
+}  // namespace sheen::client

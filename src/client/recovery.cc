@@ -1,0 +1,130 @@
+// What a client declares again when the MDS has lost it: a restarted server knows the session from
+// its store, but neither credentials nor open handles, and a renewed session knows nothing.
+//
+// The session is shared by the shards, so one of them does it, before its own waiting requests go
+// out; the others wait for it. It must not wait for ordinary requests: it calls the connection
+// directly, which sends these first.
+#include <algorithm>
+
+#include "base/log.h"
+#include "client/convert.h"
+#include "client/shard_context.h"
+#include "client/state.h"
+
+namespace sheen::client {
+namespace {
+
+constexpr size_t kReopensInFlight = 64;
+constexpr Nanos kRecoveryCallTimeout = std::chrono::seconds(60);
+
+struct RecoveryTurn {
+  State* state;
+  uint64_t stamp;
+
+  // Suspends while another shard recovers.
+  bool await_ready() const noexcept { return false; }
+  bool await_suspend(std::coroutine_handle<> caller) {
+    const std::scoped_lock lock(state->recovery_mutex);
+    if (!state->recovering) return false;
+    state->recovery_waiters.Add(caller);
+    return true;
+  }
+  void await_resume() const noexcept {}
+};
+
+// True: this shard shall do it.
+bool TakeTurn(State* state, uint64_t stamp, bool* done) {
+  const std::scoped_lock lock(state->recovery_mutex);
+  *done = state->recovered_stamp == stamp;
+  if (*done || state->recovering) return false;
+  state->recovering = true;
+  return true;
+}
+
+void EndTurn(State* state, uint64_t stamp) {
+  const std::scoped_lock lock(state->recovery_mutex);
+  state->recovering = false;
+  state->recovered_stamp = stamp;
+  state->recovery_waiters.WakeAll();
+}
+
+}  // namespace
+
+async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
+  const uint64_t stamp = state_->SessionStamp();
+  for (;;) {
+    bool done = false;
+    if (TakeTurn(state_, stamp, &done)) break;
+    if (done) co_return;
+    co_await RecoveryTurn{state_, stamp};
+  }
+  SHEEN_LOG(Info, "mds0 {}: declaring open files again",
+            server_restarted ? "has restarted" : "has renewed the session");
+  co_await Redeclare();
+  EndTurn(state_, stamp);
+  StartRefresh();
+}
+
+async::Task<void> ShardContext::Redeclare() {
+  const Nanos deadline = shard_->Now() + kRecoveryCallTimeout;
+  for (const CredentialId id : state_->credentials.InUse()) {
+    const Status sent = co_await SendCredential(id, deadline);
+    if (!sent) SHEEN_LOG(Warn, "mds0: credential not accepted: {}", sent.error().ToString());
+  }
+  std::vector<async::Task<Status>> tasks;
+  const auto files = state_->files.All();
+  for (const std::shared_ptr<OpenFile>& file : files) {
+    for (const OpenHandle& handle : file->handles()) {
+      tasks.push_back(Reopen(file->fid(), handle.id, handle.flags, handle.who));
+    }
+    if (tasks.size() < kReopensInFlight) continue;
+    co_await async::WhenAll(std::exchange(tasks, {}));
+  }
+  co_await async::WhenAll(std::move(tasks));
+}
+
+async::Task<Status> ShardContext::Reopen(Fid fid, uint64_t handle, uint32_t flags,
+                                         CredentialId who) {
+  v1::OpenRequest request;
+  FidToWire(fid, request.mutable_fid());
+  request.set_flags(flags);
+  request.set_handle(handle);
+  request.set_reopen(true);
+  rpc::Call call = MakeCall(rpc::Opcode::kMdsOpen, who, request);
+  call.deadline = shard_->Now() + kRecoveryCallTimeout;
+  call.recovery = true;
+  Result<rpc::Answer> answer = co_await mds_->Execute(std::move(call));
+  if (!answer) {
+    SHEEN_LOG(Warn, "{}: an open file could not be declared again: {}", fid.ToString(),
+              answer.error().ToString());
+    co_return std::unexpected(answer.error());
+  }
+  co_return Status();
+}
+
+async::Task<Status> ShardContext::EnsureCredential(CredentialId who, Nanos deadline) {
+  if (state_->credentials.KnownTo(who, state_->SessionStamp())) co_return Status();
+  // A stamp of 0 means no session yet: connect, so that the mark below names a real one.
+  SHEEN_CO_TRY(co_await MdsClient()->Connect(deadline));
+  if (state_->credentials.KnownTo(who, state_->SessionStamp())) co_return Status();
+  co_return co_await SendCredential(who, deadline);
+}
+
+async::Task<Status> ShardContext::SendCredential(CredentialId who, Nanos deadline) {
+  const uint64_t stamp = state_->SessionStamp();
+  const CredentialCache::Identity identity = state_->credentials.Find(who);
+  v1::SetCredential request;
+  request.set_id(who);
+  request.set_uid(identity.uid);
+  request.set_gid(identity.gid);
+  for (const uint32_t group : identity.groups) request.add_groups(group);
+  rpc::Call call = MakeCall(rpc::Opcode::kSetCredential, 0, request);
+  call.deadline = deadline;
+  call.recovery = true;
+  Result<rpc::Answer> answer = co_await MdsClient()->Execute(std::move(call));
+  if (!answer) co_return std::unexpected(answer.error());
+  state_->credentials.SetKnown(who, stamp);
+  co_return Status();
+}
+
+}  // namespace sheen::client

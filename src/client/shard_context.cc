@@ -1,0 +1,247 @@
+#include "client/shard_context.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "client/convert.h"
+#include "client/state.h"
+
+namespace sheen::client {
+namespace {
+
+constexpr uint32_t kSlotsPerShard = 64;
+constexpr Nanos kRetryFirst = std::chrono::milliseconds(20);
+constexpr Nanos kRetryMax = std::chrono::seconds(1);
+constexpr Nanos kRefreshTimeout = std::chrono::seconds(10);
+
+bool MayRetry(Errc code) {
+  switch (code) {
+    case Errc::kUnavailable:
+    case Errc::kNotThisServer:
+    case Errc::kDisconnected:
+    case Errc::kStaleEpoch:
+    case Errc::kEvicted:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+Error BadReply(std::string_view from) {
+  return Error(Errc::kProtocol, std::string(from) +
+                                    ": an answer that cannot be read; are client and server of "
+                                    "versions that fit?");
+}
+
+rpc::Call MakeCall(rpc::Opcode opcode, CredentialId who,
+                   const google::protobuf::MessageLite& request) {
+  rpc::Call call;
+  call.opcode = opcode;
+  call.credential = who;
+  call.body = request.SerializeAsString();
+  return call;
+}
+
+ShardContext::ShardContext(State* state, async::Shard* shard, rpc::Transport* transport,
+                           uint32_t ordinal)
+    : state_(state), shard_(shard), transport_(transport), ordinal_(ordinal) {}
+
+ShardContext::~ShardContext() = default;
+
+Nanos ShardContext::DeadlineOf(const rpc::Call& call) const {
+  if (call.deadline != Nanos::max()) return call.deadline;
+  const Nanos wait = state_->options.deadline;
+  return wait == Nanos::max() ? wait : shard_->Now() + wait;
+}
+
+std::vector<rpc::Address> ShardContext::AddressesOf(const std::string& server) const {
+  std::vector<rpc::Address> addresses;
+  // What the user gave to mount is known to be reachable from here.
+  if (server == kMdsName) addresses = state_->options.mgs;
+  const std::shared_ptr<const Cluster> cluster = state_->cluster.Get();
+  const auto found = cluster->servers.find(server);
+  if (found == cluster->servers.end()) return addresses;
+  for (const rpc::Address& address : found->second) {
+    if (std::find(addresses.begin(), addresses.end(), address) == addresses.end()) {
+      addresses.push_back(address);
+    }
+  }
+  return addresses;
+}
+
+rpc::Client* ShardContext::ClientOf(const std::string& server) {
+  std::unique_ptr<rpc::Client>& client = clients_[server];
+  if (client) return client.get();
+  rpc::ClientOptions options;
+  options.server_name = server;
+  options.addresses = AddressesOf(server);
+  options.slot_base = 1 + ordinal_ * kSlotsPerShard;
+  options.slot_count = kSlotsPerShard;
+  options.checksums = state_->options.checksums;
+  client = std::make_unique<rpc::Client>(shard_, transport_, &state_->identity, options);
+  client->OnServerRequest([this](rpc::Opcode opcode, const std::string&) {
+    if (opcode == rpc::Opcode::kMapChanged) StartRefresh();
+  });
+  return client.get();
+}
+
+rpc::Client* ShardContext::MdsClient() {
+  if (mds_) return mds_;
+  mds_ = ClientOf(kMdsName);
+  mds_->OnReconnect([this](bool server_restarted) { return RecoverMds(server_restarted); });
+  return mds_;
+}
+
+ShardContext::OstSlot* ShardContext::SlotOf(uint32_t ost) {
+  if (osts_version_ != state_->cluster.version()) {
+    const std::shared_ptr<const Cluster> cluster = state_->cluster.Get();
+    for (OstSlot& slot : osts_) slot.client = nullptr;
+    for (const auto& [index, server] : cluster->ost_servers) {
+      if (index >= osts_.size()) osts_.resize(index + 1);
+      osts_[index].client = ClientOf(server);
+    }
+    osts_version_ = cluster->version;
+  }
+  if (ost >= osts_.size() || osts_[ost].client == nullptr) return nullptr;
+  return &osts_[ost];
+}
+
+async::Task<Result<rpc::Answer>> ShardContext::Mds(rpc::Call call) {
+  call.deadline = DeadlineOf(call);
+  for (uint32_t attempt = 0;; ++attempt) {
+    if (state_->stopping) co_return Fail(Errc::kCancelled, "the filesystem is being unmounted");
+    if (call.credential != 0) {
+      SHEEN_CO_TRY(co_await EnsureCredential(call.credential, call.deadline));
+    }
+    Result<rpc::Answer> answer = co_await MdsClient()->Execute(call);
+    if (answer || !MayRetry(answer.error().code())) co_return answer;
+    const bool again = co_await PrepareRetry(answer.error(), attempt, call.deadline);
+    if (!again) co_return answer;
+  }
+}
+
+async::Task<Result<rpc::Answer>> ShardContext::Ost(uint32_t ost, rpc::Call call) {
+  call.deadline = DeadlineOf(call);
+  call.target = ost;
+  for (uint32_t attempt = 0;; ++attempt) {
+    if (state_->stopping) co_return Fail(Errc::kCancelled, "the filesystem is being unmounted");
+    OstSlot* slot = SlotOf(ost);
+    Error error(Errc::kNotThisServer, "OST " + std::to_string(ost) + " is not in the cluster map");
+    if (slot) {
+      // It may have moved to another port: the map tells.
+      if (attempt == 0 && !slot->client->connected() && slot->committed != 0) StartRefresh();
+      Result<rpc::Answer> answer = co_await slot->client->Execute(call);
+      if (answer) {
+        if (ost < osts_.size()) {
+          osts_[ost].committed = std::max(osts_[ost].committed, answer->last_committed);
+        }
+        co_return answer;
+      }
+      error = answer.error();
+      if (!MayRetry(error.code())) co_return answer;
+    }
+    const bool again = co_await PrepareRetry(error, attempt, call.deadline);
+    if (!again) co_return std::unexpected(std::move(error));
+  }
+}
+
+async::Task<bool> ShardContext::PrepareRetry(Error error, uint32_t attempt, Nanos deadline) {
+  const Nanos wait = std::min(kRetryFirst * (1 << std::min(attempt, 6U)), kRetryMax);
+  if (deadline != Nanos::max() && shard_->Now() + wait >= deadline) co_return false;
+  if (attempt == 8) {
+    SHEEN_LOG(Warn, "a request is being tried again since {}", error.ToString());
+  }
+  if (error.code() == Errc::kNotThisServer) StartRefresh();
+  co_await shard_->Sleep(wait);
+  co_return !state_->stopping;
+}
+
+async::Task<Status> ShardContext::ConnectMds(Nanos deadline) {
+  co_return co_await MdsClient()->Connect(deadline);
+}
+
+async::Task<Status> ShardContext::RefreshMap(Nanos deadline) {
+  rpc::Call call = MakeCall(rpc::Opcode::kMdsClusterMap, 0, v1::ClusterMapRequest());
+  call.deadline = deadline;
+  Result<rpc::Answer> answer = co_await MdsClient()->Execute(std::move(call));
+  if (!answer) co_return std::unexpected(answer.error());
+  v1::ClusterMap map;
+  if (!map.ParseFromString(answer->body)) co_return std::unexpected(BadReply(kMdsName));
+  SHEEN_CO_TRY_ASSIGN(Cluster cluster, ClusterFromWire(map, state_->options.fsname));
+  const uint64_t version = cluster.version;
+  if (!state_->cluster.Set(std::move(cluster))) co_return Status();
+  SHEEN_LOG(Info, "cluster map version {} in use", version);
+  for (const std::unique_ptr<ShardContext>& context : state_->contexts) {
+    if (!context) continue;
+    ShardContext* other = context.get();
+    other->shard_->Post([other] { other->TakeAddresses(); });
+  }
+  co_return Status();
+}
+
+void ShardContext::StartRefresh() {
+  if (refreshing_ || state_->stopping) return;
+  refreshing_ = true;
+  shard_->Spawn(RefreshInBackground());
+}
+
+async::Task<void> ShardContext::RefreshInBackground() {
+  const BackgroundMark mark(state_);
+  const Status refreshed = co_await RefreshMap(shard_->Now() + kRefreshTimeout);
+  refreshing_ = false;
+  if (!refreshed) {
+    SHEEN_LOG(Warn, "the cluster map could not be fetched: {}", refreshed.error().ToString());
+  }
+}
+
+void ShardContext::TakeAddresses() {
+  for (const auto& [server, client] : clients_) {
+    std::vector<rpc::Address> addresses = AddressesOf(server);
+    if (!addresses.empty()) client->SetAddresses(std::move(addresses));
+  }
+}
+
+async::Task<Result<Fid>> ShardContext::NewFid() {
+  co_await sequence_lock_.Acquire(1);
+  Status granted;
+  if (next_oid_ == 0 || next_oid_ >= kOidPerSequence) {
+    auto answered = co_await MdsCall<v1::AllocateSequenceReply>(
+        this,
+        MakeCall(rpc::Opcode::kMdsAllocateSequence, 0, v1::AllocateSequenceRequest()));
+    if (!answered) {
+      granted = std::unexpected(answered.error());
+    } else if (const Fid first{answered->reply.seq(), 1, 0}; !first.Valid()) {
+      granted = Fail(Errc::kProtocol, "mds0: granted a bad FID sequence");
+    } else {
+      sequence_ = first.seq;
+      next_oid_ = 1;
+    }
+  }
+  Fid fid;
+  if (granted) fid = Fid{sequence_, next_oid_++, 0};
+  sequence_lock_.Release(shard_, 1);
+  if (!granted) co_return std::unexpected(granted.error());
+  co_return fid;
+}
+
+uint64_t ShardContext::OstCommitted(uint32_t ost) const {
+  return ost < osts_.size() ? osts_[ost].committed : 0;
+}
+
+uint64_t ShardContext::MdsCommitted() const { return mds_ ? mds_->last_committed() : 0; }
+
+std::set<std::string> ShardContext::ServerNames() const {
+  std::set<std::string> names;
+  for (const auto& [server, client] : clients_) names.insert(server);
+  return names;
+}
+
+async::Task<void> ShardContext::Stop(std::set<std::string> farewells, Nanos timeout) {
+  for (auto& [server, client] : clients_) {
+    co_await client->Stop(timeout, farewells.contains(server));
+  }
+}
+
+}  // namespace sheen::client

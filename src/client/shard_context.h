@@ -1,0 +1,128 @@
+// ShardContext: one shard's connections to the servers, and the rules for trying again.
+//
+//   unavailable, session renewed     wait a little, send again
+//   not this server                  fetch the cluster map, send again
+//   connection lost                  rpc::Client reconnects and resends by itself
+//   anything else                    the caller's
+//
+// Shard-confined: call only on the owning shard.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "async/shard.h"
+#include "async/sync.h"
+#include "client/cluster.h"
+#include "client/types.h"
+#include "google/protobuf/message_lite.h"
+#include "rpc/client.h"
+
+namespace sheen::client {
+
+class State;
+
+class ShardContext final {
+ public:
+  ShardContext(State* state, async::Shard* shard, rpc::Transport* transport, uint32_t ordinal);
+  ~ShardContext();
+
+  async::Shard* shard() const { return shard_; }
+
+  // Errors: the server's; kTimedOut after Options::deadline; kCancelled after Stop.
+  async::Task<Result<rpc::Answer>> Mds(rpc::Call call);
+  async::Task<Result<rpc::Answer>> Ost(uint32_t ost, rpc::Call call);
+
+  // A FID that nobody has used. Errors: those of Mds.
+  async::Task<Result<Fid>> NewFid();
+  // Errors: the last attempt's.
+  async::Task<Status> ConnectMds(Nanos deadline);
+  async::Task<Status> RefreshMap(Nanos deadline);
+  // In the background, one at a time.
+  void StartRefresh();
+
+  // Highest transno known to be committed by that target; 0: nothing known.
+  uint64_t OstCommitted(uint32_t ost) const;
+  uint64_t MdsCommitted() const;
+
+  // Ends the connections; says goodbye to the servers of `farewells`. Then every call gives
+  // kCancelled.
+  async::Task<void> Stop(std::set<std::string> farewells, Nanos timeout);
+  // Servers that this shard has a connection object for.
+  std::set<std::string> ServerNames() const;
+  // The cluster map has changed: take the servers' new addresses.
+  void TakeAddresses();
+
+ private:
+  struct OstSlot {
+    rpc::Client* client = nullptr;
+    uint64_t committed = 0;
+  };
+
+  rpc::Client* MdsClient();
+  rpc::Client* ClientOf(const std::string& server);
+  OstSlot* SlotOf(uint32_t ost);
+  std::vector<rpc::Address> AddressesOf(const std::string& server) const;
+  async::Task<Status> EnsureCredential(CredentialId who, Nanos deadline);
+  async::Task<Status> SendCredential(CredentialId who, Nanos deadline);
+  // Waits as the error demands. False: give the error to the caller.
+  async::Task<bool> PrepareRetry(Error error, uint32_t attempt, Nanos deadline);
+  async::Task<void> RefreshInBackground();
+  Nanos DeadlineOf(const rpc::Call& call) const;
+
+  // recovery.cc: after a new session or a server's restart.
+  async::Task<void> RecoverMds(bool server_restarted);
+  async::Task<void> Redeclare();
+  async::Task<Status> Reopen(Fid fid, uint64_t handle, uint32_t flags, CredentialId who);
+
+  State* const state_;
+  async::Shard* const shard_;
+  rpc::Transport* const transport_;
+  const uint32_t ordinal_;
+  std::map<std::string, std::unique_ptr<rpc::Client>> clients_;  // by server name
+  rpc::Client* mds_ = nullptr;
+  std::vector<OstSlot> osts_;  // by index
+  uint64_t osts_version_ = 0;  // of the cluster map that osts_ was made from
+  async::Semaphore sequence_lock_{1};
+  uint64_t sequence_ = 0;
+  uint32_t next_oid_ = 0;      // 0: no sequence
+  bool refreshing_ = false;
+};
+
+rpc::Call MakeCall(rpc::Opcode opcode, CredentialId who,
+                   const google::protobuf::MessageLite& request);
+
+// An answer and its body. Errors: kProtocol when the body is not a Reply.
+template <class Reply>
+struct Answered {
+  Reply reply;
+  uint64_t transno = 0;
+};
+
+Error BadReply(std::string_view from);
+
+template <class Reply>
+async::Task<Result<Answered<Reply>>> MdsCall(ShardContext* context, rpc::Call call) {
+  SHEEN_CO_TRY_ASSIGN(const rpc::Answer answer, co_await context->Mds(std::move(call)));
+  Answered<Reply> answered;
+  if (!answered.reply.ParseFromString(answer.body)) co_return std::unexpected(BadReply("mds0"));
+  answered.transno = answer.transno;
+  co_return answered;
+}
+
+template <class Reply>
+async::Task<Result<Answered<Reply>>> OstCall(ShardContext* context, uint32_t ost, rpc::Call call) {
+  SHEEN_CO_TRY_ASSIGN(const rpc::Answer answer, co_await context->Ost(ost, std::move(call)));
+  Answered<Reply> answered;
+  if (!answered.reply.ParseFromString(answer.body)) {
+    co_return std::unexpected(BadReply("OST " + std::to_string(ost)));
+  }
+  answered.transno = answer.transno;
+  co_return answered;
+}
+
+}  // namespace sheen::client

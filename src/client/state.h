@@ -1,0 +1,66 @@
+// State: what a Filesystem is made of, for the library's own files.
+//
+// Thread-safe: each member is, or is constant once mounted.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "client/cluster.h"
+#include "client/credentials.h"
+#include "client/filesystem.h"
+#include "client/open_file.h"
+#include "client/shard_context.h"
+#include "client/shared_waiters.h"
+
+namespace sheen::client {
+
+// Where MDT0000 and the management service live.
+inline constexpr char kMdsName[] = "mds0";
+inline constexpr size_t kShardsMax = 256;
+
+class State final {
+ public:
+  explicit State(Options mount_options)
+      : options(std::move(mount_options)), identity(options.fsname) {}
+
+  // The calling shard's context. REQUIRES: the shard was added.
+  ShardContext* Here() const;
+
+  const Options options;
+  rpc::ClientIdentity identity;
+  CredentialCache credentials;
+  OpenTable files;
+  ClusterHolder cluster;
+  std::array<std::unique_ptr<ShardContext>, kShardsMax> contexts;
+  std::atomic<uint64_t> next_handle{1};
+  std::atomic<bool> stopping{false};
+  // Coroutines that nobody awaits: closes, map refreshes.
+  std::atomic<uint64_t> background{0};
+  Fid root = kRootFid;
+
+  // Which session of the MDS, at which boot of it, knows our handles and credentials.
+  uint64_t SessionStamp() const;
+  std::mutex recovery_mutex;  // guards the three below
+  uint64_t recovered_stamp = 0;
+  bool recovering = false;
+  SharedWaiters recovery_waiters;
+};
+
+// Counts a coroutine that nobody awaits, for Unmount.
+class BackgroundMark final {
+ public:
+  explicit BackgroundMark(State* state) : state_(state) { ++state_->background; }
+  ~BackgroundMark() { --state_->background; }
+  BackgroundMark(const BackgroundMark&) = delete;
+  BackgroundMark& operator=(const BackgroundMark&) = delete;
+
+ private:
+  State* const state_;
+};
+
+}  // namespace sheen::client

@@ -1,0 +1,121 @@
+// What the client library's operations take and give: plain values, no wire messages.
+//
+// Immutable values; thread-safe as far as std::string is.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fid/fid.h"
+#include "layout/layout.h"
+
+namespace sheen::client {
+
+using LayoutPtr = std::shared_ptr<const layout::Layout>;
+
+// Who asks: an id from Filesystem::CredentialFor. 0 is uid 0, gid 0.
+using CredentialId = uint32_t;
+
+struct Attr {
+  Fid fid;
+  uint32_t mode = 0;  // type and permission bits, as st_mode
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  uint32_t nlink = 0;
+  uint32_t project_id = 0;
+  uint64_t size = 0;
+  uint64_t blocks = 0;  // of 512 bytes
+  int64_t atime_ns = 0;  // since 1970 UTC
+  int64_t mtime_ns = 0;
+  int64_t ctime_ns = 0;
+  int64_t btime_ns = 0;
+  uint64_t rdev = 0;
+  // Size, blocks and mtime are the MDS's own and may be old: only in the entries of ReadDir, which
+  // asks no OST. Everywhere else the operation has asked and the flag only tells that somebody may
+  // be writing.
+  bool size_unsafe = false;
+  uint64_t size_epoch = 0;
+
+  bool operator==(const Attr&) const = default;
+};
+
+struct AttrChange {
+  uint32_t valid = 0;  // v1::SetAttrValid bits, without SET_TRUNCATED
+  bool set_size = false;
+  uint64_t size = 0;
+  uint32_t mode = 0;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  int64_t atime_ns = 0;
+  int64_t mtime_ns = 0;
+  bool atime_now = false;
+  bool mtime_now = false;
+};
+
+struct CreateOptions {
+  uint32_t mode = 0;           // permission bits, umask applied
+  uint32_t flags = 0;          // O_* of open(2)
+  std::string layout_template;  // layout::Encode; empty: the directory's default
+};
+
+struct Opened {
+  Attr attr;
+  uint64_t handle = 0;
+  bool created = false;
+};
+
+struct DirEntry {
+  std::string name;
+  Fid fid;
+  uint64_t cookie = 0;  // position after this entry; at least 3
+  uint32_t type = 0;    // DT_*
+  Attr attr;            // with plus
+  bool has_attr = false;
+};
+
+struct DirBatch {
+  std::vector<DirEntry> entries;
+  bool end = false;
+  Fid parent;  // of the directory itself: ".."
+};
+
+// One target of the filesystem, as lfs df shows it.
+struct TargetSpace {
+  std::string name;  // "sheen-OST0000"
+  std::string server;
+  bool is_mdt = false;
+  bool up = false;
+  bool limited = false;  // has a size of its own
+  uint32_t index = 0;
+  uint64_t bytes_total = 0;
+  uint64_t bytes_free = 0;
+  uint64_t bytes_available = 0;
+  uint64_t files_total = 0;
+  uint64_t files_free = 0;
+  uint64_t device = 0;  // unique over machines; the same: one disk
+  std::string state;    // letters of lfs df
+};
+
+struct SpaceSummary {
+  uint64_t bytes_total = 0;
+  uint64_t bytes_free = 0;
+  uint64_t bytes_available = 0;
+  uint64_t files_total = 0;
+  uint64_t files_free = 0;
+};
+
+struct LayoutAnswer {
+  std::string encoded;  // layout::Encode; empty: a file that has none yet
+  bool inherited = false;
+};
+
+enum class SeekKind : uint8_t { kData, kHole };
+
+struct WriteOptions {
+  bool sync = false;         // O_SYNC, O_DSYNC: on disk before the answer
+  bool append = false;       // O_APPEND: the end of the file is asked for first
+};
+
+}  // namespace sheen::client

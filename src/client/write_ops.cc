@@ -1,0 +1,120 @@
+// Writing: components first, then one request per piece, all at once, bytes straight from the
+// caller's buffer. Nothing is held back: what was answered is in the objects.
+
+#include <algorithm>
+
+#include "base/crc32c.h"
+#include "client/block_sums.h"
+#include "client/convert.h"
+#include "client/glimpse.h"
+#include "client/read_plan.h"
+#include "client/state.h"
+
+namespace sheen::client {
+namespace {
+
+struct WriteJob {
+  State* state = nullptr;
+  OpenFile* file = nullptr;
+  uint64_t handle = 0;
+  uint64_t offset = 0;
+  ByteSpan data;
+  WriteOptions options;
+};
+
+async::Task<Status> WritePiece(const WriteJob* job, IoView view, layout::Piece piece) {
+  const layout::Component& component = view.layout->components[piece.component];
+  const uint32_t ost = component.osts[piece.stripe];
+  const ByteSpan bytes = job->data.subspan(piece.file_offset - job->offset, piece.length);
+  v1::OstWriteRequest request;
+  ObjectToWire(layout::ObjectOf(component, piece.stripe), request.mutable_object());
+  request.set_offset(piece.object_offset);
+  if (job->state->options.checksums) {
+    request.set_block_bytes(view.layout->block_bytes);
+    ForEachBlock(piece.object_offset, bytes, view.layout->block_bytes,
+                 [&request](ByteSpan block) { request.add_block_crc(Crc32c(block)); });
+  }
+  OwnerToWire(view, request.mutable_owner());
+  request.set_ctime_seen_ns(view.ctime_seen_ns);
+  request.set_handle(job->handle);
+  request.set_sync(job->options.sync);
+  rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, 0, request);
+  call.bulk = bytes;
+  auto answered = co_await OstCall<v1::OstWriteReply>(job->state->Here(), ost, std::move(call));
+  if (!answered) co_return std::unexpected(answered.error());
+  const ObjectState seen = ObjectFromWire(answered->reply.attr());
+  job->file->NoteChange(view.layout, {piece.component, piece.stripe}, seen, answered->transno);
+  co_return Status();
+}
+
+// Bytes written from the start without a gap; an error when there are none.
+async::Task<Result<size_t>> WritePieces(const WriteJob* job, IoView view) {
+  const std::vector<IoPiece> plan =
+      PlanIo(*view.layout, job->offset, job->data.size(), job->state->options.max_rpc_bytes);
+  if (plan.size() == 1) {
+    const Status only = co_await WritePiece(job, view, plan.front().piece);
+    if (!only) co_return std::unexpected(only.error());
+    co_return job->data.size();
+  }
+  std::vector<async::Task<Status>> tasks;
+  tasks.reserve(plan.size());
+  for (const IoPiece& io : plan) tasks.push_back(WritePiece(job, view, io.piece));
+  const std::vector<Status> all = co_await async::WhenAll(std::move(tasks));
+  size_t written = 0;
+  for (size_t i = 0; i < all.size(); ++i) {
+    // Before the layout of a piece is fetched again the whole write is: bytes are the same.
+    if (!all[i] && (written == 0 || all[i].error().code() == Errc::kLayoutChanged)) {
+      co_return std::unexpected(all[i].error());
+    }
+    if (!all[i]) break;
+    written += plan[i].piece.length;
+  }
+  co_return written;
+}
+
+async::Task<Result<size_t>> WriteAt(const WriteJob* job) {
+  constexpr int kAttemptsMax = 8;
+  for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
+    LayoutPtr layout = job->file->layout();
+    if (!layout || layout::NeedsInstantiation(*layout, job->offset, job->data.size())) {
+      SHEEN_CO_TRY_ASSIGN(
+          layout, co_await Instantiate(job->state, job->file, job->offset, job->data.size()));
+      if (layout::NeedsInstantiation(*layout, job->offset, job->data.size())) {
+        co_return Fail(Errc::kProtocol, "mds0: did not instantiate what was asked for");
+      }
+    }
+    Result<size_t> written = co_await WritePieces(job, job->file->ViewForWrite());
+    if (written || written.error().code() != Errc::kLayoutChanged) co_return written;
+    SHEEN_CO_TRY(co_await FetchLayout(job->state, job->file->fid()));
+  }
+  co_return Fail(Errc::kIo, "the layout of " + job->file->fid().ToString() + " keeps changing");
+}
+
+}  // namespace
+
+async::Task<Result<size_t>> Filesystem::Write(Fid fid, uint64_t handle, uint64_t offset,
+                                              ByteSpan data, WriteOptions options) {
+  State* state = state_.get();
+  const std::shared_ptr<OpenFile> file = state->files.Find(fid);
+  if (!file) co_return Fail(Errc::kBadHandle, fid.ToString() + " is not open");
+  if (data.empty()) co_return 0U;
+  if (options.append) {
+    SHEEN_CO_TRY_ASSIGN(const Attr attr, co_await GetAttr(0, fid));
+    offset = attr.size;
+  }
+  LayoutPtr layout = file->layout();
+  if (!layout) {
+    SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(state, file.get(), 0, 1));
+  }
+  const uint64_t limit = layout::LimitOf(*layout);
+  if (offset >= limit) {
+    co_return Fail(Errc::kFileTooBig,
+                   fid.ToString() + " cannot grow beyond " + std::to_string(limit) + " bytes");
+  }
+  data = data.first(std::min<uint64_t>(data.size(), limit - offset));
+  const WriteJob job{state, file.get(), handle, offset, data, options};
+  Result<size_t> written = co_await WriteAt(&job);
+  co_return written;
+}
+
+}  // namespace sheen::client

@@ -1,0 +1,297 @@
+#include "fuse/ring_queue.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/log.h"
+
+namespace sheen::fuse {
+namespace {
+
+constexpr size_t kPageBytes = 4096;
+constexpr size_t kGrowEntries = 8;
+constexpr Nanos kKickPatience = std::chrono::milliseconds(20);
+constexpr Nanos kReleaseDelay = std::chrono::seconds(1);
+
+// Puts what follows the out header at `destination`; parts that are there already stay.
+void Gather(std::byte* destination, const iovec* iov, int count) {
+  for (int i = 1; i < count; ++i) {
+    if (iov[i].iov_base != destination) std::memmove(destination, iov[i].iov_base, iov[i].iov_len);
+    destination += iov[i].iov_len;
+  }
+}
+
+size_t BytesAfterHeader(const iovec* iov, int count) {
+  size_t bytes = 0;
+  for (int i = 1; i < count; ++i) bytes += iov[i].iov_len;
+  return bytes;
+}
+
+}  // namespace
+
+void RingEntry::Complete(int32_t result, uint32_t) { queue->OnCompletion(this, result); }
+
+RingQueue::~RingQueue() {
+  for (const Chunk& chunk : chunks_) munmap(chunk.memory, chunk.bytes);
+}
+
+Status RingQueue::Start() {
+  SHEEN_TRY(AddChunk(context_->options.base_entries));
+  while (!unregistered_.empty()) {
+    Register(unregistered_.back());
+    unregistered_.pop_back();
+  }
+  return {};
+}
+
+Status RingQueue::AddChunk(size_t count) {
+  const size_t stride = kPageBytes + context_->options.payload_bytes;
+  const Chunk chunk{.memory = nullptr, .bytes = count * stride};
+  void* memory = mmap(nullptr, chunk.bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return FailErrno(errno, "memory for FUSE ring entries");
+  chunks_.push_back({static_cast<std::byte*>(memory), chunk.bytes});
+  const bool beyond_base = !entries_.empty();
+  for (size_t i = 0; i < count; ++i) {
+    auto entry = std::make_unique<RingEntry>();
+    std::byte* page = static_cast<std::byte*>(memory) + i * stride;
+    entry->is_ring = true;
+    entry->queue = this;
+    entry->header = reinterpret_cast<kernel::RingHeader*>(page);
+    entry->payload = page + kPageBytes;
+    entry->vectors[0] = {.iov_base = entry->header, .iov_len = sizeof(kernel::RingHeader)};
+    entry->vectors[1] = {.iov_base = entry->payload, .iov_len = context_->options.payload_bytes};
+    entry->beyond_base = beyond_base;
+    unregistered_.push_back(entry.get());
+    entries_.push_back(std::move(entry));
+  }
+  return {};
+}
+
+void RingQueue::Register(RingEntry* entry) {
+  Submit(entry, kernel::RingCommand::kRegister);
+  context_->counters.entries.fetch_add(1, std::memory_order_relaxed);
+  if (entry->beyond_base) context_->counters.grown.fetch_add(1, std::memory_order_relaxed);
+}
+
+void RingQueue::Submit(RingEntry* entry, kernel::RingCommand command) {
+  io_uring_sqe* sqe = context_->poller->NextSqe();
+  sqe->opcode = IORING_OP_URING_CMD;
+  sqe->fd = context_->options.descriptor;
+  sqe->cmd_op = static_cast<uint32_t>(command);
+  if (command == kernel::RingCommand::kRegister) {
+    sqe->addr = reinterpret_cast<uintptr_t>(entry->vectors);
+    sqe->len = 2;
+  }
+  const kernel::RingCommandArea area{
+      .flags = 0, .commit_id = entry->commit_id, .queue_id = id_, .padding = {}};
+  std::memcpy(sqe->cmd, &area, sizeof area);
+  io::UringPoller::Attach(sqe, entry);
+  entry->with_kernel = true;
+  entry->submit_turn = turn_;
+  ++with_kernel_;
+  ++queued_this_turn_;
+  CheckAtTurnEnd();
+}
+
+void RingQueue::OnCompletion(RingEntry* entry, int32_t result) {
+  entry->with_kernel = false;
+  --with_kernel_;
+  if (entry->submit_turn == turn_) --queued_this_turn_;
+  if (entry->submit_turn < exact_turn_ && --survivors_ == 0) backlog_possible_ = true;
+  if (result != 0) {
+    OnFailure(-result);
+    return;
+  }
+  CheckAtTurnEnd();
+  OnRequest(entry);
+}
+
+void RingQueue::OnFailure(int error_number) {
+  if (error_number == ENOTCONN || error_number == ECONNABORTED || error_number == ECANCELED) {
+    if (!context_->gone) context_->sink->OnGone();
+  } else if (!broken_) {
+    // The kernel goes back to /dev/fuse when a REGISTER fails, which shard 0 reads.
+    broken_ = true;
+    SHEEN_LOG(Error, "FUSE ring of core {}: the kernel refuses an entry: {}", id_,
+              std::strerror(error_number));
+  }
+  context_->sink->OnReleased();
+}
+
+void RingQueue::OnRequest(RingEntry* entry) {
+  fuse_in_header header;
+  std::memcpy(&header, entry->header->in_out, sizeof header);
+  const size_t payload = entry->header->entry.payload_bytes;
+  entry->commit_id = entry->header->entry.commit_id;
+  const size_t head_bytes = header.len - payload;
+  const bool valid = header.len >= payload && head_bytes >= sizeof header &&
+                     head_bytes <= sizeof header + kernel::kRingOpInBytes &&
+                     payload <= context_->options.payload_bytes;
+  entry->unique = header.unique;
+  entry->opcode = header.opcode;
+  entry->open_flags = 0;
+  entry->answered = false;
+  if (!valid) {
+    SHEEN_LOG(Error, "FUSE ring of core {}: request {} of {} bytes with {} of payload is malformed",
+              id_, header.opcode, header.len, payload);
+    fuse_out_header out{.len = sizeof out, .error = -EIO, .unique = header.unique};
+    iovec iov{.iov_base = &out, .iov_len = sizeof out};
+    SendReply(entry, &iov, 1);
+    return;
+  }
+  entry->message = entry->payload - head_bytes;
+  entry->message_bytes = header.len;
+  std::memcpy(entry->message, &header, sizeof header);
+  std::memcpy(entry->message + sizeof header, entry->header->op_in, head_bytes - sizeof header);
+  if (AnswerKick(entry, header.pid)) return;
+  context_->sink->OnRequest(entry);
+}
+
+bool RingQueue::AnswerKick(RingEntry* entry, uint32_t caller) {
+  if (!context_->kicker->IsKick(caller)) return false;
+  kick_under_way_ = false;
+  fuse_out_header out{.len = sizeof out, .error = -ENODATA, .unique = entry->unique};
+  iovec iov{.iov_base = &out, .iov_len = sizeof out};
+  SendReply(entry, &iov, 1);
+  return true;
+}
+
+ssize_t RingQueue::SendReply(RingEntry* entry, iovec* iov, int count) {
+  entry->answered = true;
+  if (context_->gone) {
+    errno = ENOENT;
+    return -1;
+  }
+  fuse_out_header out;
+  std::memcpy(&out, iov[0].iov_base, sizeof out);
+  size_t bytes = BytesAfterHeader(iov, count);
+  if (bytes > context_->options.payload_bytes) {
+    SHEEN_LOG(Error, "FUSE reply of {} bytes to request {} is longer than max_write", bytes,
+              entry->opcode);
+    out.error = -EIO;
+    bytes = 0;
+  } else {
+    Gather(entry->payload, iov, count);
+  }
+  out.len = static_cast<uint32_t>(sizeof out + bytes);
+  std::memcpy(entry->header->in_out, &out, sizeof out);
+  entry->header->entry.payload_bytes = static_cast<uint32_t>(bytes);
+  if (entry->beyond_base && std::max(bytes, entry->message_bytes) > kPageBytes) {
+    ReleaseMemoryLater(entry);
+  }
+  Submit(entry, kernel::RingCommand::kCommitAndFetch);
+  committed_this_turn_ = entry;
+  return static_cast<ssize_t>(out.len);
+}
+
+void RingQueue::CheckAtTurnEnd() {
+  if (check_scheduled_) return;
+  check_scheduled_ = true;
+  context_->poller->AtTurnEnd(this);
+}
+
+void RingQueue::OnTurnEnd() {
+  check_scheduled_ = false;
+  if (context_->gone || broken_) return;
+  if (KernelIsDrained()) LookForBacklog();
+  if (backlog_possible_) FetchBacklog();
+  KeepSpareEntries();
+  committed_last_turn_ = std::exchange(committed_this_turn_, nullptr);
+  queued_this_turn_ = 0;
+  ++turn_;
+  if (backlog_possible_) CheckAtTurnEnd();
+}
+
+bool RingQueue::KernelIsDrained() const {
+  const io_uring* ring = context_->poller->ring();
+  return io_uring_cq_ready(ring) == 0 &&
+         (IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_TASKRUN) == 0;
+}
+
+void RingQueue::LookForBacklog() {
+  exact_turn_ = turn_;
+  survivors_ = with_kernel_ - queued_this_turn_;
+  // No request flows before the first entries have arrived, which leave with this turn.
+  if (!std::exchange(started_, true)) return;
+  // A commit fetches the next waiting request; one whose entry is still free found none, and none
+  // can have come since.
+  const bool found_none = committed_last_turn_ != nullptr && committed_last_turn_->with_kernel &&
+                          committed_last_turn_->submit_turn < turn_;
+  if (found_none) backlog_possible_ = false;
+  if (survivors_ == 0) backlog_possible_ = true;
+}
+
+void RingQueue::KeepSpareEntries() {
+  while (with_kernel_ < kSpareEntries) {
+    if (unregistered_.empty()) {
+      const size_t count = std::min(kGrowEntries, kEntriesMax - entries_.size());
+      if (count == 0 || !AddChunk(count)) {
+        if (!full_logged_) {
+          SHEEN_LOG(Warn, "FUSE ring of core {}: {} requests are waiting, no more are taken", id_,
+                    entries_.size());
+        }
+        full_logged_ = true;
+        return;
+      }
+    }
+    Register(unregistered_.back());
+    unregistered_.pop_back();
+  }
+}
+
+void RingQueue::FetchBacklog() {
+  const bool commit_under_way = committed_this_turn_ != nullptr ||
+                                (committed_last_turn_ != nullptr &&
+                                 committed_last_turn_->with_kernel);
+  if (!commit_under_way && !kick_under_way_) Kick();
+}
+
+void RingQueue::Kick() {
+  kick_under_way_ = true;
+  const uint64_t number = ++kicks_;
+  context_->counters.kicks.fetch_add(1, std::memory_order_relaxed);
+  context_->kicker->Kick(id_);
+  // The kick itself may have found no entry.
+  context_->shard->AddTimer(context_->shard->Now() + kKickPatience, [this, number] {
+    if (number != kicks_ || !kick_under_way_) return;
+    kick_under_way_ = false;
+    CheckAtTurnEnd();
+  });
+}
+
+void RingQueue::ReleaseMemoryLater(RingEntry* entry) {
+  // Only where the kernel fills entries nowhere but in our own io_uring_enter may memory be given
+  // back between two of them.
+  if ((context_->poller->ring()->flags & IORING_SETUP_DEFER_TASKRUN) == 0) return;
+  if (entry->release_listed) return;
+  entry->release_listed = true;
+  release_.push_back(entry);
+  if (release_scheduled_) return;
+  release_scheduled_ = true;
+  context_->shard->AddTimer(context_->shard->Now() + kReleaseDelay, [this] { ReleaseMemory(); });
+}
+
+void RingQueue::ReleaseMemory() {
+  release_scheduled_ = false;
+  // An unreaped completion may be that of an entry that has just been filled; and while commands
+  // are queued the kernel has not read the replies yet.
+  io_uring* ring = context_->poller->ring();
+  if (io_uring_cq_ready(ring) != 0 || io_uring_sq_ready(ring) != 0) {
+    release_scheduled_ = true;
+    context_->shard->AddTimer(context_->shard->Now() + kReleaseDelay / 10,
+                              [this] { ReleaseMemory(); });
+    return;
+  }
+  for (RingEntry* entry : release_) {
+    entry->release_listed = false;
+    if (!entry->with_kernel) continue;  // in use again; listed again by its reply
+    madvise(entry->payload, context_->options.payload_bytes, MADV_DONTNEED);
+  }
+  release_.clear();
+}
+
+}  // namespace sheen::fuse

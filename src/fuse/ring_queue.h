@@ -1,0 +1,80 @@
+// The ring entries of one core.
+//
+// Shard-confined.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "fuse/transport_uring.h"
+
+namespace sheen::fuse {
+
+// Beyond it requests wait in the kernel: 4,096 parked callers on one core.
+inline constexpr size_t kEntriesMax = 4096;
+// A queue keeps so many with the kernel.
+inline constexpr size_t kSpareEntries = 2;
+
+class RingQueue final : public io::TurnEnd {
+ public:
+  RingQueue(uint16_t id, RingContext* context) : id_(id), context_(context) {}
+  ~RingQueue();
+  RingQueue(const RingQueue&) = delete;
+  RingQueue& operator=(const RingQueue&) = delete;
+
+  Status Start();
+  void OnCompletion(RingEntry* entry, int32_t result);
+  ssize_t SendReply(RingEntry* entry, iovec* iov, int count);
+  void OnTurnEnd() override;
+  size_t held_by_kernel() const { return with_kernel_; }
+
+ private:
+  struct Chunk {
+    std::byte* memory;
+    size_t bytes;
+  };
+
+  Status AddChunk(size_t count);
+  void Register(RingEntry* entry);
+  void Submit(RingEntry* entry, kernel::RingCommand command);
+  void OnRequest(RingEntry* entry);
+  void OnFailure(int error_number);
+  bool AnswerKick(RingEntry* entry, uint32_t caller);
+  void KeepSpareEntries();
+  bool KernelIsDrained() const;
+  void LookForBacklog();
+  void FetchBacklog();
+  void Kick();
+  void CheckAtTurnEnd();
+  void ReleaseMemoryLater(RingEntry* entry);
+  void ReleaseMemory();
+
+  const uint16_t id_;
+  RingContext* const context_;
+  std::vector<Chunk> chunks_;
+  std::vector<std::unique_ptr<RingEntry>> entries_;
+  std::vector<RingEntry*> unregistered_;
+  size_t with_kernel_ = 0;
+  bool check_scheduled_ = false;
+  bool full_logged_ = false;
+  bool broken_ = false;  // the kernel refuses entries
+
+  // Whether a request may wait in the kernel for an entry. None can have begun to between two
+  // turns if an entry that was free in the kernel at the first is still free at the second; what is
+  // free is known exactly in a turn that leaves no completion and no task work behind.
+  uint64_t turn_ = 1;
+  uint64_t exact_turn_ = 0;      // the last such
+  size_t survivors_ = 0;         // of the entries that were free in it
+  size_t queued_this_turn_ = 0;  // with_kernel_ counts them, the kernel has not seen them
+  bool started_ = false;
+  bool backlog_possible_ = false;
+  bool kick_under_way_ = false;
+  uint64_t kicks_ = 0;
+  RingEntry* committed_this_turn_ = nullptr;
+  RingEntry* committed_last_turn_ = nullptr;
+
+  std::vector<RingEntry*> release_;  // used entries beyond the base, to give memory back
+  bool release_scheduled_ = false;
+};
+
+}  // namespace sheen::fuse

@@ -1,0 +1,118 @@
+// ShardChannel: a session's part on one shard. It joins the transports with a libfuse session of
+// its own, finds a request again by its number when the reply comes, and brings interrupts to the
+// shard of the request that they are for.
+//
+// Shard-confined, except where said.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "async/shard.h"
+#include "fuse/libfuse_session.h"
+#include "fuse/request.h"
+#include "fuse/transport_classic.h"
+#include "fuse/transport_uring.h"
+
+namespace sheen::fuse {
+
+// What channels need of the session that they belong to. Thread-safe.
+class ChannelOwner {
+ public:
+  // Has one more channel read requests.
+  virtual void CallHelper() = 0;
+  // Has the channel of `core` read them from now on; false when there is none.
+  virtual bool PassLead(int core) = 0;
+  // The connection is over: tell every channel.
+  virtual void OnConnectionGone() = 0;
+  // `channel` holds nothing in the kernel any more, and nothing will come. Once a channel.
+  virtual void OnDrained() = 0;
+  // `message` is an INTERRUPT whose request is not on the shard that read it, or not yet: give it
+  // to all.
+  virtual void ForwardInterrupt(ByteSpan message) = 0;
+
+ protected:
+  ~ChannelOwner() = default;
+};
+
+struct ChannelOptions {
+  const fuse_lowlevel_ops* ops = nullptr;
+  void* userdata = nullptr;
+  MutableByteSpan init_message;  // to replay
+  size_t max_write = 0;
+  bool reads_device = true;       // this shard reads its descriptor
+  bool leads = true;              // first of all
+  RingOptions ring;               // no queues: classic
+};
+
+class ShardChannel final : public RequestSink, public ReplyTarget {
+ public:
+  ShardChannel(ChannelOptions options, async::Shard* shard, io::UringPoller* poller,
+               Kicker* kicker, ChannelOwner* owner);
+  ~ShardChannel();
+  ShardChannel(const ShardChannel&) = delete;
+  ShardChannel& operator=(const ShardChannel&) = delete;
+
+  // `descriptor` is this shard's alone; requests that it reads are answered by it.
+  Status Start(UniqueFd descriptor);
+
+  // The channel of this thread that serves `request`.
+  static ShardChannel* Of(fuse_req_t request);
+  // nullptr for one that is not on this shard or has been answered.
+  Request* Find(uint64_t unique) const;
+  MutableByteSpan ReplyBuffer(Request* request);
+
+  // Reads requests for a while; false when it does already. Thread-safe.
+  bool PostJoin();
+  // Reads requests from now on. Thread-safe.
+  void PostLead();
+  // The core that the shard's thread is bound to; negative: to no single one.
+  int core() const { return core_; }
+  // Hands an INTERRUPT over that another shard has read. Thread-safe.
+  void PostInterrupt(std::vector<std::byte> message);
+  // Thread-safe.
+  void PostGone();
+
+  uint64_t requests() const { return requests_.load(std::memory_order_relaxed); }
+  // nullptr without a ring. Thread-safe.
+  const RingCounters* ring_counters() const { return ring_ ? &ring_->counters() : nullptr; }
+
+  // RequestSink
+  void OnRequest(Request* request) override;
+  void OnOneWay(MutableByteSpan message) override;
+  void OnCrowded() override { owner_->CallHelper(); }
+  bool OnCallerElsewhere(int core) override { return owner_->PassLead(core); }
+  void OnGone() override;
+  void OnReleased() override;
+  // ReplyTarget
+  ssize_t OnReply(iovec* iov, int count) override;
+
+ private:
+  void Process(std::byte* message, size_t bytes);
+  void ReplyError(Request* request, int error_number);
+  ssize_t SendReply(Request* request, iovec* iov, int count);
+  // False when the request that it is for is not here.
+  bool Interrupt(MutableByteSpan message);
+  void RetryInterrupt(std::vector<std::byte> message, int attempts_left);
+  bool HoldsNothing() const;
+
+  const ChannelOptions options_;
+  async::Shard* const shard_;
+  io::UringPoller* const poller_;
+  Kicker* const kicker_;
+  ChannelOwner* const owner_;
+  const int core_;
+  LibfuseSession session_;
+  std::unique_ptr<ReplyRoute> route_;
+  std::unique_ptr<ClassicTransport> classic_;
+  std::unique_ptr<RingTransport> ring_;
+  RequestTable table_;
+  Request* current_ = nullptr;  // in libfuse now, not yet in the table
+  std::atomic<uint64_t> requests_{0};
+  std::atomic<bool> reads_{false};
+  bool gone_ = false;
+  bool drained_ = false;
+};
+
+}  // namespace sheen::fuse

@@ -1,0 +1,201 @@
+// Listings: opendir, readdir, readdirplus, releasedir, fsyncdir.
+//
+// A position is the MDS's cookie of the last entry seen, 1 after "." and 2 after "..". A batch from
+// the MDS (about a thousand entries) is larger than a request of the kernel: what is left of it is
+// kept with the handle for the next request that goes on from there; a rewind drops it.
+
+#include <dirent.h>
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "fuse/session.h"
+#include "fuse/sheen_front.h"
+
+namespace sheen::fuse {
+namespace {
+
+constexpr uint64_t kAfterDot = 1;
+constexpr uint64_t kAfterDotDot = 2;
+
+struct Listing {
+  uint64_t from = 0;  // the batch follows this cookie
+  bool plus = false;
+  client::DirBatch batch;
+};
+
+// What is left of batches, by handle. Thread-safe: requests of one handle may come to any shard.
+class Listings final {
+ public:
+  uint64_t NewHandle() { return next_.fetch_add(1); }
+  // Taken out while a request works on it: a second one at the same time fetches its own.
+  std::unique_ptr<Listing> Take(uint64_t handle) {
+    const std::scoped_lock lock(mutex_);
+    auto node = kept_.extract(handle);
+    return node.empty() ? nullptr : std::move(node.mapped());
+  }
+  void Keep(uint64_t handle, std::unique_ptr<Listing> listing) {
+    const std::scoped_lock lock(mutex_);
+    kept_[handle] = std::move(listing);
+  }
+  void Drop(uint64_t handle) { Take(handle); }
+
+ private:
+  std::atomic<uint64_t> next_{1};
+  std::mutex mutex_;  // guards kept_
+  std::unordered_map<uint64_t, std::unique_ptr<Listing>> kept_;
+};
+
+Listings& KeptListings() {
+  static Listings listings;
+  return listings;
+}
+
+// One request's answer being filled.
+class Page final {
+ public:
+  Page(fuse_req_t req, size_t size, bool plus)
+      : req_(req), fs_(FsOf(req)), out_(ReplyBuffer(req)), plus_(plus) {
+    out_ = out_.first(std::min(size, out_.size()));
+  }
+
+  // False when it does not fit any more.
+  bool Add(const char* name, const fuse_entry_param& entry, uint64_t cookie) {
+    char* at = reinterpret_cast<char*>(out_.data()) + used_;
+    const size_t left = out_.size() - used_;
+    const auto offset = static_cast<off_t>(cookie);
+    const size_t need = plus_ ? fuse_add_direntry_plus(req_, at, left, name, &entry, offset)
+                              : fuse_add_direntry(req_, at, left, name, &entry.attr, offset);
+    if (need > left) return false;
+    used_ += need;
+    return true;
+  }
+
+  bool AddEntry(const client::DirEntry& entry, bool fresh) {
+    fuse_entry_param param{};
+    // Attributes of a kept batch, or of a file that somebody writes, may be old: then only the
+    // name.
+    if (plus_ && entry.has_attr && !entry.attr.size_unsafe && fresh && !fs_->IsOpen(entry.fid)) {
+      param = EntryOf(fs_, entry.attr);
+    } else {
+      param.attr.st_ino = entry.fid.ToInode();
+      param.attr.st_mode = static_cast<mode_t>(DTTOIF(entry.type));
+    }
+    return Add(entry.name.c_str(), param, entry.cookie);
+  }
+
+  bool AddDots(const Fid& self, const Fid& parent, uint64_t position) {
+    fuse_entry_param param{};
+    param.attr.st_mode = S_IFDIR;
+    param.attr.st_ino = self.ToInode();
+    if (position < kAfterDot && !Add(".", param, kAfterDot)) return false;
+    param.attr.st_ino = parent.Valid() ? parent.ToInode() : self.ToInode();
+    return position >= kAfterDotDot || Add("..", param, kAfterDotDot);
+  }
+
+  void Reply() { fuse_reply_buf(req_, reinterpret_cast<const char*>(out_.data()), used_); }
+  bool empty() const { return used_ == 0; }
+
+ private:
+  fuse_req_t req_;
+  client::Filesystem* fs_;
+  std::span<std::byte> out_;
+  size_t used_ = 0;
+  const bool plus_;
+};
+
+// Index of the first entry after `position`, if the listing goes on from there.
+std::optional<size_t> PlaceIn(const Listing& listing, uint64_t position) {
+  if (listing.from == position) return 0;
+  for (size_t i = 0; i < listing.batch.entries.size(); ++i) {
+    if (listing.batch.entries[i].cookie == position) return i + 1;
+  }
+  return std::nullopt;
+}
+
+struct ListRequest {
+  Fid fid;
+  uint64_t handle = 0;
+  uint64_t position = 0;
+  size_t size = 0;
+  bool plus = false;
+};
+
+async::Task<void> List(fuse_req_t req, ListRequest request) {
+  client::Filesystem* fs = FsOf(req);
+  Page page(req, request.size, request.plus);
+  std::unique_ptr<Listing> listing = KeptListings().Take(request.handle);
+  uint64_t position = request.position <= kAfterDotDot ? 0 : request.position;
+  bool fresh = false;
+  if (request.position == 0 || (listing && listing->plus != request.plus)) listing.reset();
+  for (bool full = false; !full;) {
+    std::optional<size_t> place;
+    if (listing) place = PlaceIn(*listing, position);
+    const bool used_up = place && *place == listing->batch.entries.size();
+    if (!place || (used_up && !listing->batch.end)) {
+      Result<client::DirBatch> batch =
+          co_await fs->ReadDir(WhoAsks(req), request.fid, position, request.plus);
+      if (!batch) {
+        if (page.empty()) {
+          ReplyError(req, batch.error());
+        } else {
+          page.Reply();
+        }
+        co_return;
+      }
+      listing = std::make_unique<Listing>(Listing{position, request.plus, std::move(*batch)});
+      fresh = true;
+      place = 0;
+    }
+    if (request.position < kAfterDotDot && page.empty() &&
+        !page.AddDots(request.fid, listing->batch.parent, request.position)) {
+      break;
+    }
+    const std::vector<client::DirEntry>& entries = listing->batch.entries;
+    for (size_t i = *place; i < entries.size() && !full; ++i) {
+      full = !page.AddEntry(entries[i], fresh);
+      if (!full) position = entries[i].cookie;
+    }
+    if (listing->batch.end) break;
+    // A second batch in one answer only when the first gave nothing.
+    if (!full && !page.empty()) break;
+  }
+  if (listing) KeptListings().Keep(request.handle, std::move(listing));
+  page.Reply();
+}
+
+async::Task<void> FsyncDir(fuse_req_t req, Fid fid) {
+  const Status status = co_await FsOf(req)->FsyncDir(fid);
+  ReplyStatus(req, status);
+}
+
+void StartList(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, uint64_t handle,
+               bool plus) {
+  Spawn(List(req, {FidOfNode(FsOf(req), node), handle, static_cast<uint64_t>(offset), size, plus}));
+}
+
+}  // namespace
+
+void AddDirectoryOps(fuse_lowlevel_ops* ops) {
+  ops->opendir = [](fuse_req_t req, fuse_ino_t, fuse_file_info* file) {
+    file->fh = KeptListings().NewHandle();
+    fuse_reply_open(req, file);
+  };
+  ops->readdir = [](fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
+                    fuse_file_info* file) { StartList(req, node, size, offset, file->fh, false); };
+  ops->readdirplus = [](fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
+                        fuse_file_info* file) {
+    StartList(req, node, size, offset, file->fh, true);
+  };
+  ops->releasedir = [](fuse_req_t req, fuse_ino_t, fuse_file_info* file) {
+    KeptListings().Drop(file->fh);
+    fuse_reply_err(req, 0);
+  };
+  ops->fsyncdir = [](fuse_req_t req, fuse_ino_t node, int, fuse_file_info*) {
+    Spawn(FsyncDir(req, FidOfNode(FsOf(req), node)));
+  };
+}
+
+}  // namespace sheen::fuse

@@ -1,0 +1,150 @@
+// Open files: create, open, read, write, flush, release, fsync, fallocate, lseek.
+//
+// fh is the client's handle id. A file opened with O_DIRECT or O_APPEND bypasses the kernel's
+// cache: an append's place is decided when the servers are asked, not by the kernel's idea of the
+// size.
+
+#include <fcntl.h>
+
+#include "fuse/session.h"
+#include "fuse/sheen_front.h"
+
+namespace sheen::fuse {
+namespace {
+
+void FillOpen(fuse_req_t req, uint64_t handle, fuse_file_info* file) {
+  file->fh = handle;
+  file->keep_cache = 0;
+  file->direct_io = (file->flags & (O_DIRECT | O_APPEND)) != 0 ? 1 : 0;
+  if ((file->flags & O_DIRECT) != 0) AddOpenFlags(req, kOpenParallelDirectWrites);
+}
+
+async::Task<void> CloseQuietly(client::Filesystem* fs, Fid fid, uint64_t handle) {
+  const Status closed = co_await fs->Close(fid, handle);
+  if (!closed) {
+    SHEEN_LOG(Warn, "close of {}: {}", fid.ToString(), closed.error().ToString());
+  }
+}
+
+async::Task<void> Create(fuse_req_t req, Fid parent, std::string name, uint32_t mode,
+                         fuse_file_info file) {
+  client::Filesystem* fs = FsOf(req);
+  client::CreateOptions options;
+  options.mode = mode;
+  options.flags = static_cast<uint32_t>(file.flags);
+  const Result<client::Opened> opened =
+      co_await fs->Create(WhoAsks(req), parent, std::move(name), std::move(options));
+  if (!opened) {
+    ReplyError(req, opened.error());
+    co_return;
+  }
+  FillOpen(req, opened->handle, &file);
+  const fuse_entry_param entry = EntryOf(fs, opened->attr);
+  // The caller was killed: nobody will release the handle.
+  if (fuse_reply_create(req, &entry, &file) == -ENOENT) {
+    co_await CloseQuietly(fs, opened->attr.fid, opened->handle);
+  }
+}
+
+async::Task<void> Open(fuse_req_t req, Fid fid, fuse_file_info file) {
+  client::Filesystem* fs = FsOf(req);
+  const Result<client::Opened> opened =
+      co_await fs->Open(WhoAsks(req), fid, static_cast<uint32_t>(file.flags));
+  if (!opened) {
+    ReplyError(req, opened.error());
+    co_return;
+  }
+  FillOpen(req, opened->handle, &file);
+  if (fuse_reply_open(req, &file) == -ENOENT) co_await CloseQuietly(fs, fid, opened->handle);
+}
+
+async::Task<void> Read(fuse_req_t req, Fid fid, uint64_t handle, uint64_t offset, size_t size) {
+  const std::span<std::byte> out = ReplyBuffer(req);
+  const Result<size_t> read =
+      co_await FsOf(req)->Read(fid, handle, offset, out.first(std::min(size, out.size())));
+  if (!read) {
+    ReplyError(req, read.error());
+  } else {
+    fuse_reply_buf(req, reinterpret_cast<const char*>(out.data()), *read);
+  }
+}
+
+async::Task<void> Write(fuse_req_t req, Fid fid, ByteSpan data, uint64_t offset,
+                        fuse_file_info file) {
+  client::WriteOptions options;
+  options.sync = (file.flags & (O_SYNC | O_DSYNC)) != 0;
+  // Write-back of mapped pages has a place already.
+  options.append = (file.flags & O_APPEND) != 0 && file.writepage == 0;
+  const Result<size_t> written = co_await FsOf(req)->Write(fid, file.fh, offset, data, options);
+  if (!written) {
+    ReplyError(req, written.error());
+  } else {
+    fuse_reply_write(req, *written);
+  }
+}
+
+async::Task<void> Fsync(fuse_req_t req, Fid fid) {
+  const Status status = co_await FsOf(req)->Fsync(fid);
+  ReplyStatus(req, status);
+}
+
+async::Task<void> Fallocate(fuse_req_t req, Fid fid, uint64_t handle, uint32_t mode,
+                            uint64_t offset, uint64_t length) {
+  const Status status = co_await FsOf(req)->Fallocate(fid, handle, mode, offset, length);
+  ReplyStatus(req, status);
+}
+
+async::Task<void> Seek(fuse_req_t req, Fid fid, uint64_t offset, client::SeekKind kind) {
+  const Result<uint64_t> found = co_await FsOf(req)->Seek(fid, offset, kind);
+  if (!found) {
+    ReplyError(req, found.error());
+  } else {
+    fuse_reply_lseek(req, static_cast<off_t>(*found));
+  }
+}
+
+void AddOpenOps(fuse_lowlevel_ops* ops) {
+  ops->create = [](fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+                   fuse_file_info* file) {
+    Spawn(Create(req, FidOfNode(FsOf(req), parent), name, mode, *file));
+  };
+  ops->open = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
+    Spawn(Open(req, FidOfNode(FsOf(req), node), *file));
+  };
+  // Nothing is held back, so there is nothing to flush.
+  ops->flush = [](fuse_req_t req, fuse_ino_t, fuse_file_info*) { fuse_reply_err(req, 0); };
+  ops->release = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
+    client::Filesystem* fs = FsOf(req);
+    // The close is under way, and later operations on the file wait for it, when this returns.
+    Spawn(CloseQuietly(fs, FidOfNode(fs, node), file->fh));
+    fuse_reply_err(req, 0);
+  };
+}
+
+}  // namespace
+
+void AddFileOps(fuse_lowlevel_ops* ops) {
+  AddOpenOps(ops);
+  ops->read = [](fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, fuse_file_info* file) {
+    Spawn(Read(req, FidOfNode(FsOf(req), node), file->fh, static_cast<uint64_t>(offset), size));
+  };
+  ops->write = [](fuse_req_t req, fuse_ino_t node, const char* data, size_t size, off_t offset,
+                  fuse_file_info* file) {
+    const ByteSpan bytes(reinterpret_cast<const std::byte*>(data), size);
+    Spawn(Write(req, FidOfNode(FsOf(req), node), bytes, static_cast<uint64_t>(offset), *file));
+  };
+  ops->fsync = [](fuse_req_t req, fuse_ino_t node, int, fuse_file_info*) {
+    Spawn(Fsync(req, FidOfNode(FsOf(req), node)));
+  };
+  ops->fallocate = [](fuse_req_t req, fuse_ino_t node, int mode, off_t offset, off_t length,
+                      fuse_file_info* file) {
+    Spawn(Fallocate(req, FidOfNode(FsOf(req), node), file->fh, static_cast<uint32_t>(mode),
+                    static_cast<uint64_t>(offset), static_cast<uint64_t>(length)));
+  };
+  ops->lseek = [](fuse_req_t req, fuse_ino_t node, off_t offset, int whence, fuse_file_info*) {
+    const auto kind = whence == SEEK_HOLE ? client::SeekKind::kHole : client::SeekKind::kData;
+    Spawn(Seek(req, FidOfNode(FsOf(req), node), static_cast<uint64_t>(offset), kind));
+  };
+}
+
+}  // namespace sheen::fuse

@@ -1,0 +1,45 @@
+// What the files sheen_*.cc share: node ids, credentials, replies. The operations themselves are
+// coroutines named as the FUSE operations.
+//
+// Shard-confined as the request.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <string>
+
+#include "async/shard.h"
+#include "client/filesystem.h"
+#include "fuse/libfuse.h"
+
+namespace sheen::fuse {
+
+inline client::Filesystem* FsOf(fuse_req_t req) {
+  return static_cast<client::Filesystem*>(fuse_req_userdata(req));
+}
+inline void Spawn(async::Task<void> task) { async::Shard::Current()->Spawn(std::move(task)); }
+
+// FUSE fixes the root's node id to 1; every other is the FID, packed.
+Fid FidOfNode(const client::Filesystem* fs, fuse_ino_t node);
+fuse_ino_t NodeOf(const client::Filesystem* fs, const Fid& fid);
+// The id of the calling process' uid, gid and groups. Groups are read from /proc at most once a
+// second for a process.
+client::CredentialId WhoAsks(fuse_req_t req);
+
+struct stat StatOf(const client::Attr& attr);
+// Nothing of it is kept: timeouts 0.
+fuse_entry_param EntryOf(const client::Filesystem* fs, const client::Attr& attr);
+
+void ReplyError(fuse_req_t req, const Error& error);
+void ReplyStatus(fuse_req_t req, const Status& status);
+void ReplyEntry(fuse_req_t req, const Result<client::Attr>& attr);
+void ReplyAttr(fuse_req_t req, const Result<client::Attr>& attr);
+
+// The tables of callbacks, one a file.
+void AddNameOps(fuse_lowlevel_ops* ops);       // sheen_names.cc
+void AddFileOps(fuse_lowlevel_ops* ops);       // sheen_files.cc
+void AddDirectoryOps(fuse_lowlevel_ops* ops);  // sheen_directories.cc
+void AddXattrOps(fuse_lowlevel_ops* ops);      // sheen_xattrs.cc
+void AddIoctlOps(fuse_lowlevel_ops* ops);      // sheen_ioctl.cc
+
+}  // namespace sheen::fuse

@@ -1,0 +1,40 @@
+// Core: what the parts of one MdsService share. Not a class with behaviour: the operations, the
+// runner and the background work each use some of it.
+//
+// Thread-safe as far as its members are.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "mds/cluster_map.h"
+#include "mds/committer.h"
+#include "mds/handle_table.h"
+#include "mds/service.h"
+#include "mds/session_map.h"
+#include "mdt/mdt.h"
+
+namespace sheen::mds {
+
+struct Core {
+  explicit Core(MdsOptions mds_options) : options(std::move(mds_options)) {}
+
+  const MdsOptions options;
+  // Made by Open().
+  std::unique_ptr<mdt::Mdt> mdt;
+  std::unique_ptr<Committer> committer;
+  std::unique_ptr<ClusterMap> cluster;
+
+  HandleTable handles;
+  SessionMap sessions;
+  Recovery recovery;
+  std::atomic<uint64_t> next_owner{1};      // of latches: names a running operation
+  std::atomic<uint64_t> ost_position{0};    // round robin of layout::ChooseOsts
+  std::atomic<bool> outbox_waiting{false};  // the outbox may have rows
+
+  Nanos Now() const { return options.clock->Monotonic(); }
+  int64_t WallNs() const { return options.clock->Wall().count(); }
+};
+
+}  // namespace sheen::mds

@@ -1,0 +1,127 @@
+// OpContext: what one run of an operation sees and what it asks for besides its batch.
+//
+// An operation is a plain function over a Txn that may run several times: it must not change
+// anything but the context. What it wants done when its batch is in the log (a handle added, the
+// outbox looked at, the answer held until durable) it notes here.
+//
+// Not thread-safe; belongs to one operation.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mds/core.h"
+#include "mdt/inode_table.h"
+#include "mdt/latch_table.h"
+#include "rpc/server.h"
+#include "sheen/v1/mds.pb.h"
+
+namespace sheen::mds {
+
+// The latches of one operation: those it holds, and those it is known to need when it runs again.
+class LatchSet final {
+ public:
+  LatchSet(mdt::LatchTable* table, mdt::LatchTable::Owner owner) : table_(table), owner_(owner) {}
+  ~LatchSet() { ReleaseAll(); }
+  LatchSet(const LatchSet&) = delete;
+  LatchSet& operator=(const LatchSet&) = delete;
+
+  // False: busy; busy() says which, and the operation must end with kWouldBlock.
+  bool Lock(const Fid& fid);
+  // Those of earlier runs, in FID order.
+  bool LockKnown();
+  void ReleaseAll();
+  const std::optional<Fid>& busy() const { return busy_; }
+  // The table handed the latch over to this operation.
+  void Took(const Fid& fid);
+  mdt::LatchTable* table() const { return table_; }
+  mdt::LatchTable::Owner owner() const { return owner_; }
+
+ private:
+  mdt::LatchTable* const table_;
+  const mdt::LatchTable::Owner owner_;
+  std::vector<Fid> held_;
+  std::vector<Fid> known_;
+  std::optional<Fid> busy_;
+};
+
+struct OpContext {
+  Core* core = nullptr;
+  mdt::Txn* txn = nullptr;
+  LatchSet* latches = nullptr;
+  const rpc::Credential* credential = nullptr;
+  ClientSession* session = nullptr;  // null: the server's own operation
+  bool replay = false;               // decided_* fields of the request count
+  int64_t now_ns = 0;
+
+  // Asked for.
+  struct HandleChange {
+    enum class Kind : uint8_t { kNone, kAdd, kRemove } kind = Kind::kNone;
+    Fid fid;
+    OpenHandle open;
+  } handle_change;
+  bool durable = false;         // answer only when the batch survives power loss
+  uint64_t wait_committed = 0;  // answer only when this transno does
+  bool outbox = false;          // the batch has outbox rows
+
+  mdt::Mdt& mdt() const { return *core->mdt; }
+  uint64_t session_id() const { return session == nullptr ? 0 : session->id(); }
+
+  // Errors: kWouldBlock (busy: the operation is parked and runs again).
+  Status Latch(const Fid& fid);
+  // Errors: kStale when there is no such inode (a parent or a file that the client thought it
+  // knew).
+  Result<mdt::Inode> Inode(const Fid& fid);
+  // As Inode. Errors: kNotDirectory too.
+  Result<mdt::Inode> Directory(const Fid& fid);
+  Result<mdt::Found> Find(const Fid& parent, std::string_view name);
+  // The operation's one time: now, but later than the ctime of every inode that it changes; in a
+  // replay the time decided then.
+  int64_t TimeFor(int64_t decided_ns, std::initializer_list<const mdt::Inode*> inodes) const;
+};
+
+// ---- small rules shared by operations ----
+
+Fid FidOf(const v1::Fid& fid);
+void SetFid(const Fid& fid, v1::Fid* out);
+// Errors: kInvalid.
+Result<Fid> ValidFid(const v1::Fid& fid);
+// A name for a new entry or to remove: not empty, no '/' and NUL, not "." and "..", at most 255
+// bytes. Errors: kInvalid, kNameTooLong.
+Status CheckName(std::string_view name);
+// A FID that a client made for something new: in a sequence granted to clients. Errors: kInvalid.
+Status CheckNewFid(const OpContext& context, const Fid& fid);
+void Touch(mdt::Inode* inode, int64_t time_ns);  // mtime and ctime
+void FillAttr(const Fid& fid, const mdt::Inode& inode, bool with_layout, v1::Attr* out);
+// Times that a client reports from OSTs: none is taken from far in the future.
+int64_t SaneTime(const OpContext& context, int64_t time_ns);
+
+// A new inode with its owner, group (the directory's with set-group-ID), mode and times.
+struct NewInode {
+  uint32_t mode = 0;
+  int64_t time_ns = 0;
+};
+mdt::Inode MakeInode(const OpContext& context, const mdt::Inode& parent, const NewInode& options);
+
+// One name less for `inode`, which is written back: with the last one it becomes an orphan while
+// it is open, else it is destroyed, its objects by way of the outbox. REQUIRES: its latch.
+Status DropName(OpContext* context, const Fid& fid, mdt::Inode* inode, int64_t time_ns);
+// Destroys an inode without names and handles. REQUIRES: its latch.
+Status DestroyInode(OpContext* context, const Fid& fid, const mdt::Inode& inode);
+
+// Adds the name and its link row to `parent`, which the caller writes back. Gives the cookie.
+struct NewName {
+  Fid parent;
+  std::string_view name;
+  Fid fid;
+  uint8_t type = 0;
+  uint64_t decided_cookie = 0;
+};
+Result<uint64_t> AddName(OpContext* context, mdt::Inode* parent, const mdt::Found& place,
+                         const NewName& name);
+
+}  // namespace sheen::mds

@@ -1,0 +1,112 @@
+// create: a regular file and its open handle, in one batch. The first component of its layout gets
+// its OSTs here. Of an existing file only the handle is made (O_TRUNC is the client's to do).
+//
+// The size is unsafe from now on; the answer still says what it is at this moment (0 bytes, safe),
+// so that the client need not ask the OSTs for a file that has no objects.
+// An existing name that is no regular file is answered with its attributes and not opened.
+// Errors: kExists (O_EXCL), kIsDirectory, kLoop (a symbolic link), kNoSpace, kNameTooLong.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "mds/file_layout.h"
+#include "mds/ops/ops.h"
+#include "mds/permission.h"
+
+namespace sheen::mds::ops {
+namespace {
+
+void AddHandle(OpContext* context, const Fid& fid, const v1::CreateRequest& request) {
+  const bool write = (AccessOfOpenFlags(request.open_flags()) & kAccessWrite) != 0;
+  context->handle_change = {
+      OpContext::HandleChange::Kind::kAdd, fid, {context->session_id(), request.handle(), write}};
+}
+
+Status OpenExisting(OpContext* context, const v1::CreateRequest& request, const Fid& fid,
+                    v1::CreateReply* reply) {
+  if ((request.open_flags() & O_EXCL) != 0) return Fail(Errc::kExists);
+  SHEEN_TRY(context->Latch(fid));
+  SHEEN_TRY_ASSIGN(mdt::Inode inode, context->Inode(fid));
+  if (inode.IsDirectory()) return Fail(Errc::kIsDirectory);
+  if (inode.IsSymlink()) return Fail(Errc::kLoop);
+  const uint32_t access = AccessOfOpenFlags(request.open_flags());
+  SHEEN_TRY(CheckAccess(inode, *context->credential, access));
+  FillAttr(fid, inode, true, reply->mutable_attr());
+  if (!inode.IsRegular()) return {};
+  if ((access & kAccessWrite) != 0) {
+    MarkWriter(*context, &inode);
+    mdt::PutInode(context->txn, fid, inode);
+    reply->mutable_attr()->set_size_epoch(inode.size_epoch);
+  }
+  AddHandle(context, fid, request);
+  return {};
+}
+
+Result<layout::Layout> FirstLayout(OpContext* context, const v1::CreateRequest& request,
+                                   const Fid& parent, const mdt::Inode& directory) {
+  if (!request.layout_template().empty()) return ParseTemplate(request.layout_template());
+  // Records appended by many go to one object (Lustre: append_stripe_count 1).
+  if ((request.open_flags() & O_APPEND) != 0) {
+    return layout::PlainTemplate(1, layout::kStripeBytesDefault);
+  }
+  SHEEN_TRY_ASSIGN(Template found, TemplateFor(context, parent, directory));
+  return layout::TemplateOf(found.layout);
+}
+
+Status GiveLayout(OpContext* context, const v1::CreateRequest& request, const Fid& fid,
+                  const mdt::Inode& directory, mdt::Inode* inode) {
+  if (context->replay && !request.decided_layout().empty()) {
+    SHEEN_TRY_ASSIGN(const layout::Layout decided,
+                     DecidedLayout(*context, fid, request.decided_layout()));
+    inode->layout = layout::Encode(decided);
+    return {};
+  }
+  if (request.delay_layout()) return {};
+  SHEEN_TRY_ASSIGN(layout::Layout layout,
+                   FirstLayout(context, request, FidOf(request.parent()), directory));
+  SHEEN_TRY(InstantiateRange(context, fid, &layout, 0, 1));
+  inode->layout = layout::Encode(layout);
+  return {};
+}
+
+}  // namespace
+
+Status Create(OpContext* context, const v1::CreateRequest& request, v1::CreateReply* reply) {
+  SHEEN_TRY_ASSIGN(const Fid parent, ValidFid(request.parent()));
+  SHEEN_TRY(CheckName(request.name()));
+  const Fid fid = FidOf(request.fid());
+  SHEEN_TRY(context->Latch(parent));
+  SHEEN_TRY_ASSIGN(mdt::Inode directory, context->Directory(parent));
+  SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessExecute));
+  SHEEN_TRY_ASSIGN(const mdt::Found place, context->Find(parent, request.name()));
+  if (place.entry) return OpenExisting(context, request, place.entry->fid, reply);
+
+  if (directory.nlink == 0) return Fail(Errc::kNoEntry, "the directory was removed");
+  SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessWrite));
+  SHEEN_TRY(context->Latch(fid));
+  SHEEN_TRY(CheckNewFid(*context, fid));
+  const int64_t time_ns = context->TimeFor(request.decided_time_ns(), {&directory});
+  const uint32_t mode = S_IFREG | (request.mode() & 07777);
+  mdt::Inode inode = MakeInode(*context, directory, {.mode = mode, .time_ns = time_ns});
+  SHEEN_TRY(GiveLayout(context, request, fid, directory, &inode));
+  SHEEN_TRY_ASSIGN(const uint64_t cookie, AddName(context, &directory, place,
+                                                  {.parent = parent,
+                                                   .name = request.name(),
+                                                   .fid = fid,
+                                                   .type = inode.DirentType(),
+                                                   .decided_cookie = request.decided_cookie()}));
+  FillAttr(fid, inode, true, reply->mutable_attr());
+  if ((AccessOfOpenFlags(request.open_flags()) & kAccessWrite) != 0) {
+    MarkWriter(*context, &inode);
+    reply->mutable_attr()->set_size_epoch(inode.size_epoch);
+  }
+  mdt::PutInode(context->txn, fid, inode);
+  Touch(&directory, time_ns);
+  mdt::PutInode(context->txn, parent, directory);
+  AddHandle(context, fid, request);
+  reply->set_created(true);
+  reply->set_cookie(cookie);
+  FillAttr(parent, directory, false, reply->mutable_parent_attr());
+  return {};
+}
+
+}  // namespace sheen::mds::ops

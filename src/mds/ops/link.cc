@@ -1,0 +1,45 @@
+// link: one more name for a file.
+//
+// Errors: kExists, kPerm (of a directory), kNoEntry (the file has no name left), kTooManyLinks,
+// kNameTooLong.
+#include <algorithm>
+
+#include "mds/ops/ops.h"
+#include "mds/permission.h"
+
+namespace sheen::mds::ops {
+
+Status Link(OpContext* context, const v1::LinkRequest& request, v1::LinkReply* reply) {
+  SHEEN_TRY_ASSIGN(const Fid parent, ValidFid(request.parent()));
+  SHEEN_TRY_ASSIGN(const Fid fid, ValidFid(request.fid()));
+  SHEEN_TRY(CheckName(request.name()));
+  SHEEN_TRY(context->Latch(std::min(parent, fid)));
+  SHEEN_TRY(context->Latch(std::max(parent, fid)));
+  SHEEN_TRY_ASSIGN(mdt::Inode directory, context->Directory(parent));
+  SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessExecute));
+  SHEEN_TRY_ASSIGN(mdt::Inode inode, context->Inode(fid));
+  if (inode.IsDirectory()) return Fail(Errc::kPerm, "a directory has one name only");
+  SHEEN_TRY_ASSIGN(const mdt::Found place, context->Find(parent, request.name()));
+  if (place.entry) return Fail(Errc::kExists);
+  if (directory.nlink == 0 || inode.nlink == 0) return Fail(Errc::kNoEntry);
+  SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessWrite));
+  if (inode.nlink >= mdt::kLinkCountMax) return Fail(Errc::kTooManyLinks);
+
+  const int64_t time_ns = context->TimeFor(request.decided_time_ns(), {&directory, &inode});
+  SHEEN_TRY_ASSIGN(const uint64_t cookie, AddName(context, &directory, place,
+                                                  {.parent = parent,
+                                                   .name = request.name(),
+                                                   .fid = fid,
+                                                   .type = inode.DirentType(),
+                                                   .decided_cookie = request.decided_cookie()}));
+  ++inode.nlink;
+  inode.ctime_ns = std::max(inode.ctime_ns, time_ns);
+  mdt::PutInode(context->txn, fid, inode);
+  Touch(&directory, time_ns);
+  mdt::PutInode(context->txn, parent, directory);
+  FillAttr(fid, inode, false, reply->mutable_attr());
+  reply->set_cookie(cookie);
+  return {};
+}
+
+}  // namespace sheen::mds::ops

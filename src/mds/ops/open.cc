@@ -1,0 +1,37 @@
+// open: a handle on a file or directory. A writer makes the size unsafe, in a batch.
+//
+// The answer tells size and size_unsafe as they were just before this open. With `reopen`, a client
+// that was known before the server's restart declares a handle again: not checked, and the size
+// stays as unsafe as it was. Errors: kIsDirectory (for writing), kLoop (a symbolic link).
+#include "mds/ops/ops.h"
+#include "mds/permission.h"
+
+namespace sheen::mds::ops {
+
+Status Open(OpContext* context, const v1::OpenRequest& request, v1::OpenReply* reply) {
+  SHEEN_TRY_ASSIGN(const Fid fid, ValidFid(request.fid()));
+  SHEEN_TRY(context->Latch(fid));
+  SHEEN_TRY_ASSIGN(mdt::Inode inode, context->Inode(fid));
+  const uint32_t access = AccessOfOpenFlags(request.flags());
+  const bool write = (access & kAccessWrite) != 0;
+  if (inode.IsDirectory() && write) return Fail(Errc::kIsDirectory);
+  if (inode.IsSymlink()) return Fail(Errc::kLoop);
+  const bool again = request.reopen() && context->session->earlier_boot.load();
+  if (!again) SHEEN_TRY(CheckAccess(inode, *context->credential, access));
+
+  FillAttr(fid, inode, true, reply->mutable_attr());
+  if (write && inode.IsRegular()) {
+    const bool marked =
+        again && inode.size_unsafe() && inode.unsafe_session == context->session->writer_id();
+    if (!marked) {
+      MarkWriter(*context, &inode);
+      mdt::PutInode(context->txn, fid, inode);
+    }
+    reply->mutable_attr()->set_size_epoch(inode.size_epoch);
+  }
+  context->handle_change = {
+      OpContext::HandleChange::Kind::kAdd, fid, {context->session_id(), request.handle(), write}};
+  return {};
+}
+
+}  // namespace sheen::mds::ops

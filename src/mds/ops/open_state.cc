@@ -1,0 +1,37 @@
+// What opening for writing does to an inode. While its size is unsafe, whoever wants attributes
+// asks the OSTs; the mark is in the inode, so that it outlives this server and the writer.
+#include "layout/layout.h"
+#include "mds/ops/ops.h"
+
+namespace sheen::mds::ops {
+
+void MarkWriter(const OpContext& context, mdt::Inode* inode) {
+  ++inode->size_epoch;
+  if (!inode->size_unsafe()) {
+    inode->flags = static_cast<uint16_t>((inode->flags | mdt::kSizeUnsafe) & ~mdt::kUnsafeShared);
+    inode->unsafe_session = context.session->writer_id();
+  } else if (inode->unsafe_session != context.session->writer_id()) {
+    inode->flags |= mdt::kUnsafeShared;
+  }
+}
+
+Status ApplyReport(const OpContext& context, const SizeReport& report, mdt::Inode* inode) {
+  if (report.size > layout::kFileBytesMax) {
+    return Fail(Errc::kInvalid, "a file cannot be " + std::to_string(report.size) + " bytes long");
+  }
+  inode->size = report.size;
+  inode->blocks = report.blocks;
+  const int64_t ctime_ns = SaneTime(context, report.ctime_ns);
+  if (ctime_ns > inode->ctime_ns) {
+    inode->ctime_ns = ctime_ns;
+    inode->mtime_ns = report.mtime_ns;
+  }
+  return {};
+}
+
+void ClearUnsafe(mdt::Inode* inode) {
+  inode->flags &= static_cast<uint16_t>(~(mdt::kSizeUnsafe | mdt::kUnsafeShared));
+  inode->unsafe_session = 0;
+}
+
+}  // namespace sheen::mds::ops

@@ -1,0 +1,55 @@
+// The operations of the metadata server, one file each. All follow OpContext's rules: run as often
+// as needed, change nothing but the context, take the latches of what they change.
+//
+// Errors of all: kWouldBlock (internal), kInvalid (malformed request), kStale (a FID of the request
+// does not exist any more), kAccess and kPerm (credential), kCorrupt, kIo. Files list their own.
+#pragma once
+
+#include "mds/op_context.h"
+
+namespace sheen::mds::ops {
+
+Status Lookup(OpContext*, const v1::LookupRequest&, v1::LookupReply*);
+Status GetAttr(OpContext*, const v1::GetAttrRequest&, v1::GetAttrReply*);
+Status SetAttr(OpContext*, const v1::SetAttrRequest&, v1::SetAttrReply*);
+Status Create(OpContext*, const v1::CreateRequest&, v1::CreateReply*);
+Status MakeNode(OpContext*, const v1::MakeNodeRequest&, v1::MakeNodeReply*);
+Status Link(OpContext*, const v1::LinkRequest&, v1::LinkReply*);
+Status Unlink(OpContext*, const v1::UnlinkRequest&, v1::UnlinkReply*);
+Status RemoveDir(OpContext*, const v1::RemoveDirRequest&, v1::RemoveDirReply*);
+Status Rename(OpContext*, const v1::RenameRequest&, v1::RenameReply*);
+Status Open(OpContext*, const v1::OpenRequest&, v1::OpenReply*);
+Status Close(OpContext*, const v1::CloseRequest&, v1::CloseReply*);
+Status ReadDir(OpContext*, const v1::ReadDirRequest&, v1::ReadDirReply*);
+Status ReadLink(OpContext*, const v1::ReadLinkRequest&, v1::ReadLinkReply*);
+Status GetXattr(OpContext*, const v1::GetXattrRequest&, v1::GetXattrReply*);
+Status SetXattr(OpContext*, const v1::SetXattrRequest&, v1::SetXattrReply*);
+Status ListXattr(OpContext*, const v1::ListXattrRequest&, v1::ListXattrReply*);
+Status RemoveXattr(OpContext*, const v1::RemoveXattrRequest&, v1::RemoveXattrReply*);
+Status GetLayout(OpContext*, const v1::GetLayoutRequest&, v1::GetLayoutReply*);
+Status Instantiate(OpContext*, const v1::InstantiateRequest&, v1::InstantiateReply*);
+Status SetLayout(OpContext*, const v1::SetLayoutRequest&, v1::SetLayoutReply*);
+Status StatFs(OpContext*, const v1::StatFsRequest&, v1::StatFsReply*);
+Status FidToPath(OpContext*, const v1::FidToPathRequest&, v1::FidToPathReply*);
+Status AllocateSequence(OpContext*, const v1::AllocateSequenceRequest&, v1::AllocateSequenceReply*);
+Status Sync(OpContext*, const v1::MdsSyncRequest&, v1::MdsSyncReply*);
+Status GetClusterMap(OpContext*, const v1::ClusterMapRequest&, v1::ClusterMap*);
+Status ReportSize(OpContext*, const v1::ReportSizeRequest&, v1::ReportSizeReply*);
+
+// Shared by open, create and close (open_state.cc): marks the size unsafe for a writer, and takes
+// it back when the last one closes.
+void MarkWriter(const OpContext& context, mdt::Inode* inode);
+struct SizeReport {
+  uint64_t size = 0;
+  uint64_t blocks = 0;
+  int64_t mtime_ns = 0;
+  int64_t ctime_ns = 0;
+};
+// Takes size and blocks from the OSTs, and the times when their ctime is newer. Errors: kInvalid.
+Status ApplyReport(const OpContext& context, const SizeReport& report, mdt::Inode* inode);
+void ClearUnsafe(mdt::Inode* inode);
+// A namespace this server keeps: user., trusted., security. `write`: to change. (xattr_rules.cc)
+Status CheckXattr(const OpContext& context, const mdt::Inode& inode, std::string_view name,
+                  bool write);
+
+}  // namespace sheen::mds::ops

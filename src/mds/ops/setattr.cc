@@ -1,0 +1,135 @@
+// setattr: mode, owner, group, times; and the trace of a truncate, whose bytes the client cut off
+// at the OSTs itself.
+//
+// The rules are those of notify_change() in Linux: only the owner changes modes and sets times;
+// only the superuser gives files away; an owner may give a group that he is in; set-id bits go with
+// a change of owner, and with a truncate by anyone but the superuser. Errors: kIsDirectory
+// (truncate).
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "layout/layout.h"
+#include "mds/ops/ops.h"
+#include "mds/permission.h"
+
+namespace sheen::mds::ops {
+namespace {
+
+constexpr uint32_t kKnownBits =
+    v1::SET_MODE | v1::SET_UID | v1::SET_GID | v1::SET_ATIME | v1::SET_MTIME | v1::SET_TRUNCATED;
+
+bool Has(const v1::SetAttrRequest& request, uint32_t bits) { return (request.valid() & bits) != 0; }
+
+Status CheckTimes(const OpContext& context, const v1::SetAttrRequest& request, const Fid& fid,
+                  const mdt::Inode& inode) {
+  const rpc::Credential& who = *context.credential;
+  if (IsOwner(inode, who)) return {};
+  const bool given = (Has(request, v1::SET_ATIME) && !request.atime_now()) ||
+                     (Has(request, v1::SET_MTIME) && !request.mtime_now());
+  // A reader's client brings the access time along with its handle (relatime).
+  const bool reader = !Has(request, v1::SET_MTIME) && request.handle() != 0 &&
+                      context.core->handles.Find(fid, context.session_id(), request.handle());
+  if (given && !reader) return Fail(Errc::kPerm);
+  return reader ? Status() : CheckAccess(inode, who, kAccessWrite);
+}
+
+Status CheckTruncate(const OpContext& context, const v1::SetAttrRequest& request, const Fid& fid,
+                     const mdt::Inode& inode) {
+  if (inode.IsDirectory()) return Fail(Errc::kIsDirectory);
+  if (!inode.IsRegular()) return Fail(Errc::kInvalid, "not a regular file");
+  const auto open = context.core->handles.Find(fid, context.session_id(), request.handle());
+  if (open && open->write) return {};
+  return CheckAccess(inode, *context.credential, kAccessWrite);
+}
+
+Status CheckOwners(const OpContext& context, const v1::SetAttrRequest& request,
+                   const mdt::Inode& inode) {
+  const rpc::Credential& who = *context.credential;
+  if (IsSuperuser(who)) return {};
+  if (Has(request, v1::SET_UID) && (who.uid != inode.uid || request.uid() != inode.uid)) {
+    return Fail(Errc::kPerm);
+  }
+  const bool own_group = request.gid() == inode.gid || InGroup(who, request.gid());
+  if (Has(request, v1::SET_GID) && (who.uid != inode.uid || !own_group)) return Fail(Errc::kPerm);
+  return {};
+}
+
+Status Check(const OpContext& context, const v1::SetAttrRequest& request, const Fid& fid,
+             const mdt::Inode& inode) {
+  if ((request.valid() & ~kKnownBits) != 0) return Fail(Errc::kInvalid, "unknown attribute bits");
+  if (Has(request, v1::SET_MODE) && !IsOwner(inode, *context.credential)) {
+    return Fail(Errc::kPerm);
+  }
+  SHEEN_TRY(CheckOwners(context, request, inode));
+  if (Has(request, v1::SET_ATIME | v1::SET_MTIME)) {
+    SHEEN_TRY(CheckTimes(context, request, fid, inode));
+  }
+  if (Has(request, v1::SET_TRUNCATED)) SHEEN_TRY(CheckTruncate(context, request, fid, inode));
+  return {};
+}
+
+void ChangeMode(const OpContext& context, const v1::SetAttrRequest& request, mdt::Inode* inode) {
+  const rpc::Credential& who = *context.credential;
+  if (Has(request, v1::SET_MODE)) {
+    uint32_t mode = request.mode() & 07777;
+    if (!inode->IsDirectory() && !IsSuperuser(who) && !InGroup(who, inode->gid)) {
+      mode &= ~static_cast<uint32_t>(S_ISGID);
+    }
+    inode->mode = (inode->mode & S_IFMT) | mode;
+    return;
+  }
+  const bool owners = Has(request, v1::SET_UID | v1::SET_GID);
+  const bool truncated = Has(request, v1::SET_TRUNCATED) && !IsSuperuser(who);
+  if (!inode->IsDirectory() && (owners || truncated)) inode->mode = WithoutSetIds(inode->mode);
+}
+
+// The objects learn their new owner from the outbox, later writes carry the raised generation.
+Status ChangeOwner(OpContext* context, const v1::SetAttrRequest& request, mdt::Inode* inode) {
+  const uint32_t uid = Has(request, v1::SET_UID) ? request.uid() : inode->uid;
+  const uint32_t gid = Has(request, v1::SET_GID) ? request.gid() : inode->gid;
+  if (uid == inode->uid && gid == inode->gid) return {};
+  inode->uid = uid;
+  inode->gid = gid;
+  if (!inode->IsRegular() || inode->layout.empty()) return {};
+  SHEEN_TRY_ASSIGN(layout::Layout layout, layout::Decode(inode->layout));
+  ++layout.generation;
+  inode->layout = layout::Encode(layout);
+  mdt::AddOutbox(context->txn, layout,
+                 {.kind = mdt::OutboxRow::Kind::kSetOwner,
+                  .uid = uid,
+                  .gid = gid,
+                  .project_id = inode->project_id,
+                  .layout_generation = layout.generation});
+  context->outbox = true;
+  return {};
+}
+
+}  // namespace
+
+Status SetAttr(OpContext* context, const v1::SetAttrRequest& request, v1::SetAttrReply* reply) {
+  SHEEN_TRY_ASSIGN(const Fid fid, ValidFid(request.fid()));
+  SHEEN_TRY(context->Latch(fid));
+  SHEEN_TRY_ASSIGN(mdt::Inode inode, context->Inode(fid));
+  SHEEN_TRY(Check(*context, request, fid, inode));
+
+  int64_t time_ns = context->TimeFor(request.decided_ctime_ns(), {&inode});
+  if (request.ctime_seen_ns() > 0) {
+    time_ns = std::max(time_ns, SaneTime(*context, request.ctime_seen_ns()) + 1);
+  }
+  ChangeMode(*context, request, &inode);
+  SHEEN_TRY(ChangeOwner(context, request, &inode));
+  if (Has(request, v1::SET_ATIME)) {
+    inode.atime_ns = request.atime_now() ? time_ns : request.atime_ns();
+  }
+  if (Has(request, v1::SET_TRUNCATED)) inode.mtime_ns = time_ns;
+  if (Has(request, v1::SET_MTIME)) {
+    inode.mtime_ns = request.mtime_now() ? time_ns : request.mtime_ns();
+  }
+  inode.ctime_ns = std::max(inode.ctime_ns, time_ns);
+  mdt::PutInode(context->txn, fid, inode);
+  FillAttr(fid, inode, false, reply->mutable_attr());
+  return {};
+}
+
+}  // namespace sheen::mds::ops

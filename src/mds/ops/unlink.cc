@@ -1,0 +1,37 @@
+// unlink: takes a name from a file. With the last one the file goes, or waits for its last close.
+//
+// Errors: kNoEntry, kIsDirectory, kNameTooLong.
+#include <algorithm>
+
+#include "mds/ops/ops.h"
+#include "mds/permission.h"
+
+namespace sheen::mds::ops {
+
+Status Unlink(OpContext* context, const v1::UnlinkRequest& request, v1::UnlinkReply* reply) {
+  SHEEN_TRY_ASSIGN(const Fid parent, ValidFid(request.parent()));
+  SHEEN_TRY(CheckName(request.name()));
+  SHEEN_TRY(context->Latch(parent));
+  SHEEN_TRY_ASSIGN(mdt::Inode directory, context->Directory(parent));
+  SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessExecute));
+  SHEEN_TRY_ASSIGN(const mdt::Found found, context->Find(parent, request.name()));
+  if (!found.entry) return Fail(Errc::kNoEntry);
+  const Fid fid = found.entry->fid;
+  SHEEN_TRY(context->Latch(fid));
+  SHEEN_TRY_ASSIGN(mdt::Inode inode, context->Inode(fid));
+  SHEEN_TRY(CheckRemove(directory, inode, *context->credential));
+  if (inode.IsDirectory()) return Fail(Errc::kIsDirectory);
+
+  const int64_t time_ns = context->TimeFor(request.decided_time_ns(), {&directory, &inode});
+  SHEEN_TRY(mdt::RemoveEntry(context->txn, parent, &directory, found.cookie));
+  mdt::RemoveLink(context->txn, fid, parent, found.cookie);
+  Touch(&directory, time_ns);
+  mdt::PutInode(context->txn, parent, directory);
+  SHEEN_TRY(DropName(context, fid, &inode, time_ns));
+  SetFid(fid, reply->mutable_fid());
+  reply->set_nlink(inode.nlink);
+  reply->set_time_ns(time_ns);
+  return {};
+}
+
+}  // namespace sheen::mds::ops

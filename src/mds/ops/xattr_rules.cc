@@ -1,0 +1,41 @@
+// Who may see and change which extended attribute (xattr(7)):
+//   user.      regular files and directories, by their mode bits; in a sticky directory its owner's
+//   trusted.   the superuser only; for others they are not there
+//   security.  everyone reads, the superuser changes
+// Others are not kept here: lustre.* is made by the client, system.posix_acl_* is not supported.
+#include <sys/stat.h>
+
+#include "mds/ops/ops.h"
+#include "mds/permission.h"
+
+namespace sheen::mds::ops {
+namespace {
+
+bool Named(std::string_view name, std::string_view prefix) {
+  return name.starts_with(prefix) && name.size() > prefix.size();
+}
+
+}  // namespace
+
+Status CheckXattr(const OpContext& context, const mdt::Inode& inode, std::string_view name,
+                  bool write) {
+  const rpc::Credential& who = *context.credential;
+  if (name.size() > mdt::kXattrNameBytesMax) return Fail(Errc::kRange);
+  if (name.find('\0') != name.npos) return Fail(Errc::kInvalid, "not a valid attribute name");
+  if (Named(name, "trusted.")) {
+    if (IsSuperuser(who)) return {};
+    return Fail(write ? Errc::kPerm : Errc::kNoData);
+  }
+  if (Named(name, "security.")) {
+    return !write || IsSuperuser(who) ? Status() : Fail(Errc::kPerm);
+  }
+  if (!Named(name, "user.")) return Fail(Errc::kNotSupported);
+  if (!inode.IsRegular() && !inode.IsDirectory()) {
+    return Fail(write ? Errc::kPerm : Errc::kNoData);
+  }
+  const bool sticky = inode.IsDirectory() && (inode.mode & S_ISVTX) != 0;
+  if (write && sticky && !IsOwner(inode, who)) return Fail(Errc::kPerm);
+  return CheckAccess(inode, who, write ? kAccessWrite : kAccessRead);
+}
+
+}  // namespace sheen::mds::ops

@@ -1,0 +1,244 @@
+#include "mds/service.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "mds/background.h"
+#include "mds/core.h"
+#include "mds/operation.h"
+
+namespace sheen::mds {
+namespace {
+
+struct StoredSession {
+  uint64_t id = 0;
+  mdt::ClientRow row;
+};
+
+Result<std::vector<StoredSession>> ReadClients(mdt::Mdt* mdt) {
+  std::vector<StoredSession> sessions;
+  Status parsed;
+  const mdt::Txn txn(mdt->store(), mdt->transnos(), kv::Blocking::kMayBlock);
+  SHEEN_TRY(txn.Scan(mdt::kClients, "", "", [&](std::string_view key, std::string_view value) {
+    auto row = mdt::DecodeClient(value);
+    if (key.size() != sizeof(uint64_t) || !row) {
+      parsed = row ? Fail(Errc::kCorrupt, "clients: a key has the wrong length")
+                   : Status(std::unexpected(std::move(row).error()));
+      return false;
+    }
+    sessions.push_back({LoadBig64(key.data()), *row});
+    return true;
+  }));
+  SHEEN_TRY(std::move(parsed));
+  return sessions;
+}
+
+Status ReadSlots(mdt::Mdt* mdt, const SessionMap& sessions) {
+  Status parsed;
+  const mdt::Txn txn(mdt->store(), mdt->transnos(), kv::Blocking::kMayBlock);
+  SHEEN_TRY(txn.Scan(mdt::kSlots, "", "", [&](std::string_view key, std::string_view value) {
+    auto row = mdt::DecodeSlot(value);
+    if (key.size() != sizeof(uint64_t) + sizeof(uint32_t) || !row) {
+      parsed = row ? Fail(Errc::kCorrupt, "slots: a key has the wrong length")
+                   : Status(std::unexpected(std::move(row).error()));
+      return false;
+    }
+    const auto session = sessions.Find(LoadBig64(key.data()));
+    if (session) session->SetSlot(LoadBig32(key.data() + 8), {row->xid, row->transno});
+    return true;
+  }));
+  return parsed;
+}
+
+struct SaveOrder {
+  uint64_t session_id = 0;
+  mdt::ClientRow row;
+};
+
+Result<uint64_t> WriteClient(mdt::Mdt* mdt, const SaveOrder& order) {
+  mdt::Txn txn(mdt->store(), mdt->transnos(), kv::Blocking::kMayBlock);
+  txn.Put(mdt::kClients, mdt::SessionKey(order.session_id), mdt::Encode(order.row));
+  const uint64_t transno = txn.transno();
+  SHEEN_TRY(mdt->Commit(&txn));
+  return transno;
+}
+
+Status DeleteClient(mdt::Mdt* mdt, const ClientSession& session) {
+  mdt::Txn txn(mdt->store(), mdt->transnos(), kv::Blocking::kMayBlock);
+  txn.Delete(mdt::kClients, mdt::SessionKey(session.id()));
+  for (const uint32_t slot : session.Slots()) {
+    txn.Delete(mdt::kSlots, mdt::SlotKey(session.id(), slot));
+  }
+  return mdt->Commit(&txn);
+}
+
+}  // namespace
+
+struct MdsService::State {
+  explicit State(MdsOptions options) : core(std::move(options)) {}
+
+  Core core;
+  std::string mdt_name;
+  std::vector<StoredSession> stored;
+  std::unique_ptr<Background> background;
+};
+
+MdsService::MdsService(MdsOptions options) : state_(std::make_unique<State>(std::move(options))) {}
+
+MdsService::~MdsService() {
+  if (state_->core.committer) state_->core.committer->Drain();
+}
+
+Status MdsService::Open() {
+  Core& core = state_->core;
+  const MdsOptions& options = core.options;
+  SHEEN_TRY_ASSIGN(core.mdt, mdt::Mdt::Open(options.store, {options.fsname, options.index}));
+  state_->mdt_name = core.mdt->name();
+  core.committer = std::make_unique<Committer>(core.mdt.get(), options.pool);
+  core.cluster = std::make_unique<ClusterMap>(
+      core.mdt.get(), ClusterMap::Options{.clock = options.clock,
+                                          .target_timeout = options.target_timeout,
+                                          .on_changed = options.on_map_changed});
+  SHEEN_TRY(core.cluster->Load());
+  if (options.own_space) {
+    SHEEN_TRY_ASSIGN(const v1::TargetSpace space, options.own_space());
+    core.cluster->SetOwnSpace(space);
+  }
+  SHEEN_TRY_ASSIGN(state_->stored, ReadClients(core.mdt.get()));
+  std::vector<uint64_t> awaited;
+  for (const StoredSession& stored : state_->stored) {
+    const auto session = core.sessions.Insert(stored.id, stored.row.client);
+    session->earlier_boot.store(true);
+    session->awaited.store(true);
+    core.handles.AddSession(stored.id);
+    awaited.push_back(stored.id);
+  }
+  SHEEN_TRY(ReadSlots(core.mdt.get(), core.sessions));
+  core.recovery.Begin(awaited, core.Now() + options.recovery_wait);
+  core.outbox_waiting.store(true);
+  SHEEN_LOG(Info, "{}: boot {}, recovered up to transno {:#x}, {} known clients", state_->mdt_name,
+            boot(), recovered_transno(), awaited.size());
+  return {};
+}
+
+void MdsService::StartBackground(async::Shard* shard) {
+  SHEEN_ASSERT(state_->core.mdt != nullptr && state_->background == nullptr);
+  state_->background = std::make_unique<Background>(&state_->core, shard);
+  state_->background->Start();
+}
+
+async::Task<Status> MdsService::Stop() {
+  if (state_->background) co_await state_->background->Stop();
+  if (!state_->core.mdt) co_return Status();
+  std::function<Status()> sync = [this] { return state_->core.mdt->Sync(); };
+  co_return co_await state_->core.options.pool->Run<Status>(std::move(sync));
+}
+
+std::vector<std::shared_ptr<rpc::Session>> MdsService::LoadSessions() {
+  std::vector<std::shared_ptr<rpc::Session>> sessions;
+  sessions.reserve(state_->stored.size());
+  for (const StoredSession& stored : state_->stored) {
+    sessions.push_back(
+        std::make_shared<rpc::Session>(stored.id, stored.row.client, stored.row.secret));
+  }
+  return sessions;
+}
+
+rpc::ServerIdentity MdsService::Identity() const {
+  rpc::ServerIdentity identity;
+  identity.fsname = state_->core.mdt->superblock().fsname;
+  identity.server_name = "mds" + std::to_string(state_->core.options.index);
+  identity.boot = boot();
+  identity.recovered_transno = recovered_transno();
+  return identity;
+}
+
+uint64_t MdsService::boot() const { return state_->core.mdt->superblock().boot; }
+
+uint64_t MdsService::recovered_transno() const { return state_->core.mdt->recovered_transno(); }
+
+const std::string& MdsService::mdt_name() const { return state_->mdt_name; }
+
+const Uuid& MdsService::mdt_uuid() const { return state_->core.mdt->superblock().uuid; }
+
+std::vector<v1::TargetSpace> MdsService::TargetStates() const {
+  return state_->core.cluster->Targets();
+}
+
+std::string MdsService::StopReason() const { return state_->core.mdt->StopReason(); }
+
+uint64_t MdsService::session_count() const { return state_->core.sessions.size(); }
+
+async::Task<rpc::Response> MdsService::Handle(rpc::Request request) {
+  return RunRequest(&state_->core, std::move(request));
+}
+
+uint64_t MdsService::LastCommitted(uint32_t /*target*/) const {
+  return state_->core.mdt->LastCommitted();
+}
+
+Status MdsService::CheckCommitted(uint32_t target, uint64_t transno) {
+  const uint64_t own = state_->core.mdt->LastCommitted();
+  if (target != state_->core.options.index || transno <= own) return {};
+  return Fail(Errc::kCorrupt, state_->mdt_name + " went back in time: a client has seen transno " +
+                                  std::to_string(transno) + " committed, this store knows up to " +
+                                  std::to_string(own) +
+                                  ". Is it an old copy? Start it on its newest disk");
+}
+
+async::Task<Status> MdsService::Save(uint64_t session_id, Uuid client,
+                                     std::array<uint8_t, 16> secret) {
+  Core& core = state_->core;
+  const SaveOrder order{session_id, {client, secret}};
+  std::function<Result<uint64_t>()> write = [&core, &order] {
+    return WriteClient(core.mdt.get(), order);
+  };
+  const auto transno = co_await core.options.pool->Run<Result<uint64_t>>(std::move(write));
+  if (!transno) co_return std::unexpected(transno.error());
+  const Status committed = co_await core.committer->WaitCommitted(*transno);
+  if (!committed) co_return committed;
+  core.sessions.Insert(session_id, client);
+  core.handles.AddSession(session_id);
+  co_return Status();
+}
+
+async::Task<Status> MdsService::Remove(uint64_t session_id) {
+  Core& core = state_->core;
+  const std::shared_ptr<ClientSession> session = core.sessions.Find(session_id);
+  if (session == nullptr) co_return Status();
+  session->ended.store(true);
+  for (const auto& [fid, handle] : core.handles.CloseSession(session_id)) {
+    // Errors are the store's: the file then waits in the table of open-unlinked ones.
+    Status closed =
+        co_await RunInternal(&core, &DropHandle, DropHandleBody(fid, session_id, handle));
+    if (closed) closed = co_await RunInternal(&core, &ReapOrphan, mdt::InodeKey(fid));
+    if (!closed) SHEEN_LOG(Warn, "{}: {}", fid.ToString(), closed.error().ToString());
+  }
+  std::function<Status()> erase = [&core, &session] {
+    return DeleteClient(core.mdt.get(), *session);
+  };
+  const Status erased = co_await core.options.pool->Run<Status>(std::move(erase));
+  core.recovery.Back(session_id);
+  core.sessions.Erase(session_id);
+  core.handles.ForgetSession(session_id);
+  co_return erased;
+}
+
+Result<v1::RegisterServerReply> MdsService::RegisterServer(
+    const v1::RegisterServerRequest& request) {
+  return state_->core.cluster->Register(request);
+}
+
+Result<v1::HeartbeatReply> MdsService::Heartbeat(const v1::HeartbeatRequest& request) {
+  return state_->core.cluster->Heartbeat(request);
+}
+
+v1::ClusterMap MdsService::GetClusterMap() {
+  v1::ClusterMap map;
+  state_->core.cluster->Fill(&map);
+  return map;
+}
+
+}  // namespace sheen::mds

@@ -1,0 +1,195 @@
+#include "oss/requests.h"
+
+#include <fmt/core.h>
+
+#include "oss/block_sums.h"
+#include "oss/convert.h"
+#include "sheen/v1/oss.pb.h"
+
+namespace sheen::oss {
+namespace {
+
+using ResponseResult = Result<rpc::Response>;
+
+template <class Message>
+Status Parse(const rpc::Request& request, Message* out) {
+  if (out->ParseFromString(request.body)) return {};
+  return Fail(Errc::kProtocol,
+              fmt::format("the body of {} is not its message", rpc::NameOf(request.header.opcode)));
+}
+
+template <class Message>
+rpc::Response Answer(const Message& reply, uint64_t transno = 0) {
+  return {Errc::kOk, reply.SerializeAsString(), {}, transno};
+}
+
+async::Task<ResponseResult> Read(RequestContext context, const rpc::Request* request) {
+  v1::OstReadRequest body;
+  SHEEN_CO_TRY(Parse(*request, &body));
+  SHEEN_CO_TRY_ASSIGN(const layout::ObjectId id, ObjectIdOf(body.object()));
+  SHEEN_CO_TRY(CheckIoRange(body.offset(), body.length()));
+  io::Buffer bulk;
+  if (body.length() > 0) bulk = io::Buffer::Allocate(body.length());
+  SHEEN_CO_TRY_ASSIGN(const ost::ReadResult result,
+                      co_await context.target->Read(context.io, id, body.offset(), bulk.span()));
+  bulk.Resize(result.bytes);
+  v1::OstReadReply reply;
+  SetAttr(result.attr, reply.mutable_attr());
+  if (context.checksums) {
+    reply.set_block_bytes(layout::kBlockBytesDefault);
+    AppendBlockSums(body.offset(), bulk.span(), layout::kBlockBytesDefault,
+                    reply.mutable_block_crc());
+  }
+  rpc::Response response = Answer(reply);
+  response.bulk = std::move(bulk);
+  co_return std::move(response);
+}
+
+async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* request) {
+  v1::OstWriteRequest body;
+  SHEEN_CO_TRY(Parse(*request, &body));
+  SHEEN_CO_TRY_ASSIGN(const layout::ObjectId id, ObjectIdOf(body.object()));
+  const ByteSpan data = request->bulk.span();
+  SHEEN_CO_TRY(CheckIoRange(body.offset(), data.size()));
+  const Status sums = CheckBlockSums(body.offset(), data, body.block_bytes(), body.block_crc());
+  if (!sums) {
+    co_return std::unexpected(Annotate(
+        sums.error(), fmt::format("{}: object {}: ", context.target->name(), id.ToString())));
+  }
+  ost::WriteArgs args;
+  args.id = id;
+  args.offset = body.offset();
+  args.data = data;
+  args.owner = OwnerOf(body.owner());
+  args.ctime_seen_ns = body.ctime_seen_ns();
+  args.create = body.handle() != 0;
+  args.sync = body.sync();
+  SHEEN_CO_TRY_ASSIGN(const ost::ChangeResult result,
+                      co_await context.target->Write(context.io, args));
+  v1::OstWriteReply reply;
+  SetAttr(result.attr, reply.mutable_attr());
+  co_return Answer(reply, result.transno);
+}
+
+async::Task<ResponseResult> GetAttr(RequestContext context, const rpc::Request* request) {
+  v1::OstGetAttrRequest body;
+  SHEEN_CO_TRY(Parse(*request, &body));
+  SHEEN_CO_TRY_ASSIGN(const std::vector<layout::ObjectId> ids, ObjectIdsOf(body.objects()));
+  v1::OstGetAttrReply reply;
+  for (const layout::ObjectId& id : ids) {
+    SHEEN_CO_TRY_ASSIGN(const ost::ObjectAttr attr,
+                        co_await context.target->GetAttr(context.io, id));
+    SetAttr(attr, reply.add_attrs());
+  }
+  co_return Answer(reply);
+}
+
+async::Task<ResponseResult> Truncate(RequestContext context, const rpc::Request* request) {
+  v1::OstTruncateRequest body;
+  SHEEN_CO_TRY(Parse(*request, &body));
+  ost::TruncateArgs args;
+  SHEEN_CO_TRY_ASSIGN(args.id, ObjectIdOf(body.object()));
+  if (body.create() && body.handle() == 0) {
+    co_return Fail(Errc::kBadHandle, "only an open file's truncate makes an object");
+  }
+  args.size = body.size();
+  args.owner = OwnerOf(body.owner());
+  args.ctime_seen_ns = body.ctime_seen_ns();
+  args.create = body.create();
+  SHEEN_CO_TRY_ASSIGN(const ost::ChangeResult result,
+                      co_await context.target->Truncate(context.io, args));
+  v1::OstTruncateReply reply;
+  SetAttr(result.attr, reply.mutable_attr());
+  co_return Answer(reply, result.transno);
+}
+
+async::Task<ResponseResult> Allocate(RequestContext context, const rpc::Request* request) {
+  v1::OstAllocateRequest body;
+  SHEEN_CO_TRY(Parse(*request, &body));
+  ost::AllocateArgs args;
+  SHEEN_CO_TRY_ASSIGN(args.id, ObjectIdOf(body.object()));
+  args.offset = body.offset();
+  args.length = body.length();
+  args.mode = static_cast<int>(body.mode());
+  args.owner = OwnerOf(body.owner());
+  args.ctime_seen_ns = body.ctime_seen_ns();
+  args.create = body.handle() != 0;
+  SHEEN_CO_TRY_ASSIGN(const ost::ChangeResult result,
+                      co_await context.target->Allocate(context.io, args));
+  v1::OstAllocateReply reply;
+  SetAttr(result.attr, reply.mutable_attr());
+  co_return Answer(reply, result.transno);
+}
+
+// All of the target, whatever was named: one flush for many waiters.
+async::Task<ResponseResult> Sync(RequestContext context, const rpc::Request* request) {
+  v1::OstSyncRequest body;
+  SHEEN_CO_TRY(Parse(*request, &body));
+  SHEEN_CO_TRY(co_await context.target->Commit(context.io));
+  co_return Answer(v1::OstSyncReply());
+}
+
+async::Task<ResponseResult> Seek(RequestContext context, const rpc::Request* request) {
+  v1::OstSeekRequest body;
+  SHEEN_CO_TRY(Parse(*request, &body));
+  SHEEN_CO_TRY_ASSIGN(const layout::ObjectId id, ObjectIdOf(body.object()));
+  SHEEN_CO_TRY_ASSIGN(const ost::SeekResult result,
+                      co_await context.target->Seek(context.io, id, body.offset(), body.hole()));
+  v1::OstSeekReply reply;
+  reply.set_found(result.found);
+  reply.set_offset(result.offset);
+  reply.set_size(result.size);
+  co_return Answer(reply);
+}
+
+async::Task<ResponseResult> StatFs(RequestContext context, const rpc::Request* request) {
+  v1::OstStatFsRequest body;
+  SHEEN_CO_TRY(Parse(*request, &body));
+  SHEEN_CO_TRY_ASSIGN(const ost::TargetSpace space, co_await context.target->Space(context.io));
+  v1::OstStatFsReply reply;
+  reply.set_bytes_total(space.bytes_total);
+  reply.set_bytes_free(space.bytes_free);
+  reply.set_bytes_available(space.bytes_available);
+  reply.set_files_total(space.files_total);
+  reply.set_files_free(space.files_free);
+  co_return Answer(reply);
+}
+
+async::Task<ResponseResult> Unknown(const rpc::Request* request) {
+  co_return Fail(Errc::kNoSys, fmt::format("an object storage server does not know opcode {}",
+                                           static_cast<uint16_t>(request->header.opcode)));
+}
+
+// Lazy: runs when awaited, while the caller's frame holds `request`.
+async::Task<ResponseResult> Choose(RequestContext context, const rpc::Request* request) {
+  switch (request->header.opcode) {
+    case rpc::Opcode::kOstRead:
+      return Read(context, request);
+    case rpc::Opcode::kOstWrite:
+      return Write(context, request);
+    case rpc::Opcode::kOstGetAttr:
+      return GetAttr(context, request);
+    case rpc::Opcode::kOstTruncate:
+      return Truncate(context, request);
+    case rpc::Opcode::kOstAllocate:
+      return Allocate(context, request);
+    case rpc::Opcode::kOstSync:
+      return Sync(context, request);
+    case rpc::Opcode::kOstSeek:
+      return Seek(context, request);
+    case rpc::Opcode::kOstStatFs:
+      return StatFs(context, request);
+    default:
+      return Unknown(request);
+  }
+}
+
+}  // namespace
+
+async::Task<rpc::Response> HandleRequest(RequestContext context, rpc::Request request) {
+  ResponseResult result = co_await Choose(context, &request);
+  if (!result) co_return rpc::Response::Of(result.error());
+  co_return std::move(*result);
+}
+
+}  // namespace sheen::oss

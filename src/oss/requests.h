@@ -1,0 +1,22 @@
+// The requests of the data plane, opcodes 200 to 207 of rpc/frame.h: body in, body out.
+//
+// Thread-safe: runs on the calling shard, whose FileIo is `io`.
+#pragma once
+
+#include "async/task.h"
+#include "io/file_io.h"
+#include "ost/target.h"
+#include "rpc/server.h"
+
+namespace sheen::oss {
+
+struct RequestContext {
+  ost::Target* target = nullptr;
+  io::FileIo* io = nullptr;
+  bool checksums = true;  // sum what is read
+};
+
+// Always answers; an error's body says what happened and to what.
+async::Task<rpc::Response> HandleRequest(RequestContext context, rpc::Request request);
+
+}  // namespace sheen::oss

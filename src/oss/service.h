@@ -1,0 +1,108 @@
+// OssService: what one object storage server does for its clients (data plane, opcodes 200 to 207),
+// for the MDS (ObjectControlService) and for its own session table (SessionStore), over the
+// ost::Targets it was given.
+//
+// Set-up (AddTarget, RegisterShard) before the first request, from one thread; after that
+// thread-safe: a request runs on the shard that received it, with that shard's FileIo.
+// Targets and FileIos outlive the service.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "async/shard.h"
+#include "async/sync.h"
+#include "async/task.h"
+#include "base/random.h"
+#include "io/file_io.h"
+#include "oss/in_flight.h"
+#include "ost/target.h"
+#include "rpc/control.h"
+#include "rpc/server.h"
+#include "sheen/v1/mds.pb.h"
+
+namespace sheen::oss {
+
+struct OssOptions {
+  Nanos commit_interval = std::chrono::seconds(1);
+  // Sum what is read for the client to check. Sums that come with a write are always checked.
+  bool checksums = true;
+};
+
+class OssService final : public rpc::Service,
+                         public rpc::ObjectControlService,
+                         public rpc::SessionStore {
+ public:
+  explicit OssService(OssOptions options = {});
+  ~OssService() override;
+
+  void AddTarget(uint32_t index, ost::Target* target);
+  void RegisterShard(async::Shard* shard, io::FileIo* io);
+  // The commit timer, on `shard` (a registered one). Call on that shard, or before it runs.
+  void StartBackground(async::Shard* shard);
+  // Ends the timer and commits every target. After the rpc::Servers have stopped; on the shard of
+  // StartBackground. Errors: the first target's that could not be committed.
+  async::Task<Status> Stop();
+
+  // For heartbeats and `sheen status`; a target that stopped has up = false, and no numbers where
+  // the disk does not tell them. Runs on any registered shard.
+  async::Task<std::vector<v1::TargetSpace>> TargetSpaces();
+  // "serving", or "stopped: sheen-OST0001: fdatasync ...". Thread-safe.
+  std::string StateText() const;
+  // Sessions saved earlier, for rpc::SessionTable::Load; and the fences. Before the first request.
+  async::Task<Result<std::vector<std::shared_ptr<rpc::Session>>>> LoadSessions();
+  // Highest boot count and lowest recovered transno of the targets: for rpc::ServerIdentity.
+  uint64_t Boot() const;
+  uint64_t RecoveredTransno() const;
+
+  // rpc::Service
+  async::Task<rpc::Response> Handle(rpc::Request request) override;
+  uint64_t LastCommitted(uint32_t target) const override;
+  Status CheckCommitted(uint32_t target, uint64_t transno) override;
+
+  // rpc::ObjectControlService
+  async::Task<Status> DestroyObjects(v1::DestroyObjectsRequest request) override;
+  async::Task<Status> SetObjectOwner(v1::SetObjectOwnerRequest request) override;
+  // The sessions that the client has had up to now are refused from now on (kFenced), also after a
+  // restart; "survives power loss".
+  async::Task<Status> FenceSession(v1::FenceSessionRequest request) override;
+
+  // rpc::SessionStore: rows in the index of the first target. "survives power loss".
+  async::Task<Status> Save(uint64_t session_id, Uuid client,
+                           std::array<uint8_t, 16> secret) override;
+  async::Task<Status> Remove(uint64_t session_id) override;
+
+ private:
+  Result<ost::Target*> FindTarget(uint32_t index) const;
+  ost::Target* SessionTarget() const;
+  io::FileIo* CurrentIo() const;
+  Status CheckFence(const rpc::Session* session) const;
+  async::Task<void> BackgroundLoop(async::Shard* shard);
+
+  const OssOptions options_;
+  std::map<uint32_t, ost::Target*> targets_;                   // fixed after set-up
+  std::vector<std::pair<async::Shard*, io::FileIo*>> shards_;  // fixed after set-up
+  InFlight in_flight_;
+
+  std::atomic<bool> has_fences_{false};
+  mutable std::mutex mutex_;           // guards both
+  std::map<uint64_t, Uuid> sessions_;  // known, by id
+  std::set<uint64_t> fenced_;          // session ids
+
+  // Shard-confined to the shard of StartBackground.
+  async::Shard* background_shard_ = nullptr;
+  bool stopping_ = false;
+  bool background_runs_ = false;
+  async::TimerId background_timer_;
+  async::WaitQueue background_wait_;
+};
+
+}  // namespace sheen::oss

@@ -1,0 +1,153 @@
+// Sessions and fences in the index of the server's first target, so that after a restart the server
+// knows who may come back, and who may not.
+//
+//   's' + session id (u64 big-endian)   u8 version 1, client UUID (16), secret (16), CRC32C
+//   'f' + session id (u64 big-endian)   u8 version 1, client UUID (16), CRC32C: the id is refused
+//
+// A session that ends takes both rows with it: its id never comes again.
+#include <fmt/core.h>
+
+#include <cstring>
+
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "oss/service.h"
+
+namespace sheen::oss {
+namespace {
+
+constexpr char kSessionPrefix = 's';
+constexpr char kFencePrefix = 'f';
+constexpr uint8_t kRowVersion = 1;
+constexpr size_t kKeyBytes = 9;
+
+std::string Key(char prefix, uint64_t session_id) {
+  std::string key(1, prefix);
+  AppendBig64(&key, session_id);
+  return key;
+}
+
+std::string Seal(Encoder out) {
+  out.U32(Crc32c(AsBytes(out.data())));
+  return out.Take();
+}
+
+struct Row {
+  uint64_t session_id = 0;
+  Uuid client;
+  std::array<uint8_t, 16> secret{};
+};
+
+Result<Row> DecodeRow(std::string_view key, std::string_view value) {
+  const bool is_session = key.starts_with(kSessionPrefix);
+  const size_t expected_bytes = is_session ? 37 : 21;
+  if (key.size() != kKeyBytes || value.size() != expected_bytes) {
+    return Fail(Errc::kCorrupt,
+                fmt::format("session row of {} + {} bytes", key.size(), value.size()));
+  }
+  const std::string_view covered = value.substr(0, value.size() - 4);
+  if (LoadLittle<uint32_t>(value.data() + covered.size()) != Crc32c(AsBytes(covered))) {
+    return Fail(Errc::kCorrupt, "session row fails its checksum");
+  }
+  Decoder in(covered);
+  if (in.U8() != kRowVersion) return Fail(Errc::kBadVersion, "session row of an unknown version");
+  Row row;
+  row.session_id = LoadBig64(key.data() + 1);
+  const std::string_view client = in.Raw(row.client.bytes.size());
+  std::memcpy(row.client.bytes.data(), client.data(), client.size());
+  if (is_session) {
+    const std::string_view secret = in.Raw(row.secret.size());
+    std::memcpy(row.secret.data(), secret.data(), secret.size());
+  }
+  return row;
+}
+
+}  // namespace
+
+ost::Target* OssService::SessionTarget() const {
+  return targets_.empty() ? nullptr : targets_.begin()->second;
+}
+
+Status OssService::CheckFence(const rpc::Session* session) const {
+  if (session == nullptr || !has_fences_.load(std::memory_order_acquire)) return {};
+  std::lock_guard guard(mutex_);
+  if (!fenced_.contains(session->id())) return {};
+  return Fail(Errc::kFenced,
+              fmt::format("client {} was evicted by the metadata server; mount again",
+                          session->client_uuid().ToString()));
+}
+
+async::Task<Status> OssService::Save(uint64_t session_id, Uuid client,
+                                     std::array<uint8_t, 16> secret) {
+  ost::Target* const target = SessionTarget();
+  if (target == nullptr) co_return Fail(Errc::kUnavailable, "this server has no target");
+  Encoder row;
+  row.U8(kRowVersion);
+  row.Raw(client.bytes.data(), client.bytes.size());
+  row.Raw(secret.data(), secret.size());
+  kv::Batch batch;
+  batch.Put(ost::kSessionFamily, Key(kSessionPrefix, session_id), Seal(std::move(row)));
+  {
+    std::lock_guard guard(mutex_);
+    sessions_[session_id] = client;
+  }
+  co_return co_await target->WriteSessionRows(CurrentIo(), std::move(batch));
+}
+
+async::Task<Status> OssService::Remove(uint64_t session_id) {
+  ost::Target* const target = SessionTarget();
+  if (target == nullptr) co_return Status();
+  kv::Batch batch;
+  batch.Delete(ost::kSessionFamily, Key(kSessionPrefix, session_id));
+  batch.Delete(ost::kSessionFamily, Key(kFencePrefix, session_id));
+  SHEEN_CO_TRY(co_await target->WriteSessionRows(CurrentIo(), std::move(batch)));
+  std::lock_guard guard(mutex_);
+  sessions_.erase(session_id);
+  co_return Status();
+}
+
+async::Task<Status> OssService::FenceSession(v1::FenceSessionRequest request) {
+  Uuid client;
+  if (request.client_uuid().size() != client.bytes.size()) {
+    co_return Fail(Errc::kInvalid, "a client's UUID has 16 bytes");
+  }
+  std::memcpy(client.bytes.data(), request.client_uuid().data(), client.bytes.size());
+  kv::Batch batch;
+  {
+    std::lock_guard guard(mutex_);
+    for (const auto& [session_id, owner] : sessions_) {
+      if (owner != client) continue;
+      fenced_.insert(session_id);
+      Encoder row;
+      row.U8(kRowVersion);
+      row.Raw(client.bytes.data(), client.bytes.size());
+      batch.Put(ost::kSessionFamily, Key(kFencePrefix, session_id), Seal(std::move(row)));
+    }
+    has_fences_.store(!fenced_.empty(), std::memory_order_release);
+  }
+  if (batch.empty()) co_return Status();  // never was here
+  SHEEN_LOG(Warn, "client {} is fenced off", client.ToString());
+  co_return co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch));
+}
+
+async::Task<Result<std::vector<std::shared_ptr<rpc::Session>>>> OssService::LoadSessions() {
+  std::vector<std::shared_ptr<rpc::Session>> out;
+  ost::Target* const target = SessionTarget();
+  if (target == nullptr) co_return out;
+  using Rows = std::vector<std::pair<std::string, std::string>>;
+  SHEEN_CO_TRY_ASSIGN(const Rows rows, co_await target->ReadSessionRows());
+  std::lock_guard guard(mutex_);
+  for (const auto& [key, value] : rows) {
+    SHEEN_CO_TRY_ASSIGN(const Row row, DecodeRow(key, value));
+    if (key.front() == kFencePrefix) {
+      fenced_.insert(row.session_id);
+      continue;
+    }
+    sessions_[row.session_id] = row.client;
+    out.push_back(std::make_shared<rpc::Session>(row.session_id, row.client, row.secret));
+  }
+  has_fences_.store(!fenced_.empty(), std::memory_order_release);
+  co_return out;
+}
+
+}  // namespace sheen::oss

@@ -1,0 +1,139 @@
+// Target::Core: the parts of a target and the steps that its operations share. Internal to this
+// module; the operations are in read_write.cc, change.cc, destroy.cc, commit.cc and open.cc.
+//
+// Thread-safe by the rules at the members. `io` is always the calling shard's FileIo.
+#pragma once
+
+#include <atomic>
+#include <bitset>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ost/group_call.h"
+#include "ost/object_table.h"
+#include "ost/space.h"
+#include "ost/target.h"
+#include "ost/tombstones.h"
+
+namespace sheen::ost {
+
+// What an operation did to an object, for Core::Finish.
+struct Change {
+  uint64_t bytes = 0;  // written: counts towards the next commit
+  uint64_t size_at_least = 0;
+  std::optional<uint64_t> size;  // truncate: exactly
+  uint64_t preallocated_end = 0;
+  int64_t ctime_seen_ns = 0;
+  Owner owner;
+};
+
+using ObjectPointer = std::shared_ptr<Object>;
+
+struct Target::Core {
+  Core(OpenOptions open_options, Superblock target_superblock);
+
+  // ---- fixed after Open ----
+  const OpenOptions options;
+  const Superblock superblock;
+  const std::string name;
+  kv::Store* const index;
+  async::BlockingPool* const pool;
+  std::unique_ptr<DirectoryLock> lock;
+  uint64_t boot = 0;
+  uint64_t recovered_transno = 0;
+  bool inherits_unsynced = false;  // BootRow: objects are synced with their first commit here
+
+  // ---- thread-safe by themselves ----
+  ObjectTable table;
+  SpaceAccount space;
+  Tombstones tombstones;
+  GroupCall commit_group;              // CommitRound
+  GroupCall sync_group;                // kv::Store::Sync
+  async::AsyncRwLock background_lock;  // shared by spawned commits; Close waits for them
+  std::atomic<uint64_t> last_committed{0};
+  std::atomic<uint64_t> uncommitted_bytes{0};
+  std::atomic<bool> commit_requested{false};
+  std::atomic<bool> stopped{false};
+
+  mutable std::mutex commit_mutex;  // guards the five below and Object::listed
+  uint64_t counter = 0;             // of the last transno: boot << 40 | counter
+  std::vector<ObjectPointer> dirty;
+  std::set<std::string> unsynced_directories;
+  std::bitset<65536> known_directories;  // made, and their parent is synced or in the set above
+  std::vector<ObjectPointer> destroyed;  // unlinked; files to close when nobody uses them
+
+  mutable std::mutex stop_mutex;  // guards stop_reason
+  std::string stop_reason;
+
+  // ---- core.cc ----
+  Status CheckServing() const;
+  // The first reason stays; logged once.
+  void StopServing(const Error& reason);
+  // Stops serving if `error` says that the disk or the store failed (not: full, interrupted).
+  void NoteFailure(const Error& error);
+  Error Named(const Error& error, const layout::ObjectId& id) const;
+  std::string PathOf(const layout::ObjectId& id) const;
+
+  async::Task<Result<std::optional<std::string>>> GetRow(kv::Family family, std::string key);
+  // "buffered"
+  async::Task<Status> WriteRows(const kv::Batch* batch);
+  async::Task<Status> SyncIndex(io::FileIo* io);
+
+  // The object with its row read and its file open. Errors: kIo. Damage is not one: CheckUsable.
+  async::Task<Result<ObjectPointer>> Load(io::FileIo* io, layout::ObjectId id);
+  async::Task<Status> LoadObject(io::FileIo* io, ObjectPointer object);
+  async::Task<Status> OpenObject(io::FileIo* io, ObjectPointer object, IndexRecord record);
+  // Makes the file and puts the row. REQUIRES: object->lock held alone, !exists.
+  async::Task<Status> Create(io::FileIo* io, ObjectPointer object, Owner owner);
+  async::Task<Status> RecordCreation(ObjectPointer object, Owner owner, io::FileId file);
+  // For an absent object that the request may not make.
+  Status RefuseAbsent(const layout::ObjectId& id) const;
+  async::Task<Status> MakeObjectDirectory(io::FileIo* io, uint32_t hash);
+
+  // Destroyed, damaged, or the owner's layout generation is behind the fence?
+  Status CheckUsable(Object* object, const Owner& owner) const;
+  Status CheckReadable(Object* object) const;
+  // Bytes of [offset, offset + length) that may need new disk space.
+  static uint64_t NewBytes(Object* object, uint64_t offset, uint64_t length);
+  // Reserves; when that fails, commits (which counts exactly) and tries once more.
+  async::Task<Result<uint64_t>> Reserve(io::FileIo* io, ObjectPointer object, uint64_t offset,
+                                        uint64_t length);
+  // Gives the change its transno, times and place in the next commit.
+  ChangeResult Finish(const ObjectPointer& object, const Change& change);
+  // Puts it into the next commit without a change of its own.
+  void MarkDirty(const ObjectPointer& object);
+  void RequestCommitIfDue(io::FileIo* io);
+  static ObjectAttr AttrOf(Object* object);
+  async::Task<Status> CloseFiles(io::FileIo* io, std::vector<io::FileId> files);
+
+  // ---- commit.cc ----
+  async::Task<Status> CommitRound(io::FileIo* io);
+  async::Task<void> CloseDestroyed(io::FileIo* io);
+  async::Task<void> ExpireTombstones(int64_t before_ns);
+
+  // ---- change.cc: intents, made durable before the file is touched ----
+  async::Task<Status> BeginPending(io::FileIo* io, ObjectPointer object,
+                                   PendingOperation operation);
+  // `size`: the object's from now on; known to commits at the same moment as the end of the cut.
+  async::Task<Status> EndPending(ObjectPointer object, std::optional<uint64_t> size);
+
+  // ---- open.cc ----
+  async::Task<Status> Start(io::FileIo* io, std::string machine_boot_id);
+  async::Task<Status> RedoDestroys(io::FileIo* io);
+  async::Task<Status> RedoPending(io::FileIo* io, bool same_machine_boot);
+  async::Task<Status> RedoOne(io::FileIo* io, layout::ObjectId id, bool same_machine_boot,
+                              kv::Batch* batch);
+  async::Task<Status> CountUsed();
+};
+
+// Bytes an object counts: what is allocated, without what the file system set aside beyond the end
+// on its own account (XFS).
+uint64_t CountedBytes(uint64_t allocated_bytes, uint64_t size, uint64_t preallocated_end);
+// "16 at a time": limits how much of a batch is in flight at once.
+inline constexpr size_t kParallelCalls = 64;
+
+}  // namespace sheen::ost

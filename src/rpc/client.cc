@@ -1,0 +1,45 @@
+#include "rpc/client.h"
+
+#include "rpc/client_state.h"
+
+namespace sheen::rpc {
+
+Client::Client(async::Shard* shard, Transport* transport, ClientIdentity* identity,
+               ClientOptions options)
+    : state_(std::make_shared<State>(shard, transport, identity, std::move(options))) {}
+
+Client::~Client() { state_->Detach(); }
+
+async::Task<Result<Answer>> Client::Execute(Call call) {
+  return state_->Execute(state_, std::move(call));
+}
+
+async::Task<Status> Client::Connect(Nanos deadline) { return state_->Connect(state_, deadline); }
+
+async::Task<void> Client::Stop(Nanos timeout, bool goodbye) {
+  return state_->Stop(state_, timeout, goodbye);
+}
+
+void Client::Cancel(uint64_t ticket) {
+  // The resumed caller may destroy this Client.
+  const std::shared_ptr<State> state = state_;
+  state->Cancel(ticket);
+}
+
+void Client::OnServerRequest(ServerRequestFunction function) {
+  state_->OnServerRequest(std::move(function));
+}
+
+void Client::OnReconnect(ReconnectFunction function) { state_->OnReconnect(std::move(function)); }
+
+void Client::SetAddresses(std::vector<Address> addresses) {
+  state_->SetAddresses(std::move(addresses));
+}
+
+bool Client::connected() const { return state_->ready(); }
+
+const std::string& Client::server_name() const { return state_->options().server_name; }
+
+uint64_t Client::last_committed() const { return state_->last_committed(); }
+
+}  // namespace sheen::rpc

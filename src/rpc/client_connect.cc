@@ -1,0 +1,464 @@
+#include <algorithm>
+
+#include "base/log.h"
+#include "rpc/client_state.h"
+#include "sheen/v1/common.pb.h"
+
+namespace sheen::rpc {
+namespace {
+
+constexpr Nanos kReconnectWaitMin = std::chrono::milliseconds(10);
+// Without a frame from the server for so long, ask whether it is there ...
+constexpr Nanos kIdlePing = std::chrono::seconds(10);
+// ... look for the answer as often as this ...
+constexpr Nanos kPingCheck = std::chrono::seconds(5);
+// ... and take the connection for dead after this.
+constexpr Nanos kSilentMax = std::chrono::seconds(30);
+// How long OnReconnect's function may hold the other calls back.
+constexpr Nanos kRecoveryMax = std::chrono::seconds(20);
+// For the answer to a goodbye of a session that is not needed.
+constexpr Nanos kGoodbyeMax = std::chrono::seconds(1);
+// The same failure to connect is logged this often.
+constexpr Nanos kLogEvery = std::chrono::seconds(30);
+
+bool IsRefusalForGood(Errc code) {
+  return code == Errc::kWrongFilesystem || code == Errc::kBadVersion;
+}
+
+bool IsMdsRequest(Opcode opcode) {
+  const auto number = static_cast<uint16_t>(opcode);
+  return number >= 100 && number < 200;
+}
+
+}  // namespace
+
+Client::State::State(async::Shard* shard, Transport* transport, ClientIdentity* identity,
+                     ClientOptions options)
+    : shard_(shard),
+      transport_(transport),
+      identity_(identity),
+      options_(std::move(options)),
+      link_number_(RandomU64() | 1),
+      floor_(identity->Floor(options_.server_name)),
+      floor_part_(floor_->Join()) {
+  SHEEN_ASSERT(options_.slot_base > 0 && options_.slot_count > 0);
+  // The last slot is the reserved one, unless it is the only one.
+  const uint32_t ordinary = std::max(options_.slot_count - 1, 1U);
+  for (uint32_t i = 0; i < ordinary; ++i) {
+    free_slots_.push_back(options_.slot_base + ordinary - 1 - i);
+  }
+  if (options_.slot_count > 1) {
+    reserved_slot_ = options_.slot_base + options_.slot_count - 1;
+    reserved_slot_free_ = true;
+  }
+}
+
+Client::State::~State() {
+  while (!active_.empty()) {
+    Pending* const orphan = active_.head();
+    SHEEN_ASSERT(orphan->orphan);  // a caller's coroutine would hold this State
+    active_.Remove(orphan);
+    delete orphan;
+  }
+}
+
+void Client::State::Detach() {
+  stopping_ = stopped_ = true;
+  on_reconnect_ = nullptr;
+  on_server_request_ = nullptr;
+  Wake();
+  CloseLink(Errc::kCancelled, "the client has ended");
+}
+
+void Client::State::StartLoop() {
+  if (loop_running_ || stopped_) return;
+  loop_running_ = true;
+  refused_.reset();
+  ScheduleKeepAlive();
+  shard_->Spawn(RunLoop(shared_from_this()));
+}
+
+// One connection after the other until Stop or a refusal for good.
+async::Task<void> Client::State::RunLoop(std::shared_ptr<State> self) {
+  Nanos wait{0};
+  while (!self->stopped_) {
+    if (wait > Nanos(0)) {
+      const Nanos until = self->shard_->Now() + wait;
+      while (!self->stopped_ && self->shard_->Now() < until) co_await self->WaitEvent(until);
+      if (self->stopped_) break;
+    }
+    wait = std::clamp(wait * 2, kReconnectWaitMin, self->options_.reconnect_wait_max);
+    const Status connected = co_await self->ConnectOnce();
+    if (self->stopped_) break;
+    if (!connected) {
+      self->last_error_ = connected.error();
+      self->LogFailure(connected.error());
+      if (IsRefusalForGood(connected.error().code())) {
+        self->refused_ = connected.error();
+        break;
+      }
+      self->Wake();
+      continue;
+    }
+    co_await self->Recover();
+    while (self->link_ != nullptr) co_await self->events_.Wait();
+    wait = kReconnectWaitMin;
+  }
+  self->CloseLink(Errc::kCancelled, "the client has stopped");
+  while (self->link_ != nullptr) co_await self->events_.Wait();
+  self->loop_running_ = false;
+  if (self->refused_ || self->stopped_) {
+    self->FailAll(self->stopped_ ? Error(Errc::kCancelled,
+                                         self->options_.server_name + ": the client has stopped")
+                                 : *self->refused_);
+  }
+  self->Wake();
+}
+
+async::Task<Status> Client::State::ConnectOnce() {
+  if (options_.addresses.empty()) {
+    co_return Fail(Errc::kUnavailable, options_.server_name + ": its address is not known");
+  }
+  const Address address = options_.addresses[address_index_++ % options_.addresses.size()];
+  auto connected = co_await transport_->Connect(address, options_.connect_timeout);
+  if (!connected) co_return std::unexpected(std::move(connected).error());
+  if (stopped_) co_return Fail(Errc::kCancelled, "the client has stopped");
+  link_ = std::move(*connected);
+  link_->SetHandler(this);
+  phase_ = Phase::kHandshake;
+  Status established = co_await Handshake();
+  if (established) co_return established;
+  if (established.error().code() == Errc::kAgain) {
+    // A goodbye is on its way, which closing would drop.
+    hello_reply_.reset();
+    const Nanos until = shard_->Now() + kGoodbyeMax;
+    while (link_ != nullptr && !hello_reply_ && !stopped_ && shard_->Now() < until) {
+      co_await WaitEvent(until);
+    }
+  }
+  // The link may hold buffers until its OnClosed.
+  CloseLink(Errc::kDisconnected, "the handshake failed");
+  while (link_ != nullptr) co_await events_.Wait();
+  co_return std::unexpected(
+      Annotate(established.error(), options_.server_name + " at " + address.ToString() + ": "));
+}
+
+Message Client::State::HelloMessage(const ServerSession& session) {
+  v1::Hello hello;
+  hello.set_version_oldest(kProtocolVersionOldest);
+  hello.set_version_newest(kProtocolVersion);
+  hello.set_client_uuid(identity_->uuid().bytes.data(), identity_->uuid().bytes.size());
+  hello.set_fsname(identity_->fsname());
+  hello.set_server_name(options_.server_name);
+  hello.set_client_name(options_.client_name);
+  hello.set_link(link_number_);
+  if (session.session_id != 0) {
+    hello.set_session_id(session.session_id);
+    hello.set_session_secret(session.secret.data(), session.secret.size());
+    hello.set_server_boot_seen(session.server_boot);
+  }
+  for (const auto& [target, transno] : committed_seen_) {
+    v1::TargetCommit* const seen = hello.add_committed_seen();
+    seen->set_target(target);
+    seen->set_transno(transno);
+  }
+  Message message;
+  message.header.opcode = Opcode::kHello;
+  message.header.flags = CrcFlags();
+  message.header.xid = identity_->NextXid();
+  message.body = hello.SerializeAsString();
+  return message;
+}
+
+async::Task<Status> Client::State::Handshake() {
+  const ServerSession before = identity_->Session(options_.server_name);
+  hello_reply_.reset();
+  link_->Send(HelloMessage(before));
+  const Nanos until = shard_->Now() + options_.connect_timeout;
+  while (link_ != nullptr && !hello_reply_ && !stopped_) {
+    if (shard_->Now() >= until) co_return Fail(Errc::kTimedOut, "no answer to the handshake");
+    co_await WaitEvent(until);
+  }
+  if (stopped_) co_return Fail(Errc::kCancelled, "the client has stopped");
+  if (link_ == nullptr) co_return std::unexpected(close_reason_);
+  co_return AcceptHello(*hello_reply_, before);
+}
+
+Status Client::State::AcceptHello(const Message& message, const ServerSession& before) {
+  const FrameHeader& header = message.header;
+  if (!header.is_reply() || header.opcode != Opcode::kHello) {
+    return Fail(Errc::kProtocol,
+                "the handshake was answered by a " + std::string(NameOf(header.opcode)) + " frame");
+  }
+  if (header.status == Errc::kAccess && before.session_id != 0) {
+    // Not our session any more: another store, or ids used again. A new one at the next attempt.
+    identity_->ReplaceSession(options_.server_name, before.session_id, ServerSession{});
+  }
+  if (header.status != Errc::kOk) return Fail(header.status, message.body);
+  v1::HelloReply reply;
+  if (!reply.ParseFromString(message.body)) {
+    return Fail(Errc::kProtocol, "the handshake's answer cannot be read");
+  }
+  if (reply.version() < kProtocolVersionOldest || reply.version() > kProtocolVersion) {
+    return Fail(Errc::kBadVersion, "the server chose protocol version " +
+                                       std::to_string(reply.version()) + ", which is not known");
+  }
+  ServerSession session = before;
+  session.session_id = reply.session_id();
+  session.server_boot = reply.server_boot();
+  session.recovered_transno = reply.recovered_transno();
+  if (!reply.session_resumed()) {
+    if (reply.session_id() == 0 || reply.session_secret().size() != session.secret.size()) {
+      return Fail(Errc::kProtocol, "the handshake's answer has no session");
+    }
+    std::copy_n(reply.session_secret().begin(), session.secret.size(), session.secret.begin());
+  } else if (reply.session_id() != before.session_id) {
+    return Fail(Errc::kProtocol, "the server resumed a session that is not ours");
+  }
+  if (!identity_->ReplaceSession(options_.server_name, before.session_id, session)) {
+    // Another shard got a session first: all of a client's links are of one session.
+    link_->SetEstablished();
+    SendPing(reply.session_resumed() ? Opcode::kPing : Opcode::kGoodbye);
+    return Fail(Errc::kAgain, "another shard has just got a session");
+  }
+  link_->SetEstablished();
+  last_heard_ = shard_->Now();
+  ++handshakes_;
+  const bool new_boot = server_boot_ != 0 && server_boot_ != session.server_boot;
+  const bool new_session = session_id_ != 0 && session_id_ != session.session_id;
+  restarted_ = restarted_ || new_boot || new_session;
+  server_boot_ = session.server_boot;
+  session_id_ = session.session_id;
+  SHEEN_LOG(Info, "{}: connected to {}, session {:x} ({})", options_.server_name, link_->peer(),
+            session_id_, reply.session_resumed() ? "resumed" : "new");
+  if (new_boot || new_session) SendCredentials();
+  if (new_session) OnNewSession();
+  return {};
+}
+
+// The server has forgotten the old session or ended it. What it may have executed in it cannot be
+// asked for any more: an MDS operation would be executed twice, so its caller hears of it. OST
+// requests say what the bytes are to be and are sent again.
+void Client::State::OnNewSession() {
+  std::vector<Pending*> lost;
+  for (Pending* pending = active_.head(); pending != nullptr; pending = pending->next) {
+    const bool unknown_outcome =
+        pending->sent_session != 0 && pending->sent_session != session_id_ &&
+        IsMutating(pending->call.opcode) && IsMdsRequest(pending->call.opcode);
+    if (pending->orphan || unknown_outcome) lost.push_back(pending);
+  }
+  // Slots are released before anyone is resumed, so `lost` stays what it is.
+  for (Pending* pending : lost) Unlink(pending);
+  for (Pending* pending : lost) {
+    std::string what(NameOf(pending->call.opcode));
+    Resume(pending, Fail(Errc::kEvicted, options_.server_name +
+                                             " ended this client's session; whether it executed " +
+                                             what + " is not known"));
+  }
+}
+
+void Client::State::SendCredentials() {
+  for (auto& [id, body] : identity_->Credentials(options_.server_name)) {
+    Message message;
+    message.header.opcode = Opcode::kSetCredential;
+    message.header.flags = CrcFlags();
+    message.header.xid = identity_->NextXid();
+    message.body = std::move(body);
+    link_->Send(std::move(message));
+  }
+}
+
+// Between the handshake and the waiting calls: on_reconnect_, the handles' chance.
+async::Task<void> Client::State::Recover() {
+  if (link_ == nullptr) co_return;
+  if (handshakes_ > 1 && on_reconnect_) {
+    phase_ = Phase::kRecovering;
+    const Nanos until = shard_->Now() + kRecoveryMax;
+    // One that the last connection's end interrupted goes on first.
+    SendHeld(/*recovery_only=*/true);
+    while (hook_running_ && link_ != nullptr && shard_->Now() < until) co_await WaitEvent(until);
+    if (link_ != nullptr && !hook_running_ && on_reconnect_) {
+      const bool outer = std::exchange(in_recovery_context_, true);
+      shard_->Spawn(RunHook(shared_from_this(), std::exchange(restarted_, false)));
+      in_recovery_context_ = outer;
+    }
+    while (hook_running_ && link_ != nullptr && shard_->Now() < until) co_await WaitEvent(until);
+    if (hook_running_ && link_ != nullptr) {
+      SHEEN_LOG(Warn, "{}: recovery after the reconnect takes more than {} s, going on without it",
+                options_.server_name, kRecoveryMax / std::chrono::seconds(1));
+    }
+  }
+  if (link_ == nullptr || stopped_) co_return;
+  phase_ = Phase::kReady;
+  last_error_ = {};
+  SendHeld(/*recovery_only=*/false);
+  Wake();
+}
+
+async::Task<void> Client::State::RunHook(std::shared_ptr<State> self, bool restarted) {
+  self->hook_running_ = true;
+  const uint64_t handshake = self->handshakes_;
+  const ReconnectFunction function = self->on_reconnect_;
+  co_await function(restarted);
+  self->hook_running_ = false;
+  // Cut off by the connection's end: the next run must hear of the restart too.
+  if (self->handshakes_ != handshake || self->link_ == nullptr) self->restarted_ |= restarted;
+  self->Wake();
+}
+
+void Client::State::CloseLink(Errc code, std::string reason) {
+  if (link_ != nullptr) link_->Close(Error(code, std::move(reason)));
+}
+
+void Client::State::OnMessage(Message message) {
+  const std::shared_ptr<State> self = shared_from_this();
+  last_heard_ = shard_->Now();
+  if (phase_ == Phase::kHandshake) {
+    if (hello_reply_) return;  // e.g. an answer to a goodbye
+    hello_reply_ = std::move(message);
+    Wake();
+    return;
+  }
+  if (message.header.is_reply()) {
+    OnReply(std::move(message));
+  } else {
+    HandleServerRequest(message);
+  }
+}
+
+void Client::State::HandleServerRequest(const Message& request) {
+  Message reply;
+  reply.header.opcode = request.header.opcode;
+  reply.header.flags = static_cast<uint16_t>(kReply | CrcFlags());
+  reply.header.xid = request.header.xid;
+  reply.header.target = request.header.target;
+  if (request.header.opcode != Opcode::kPing && on_server_request_) {
+    const ServerRequestFunction function = on_server_request_;
+    function(request.header.opcode, request.body);
+  }
+  if (link_ != nullptr) link_->Send(std::move(reply));
+}
+
+void Client::State::OnClosed(const Error& reason) {
+  const std::shared_ptr<State> self = shared_from_this();
+  close_reason_ = reason;
+  if (phase_ == Phase::kReady && !stopping_) {
+    last_error_ = reason;
+    SHEEN_LOG(Warn, "{}: connection to {} ended: {}", options_.server_name, link_->peer(),
+              reason.ToString());
+  }
+  phase_ = Phase::kDisconnected;
+  link_.reset();
+  std::vector<Pending*> given_up;
+  for (Pending* pending = active_.head(); pending != nullptr; pending = pending->next) {
+    pending->in_sink = false;
+    if (pending->phase == Pending::Phase::kSent) pending->phase = Pending::Phase::kHeld;
+    if (pending->give_up) given_up.push_back(pending);
+  }
+  for (Pending* pending : given_up) {
+    if (pending->slot != 0) LeaveOrphan(pending);
+    if (pending->phase != Pending::Phase::kDone) Unlink(pending);
+  }
+  for (Pending* pending : given_up) Resume(pending, std::unexpected(*pending->give_up));
+  Wake();
+}
+
+void Client::State::ScheduleKeepAlive() {
+  if (keep_alive_running_) return;
+  keep_alive_running_ = true;
+  const Nanos now = shard_->Now();
+  const bool idle = phase_ != Phase::kReady || now - last_heard_ >= kIdlePing;
+  shard_->AddTimer(idle ? now + kPingCheck : last_heard_ + kIdlePing, [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->KeepAlive();
+  });
+}
+
+void Client::State::KeepAlive() {
+  keep_alive_running_ = false;
+  if (stopped_) return;
+  if (phase_ == Phase::kReady || phase_ == Phase::kRecovering) {
+    const Nanos silent = shard_->Now() - last_heard_;
+    if (silent >= kSilentMax) {
+      CloseLink(Errc::kDisconnected, "nothing was heard of the server for " +
+                                         std::to_string(silent / std::chrono::seconds(1)) + " s");
+    } else if (silent >= kIdlePing) {
+      SendPing(Opcode::kPing);
+    }
+  }
+  if (loop_running_) ScheduleKeepAlive();
+}
+
+void Client::State::SendPing(Opcode opcode) {
+  Message message;
+  message.header.opcode = opcode;
+  message.header.xid = identity_->NextXid();
+  message.header.transno = OldestUnfinished();
+  link_->Send(std::move(message));
+}
+
+void Client::State::LogFailure(const Error& error) {
+  if (error.code() == Errc::kAgain) return;
+  const Nanos now = shard_->Now();
+  if (last_logged_ != Nanos::min() && now - last_logged_ < kLogEvery) return;
+  last_logged_ = now;
+  SHEEN_LOG(Warn, "{}: cannot connect: {}; trying on", options_.server_name, error.ToString());
+}
+
+async::Task<void> Client::State::WaitEvent(Nanos until) {
+  if (until == Nanos::max()) {
+    co_await events_.Wait();
+    co_return;
+  }
+  const async::TimerId timer = shard_->AddTimer(until, [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->Wake();
+  });
+  co_await events_.Wait();
+  shard_->CancelTimer(timer);
+}
+
+async::Task<Status> Client::State::Connect(std::shared_ptr<State> self, Nanos deadline) {
+  while (true) {
+    if (self->stopping_) {
+      co_return Fail(Errc::kCancelled, self->options_.server_name + ": the client has stopped");
+    }
+    if (self->ready()) co_return Status{};
+    self->StartLoop();
+    if (self->shard_->Now() >= deadline) break;
+    co_await self->WaitEvent(deadline);
+    if (self->refused_) co_return std::unexpected(*self->refused_);
+  }
+  if (self->last_error_.code() != Errc::kOk) co_return std::unexpected(self->last_error_);
+  co_return Fail(Errc::kTimedOut, self->options_.server_name + ": not connected in time");
+}
+
+async::Task<void> Client::State::Stop(std::shared_ptr<State> self, Nanos timeout, bool goodbye) {
+  const Nanos until = self->shard_->Now() + timeout;
+  self->stopping_ = true;
+  self->Wake();
+  while (self->shard_->Now() < until && !self->stopped_) {
+    if (self->active_.empty() && self->slot_waiters_.empty() && self->recovery_waiters_.empty()) {
+      break;
+    }
+    co_await self->WaitEvent(until);
+  }
+  const uint64_t session = self->identity_->Session(self->options_.server_name).session_id;
+  if (goodbye && session != 0 && !self->stopped_) {
+    Call call;
+    call.opcode = Opcode::kGoodbye;
+    call.deadline = until;
+    const Result<Answer> answer = co_await self->Execute(self, std::move(call));
+    if (answer) {
+      self->identity_->ReplaceSession(self->options_.server_name, session, ServerSession{});
+    } else {
+      SHEEN_LOG(Warn, "{}: could not end the session: {}; it ends there by itself",
+                self->options_.server_name, answer.error().ToString());
+    }
+  }
+  self->stopped_ = true;
+  self->CloseLink(Errc::kCancelled, "the client has stopped");
+  self->Wake();
+  while (self->loop_running_ || self->link_ != nullptr) co_await self->events_.Wait();
+  self->FailAll(Error(Errc::kCancelled, self->options_.server_name + ": the client has stopped"));
+}
+
+}  // namespace sheen::rpc

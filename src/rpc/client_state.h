@@ -1,0 +1,187 @@
+// Inside of rpc::Client: the calls of one shard to one server and the connection that carries them.
+//
+// A call (Pending) lives in its coroutine's frame from Execute to its result:
+//
+//   kWaitingForSlot -> kHeld -> kSent -> kDone
+//                        ^        |  kUnavailable: kBackingOff, then kHeld again
+//                        +--------+  the link ended: sent again, in xid order, with kResend
+//
+// The buffers of a call belong to its caller, who may free them when Execute has returned. So a
+// call that ends early (deadline, Cancel) while the link may still use one of them closes the link
+// and waits for its end; the other calls are sent again on the next.
+//
+// Shard-confined: call only on the owning shard.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "async/sync.h"
+#include "rpc/client.h"
+#include "rpc/xid_table.h"
+
+namespace sheen::rpc {
+
+struct Client::Pending {
+  enum class Phase : uint8_t { kWaitingForSlot, kHeld, kSent, kBackingOff, kDone };
+
+  Call call;
+  uint64_t ticket = 0;
+  uint64_t xid = 0;
+  uint32_t slot = 0;
+  uint32_t retries = 0;       // answers kUnavailable so far
+  uint64_t sent_session = 0;  // session it was last sent in; 0: never sent
+  Phase phase = Phase::kWaitingForSlot;
+  bool recovery = false;
+  bool in_sink = false;  // the link may write into call.bulk_sink
+  // Its caller has gone; it stays (on the heap) to keep its slot until the answer or the link's
+  // end.
+  bool orphan = false;
+  std::optional<Error> give_up;  // to be its result when the link has ended
+  std::string last_refusal;      // message of the last kUnavailable
+  Pending* previous = nullptr;
+  Pending* next = nullptr;
+  std::coroutine_handle<> waiter;
+  std::optional<Result<Answer>> result;
+};
+
+class Client::State final : public LinkHandler, public std::enable_shared_from_this<State> {
+ public:
+  State(async::Shard* shard, Transport* transport, ClientIdentity* identity, ClientOptions options);
+  ~State();
+
+  async::Task<Result<Answer>> Execute(std::shared_ptr<State> self, Call call);
+  async::Task<Status> Connect(std::shared_ptr<State> self, Nanos deadline);
+  async::Task<void> Stop(std::shared_ptr<State> self, Nanos timeout, bool goodbye);
+  void Cancel(uint64_t ticket);
+  // The Client is gone without Stop: lets go of the link and of everything that waits.
+  void Detach();
+
+  bool ready() const { return phase_ == Phase::kReady; }
+  uint64_t last_committed() const { return last_committed_; }
+  const ClientOptions& options() const { return options_; }
+  void SetAddresses(std::vector<Address> addresses) { options_.addresses = std::move(addresses); }
+  void OnServerRequest(ServerRequestFunction f) { on_server_request_ = std::move(f); }
+  void OnReconnect(ReconnectFunction f) { on_reconnect_ = std::move(f); }
+
+ private:
+  enum class Phase : uint8_t { kDisconnected, kHandshake, kRecovering, kReady };
+
+  // Calls in order of their xids (or of their coming, those that have none yet).
+  class List final {
+   public:
+    Pending* head() const { return head_; }
+    bool empty() const { return head_ == nullptr; }
+    void PushBack(Pending* pending);
+    void Remove(Pending* pending);
+    void Replace(Pending* old, Pending* with);
+
+   private:
+    Pending* head_ = nullptr;
+    Pending* tail_ = nullptr;
+  };
+
+  MutableByteSpan SinkFor(const FrameHeader& header) override;
+  void OnMessage(Message message) override;
+  void OnClosed(const Error& reason) override;
+
+  // ---- calls (client_calls.cc) ----
+  void Submit(Pending* pending);
+  bool TakeSlot(Pending* pending);
+  void ReleaseSlot(uint32_t slot);
+  void Activate(Pending* pending);
+  bool CanSend(const Pending& pending) const;
+  void Send(Pending* pending);
+  void SendHeld(bool recovery_only);
+  void OnReply(Message message);
+  void BackOff(Pending* pending, std::string refusal);
+  // Out of list, table and slot; `pending` is not resumed.
+  void Unlink(Pending* pending);
+  void Resume(Pending* pending, Result<Answer> result);
+  void Finish(Pending* pending, Result<Answer> result);
+  void FailAll(const Error& error);
+  void GiveUp(Pending* pending, Error error);
+  void LeaveOrphan(Pending* pending);
+  void ArmDeadline(Nanos deadline);
+  void RunDeadlines();
+  Error TimeoutError(const Pending& pending) const;
+  uint64_t OldestUnfinished();
+  void PublishOldest();
+  uint16_t CrcFlags() const;
+  void NoteCommitted(const FrameHeader& header);
+
+  // ---- connection (client_connect.cc) ----
+  void StartLoop();
+  static async::Task<void> RunLoop(std::shared_ptr<State> self);
+  async::Task<Status> ConnectOnce();
+  async::Task<Status> Handshake();
+  Status AcceptHello(const Message& reply, const ServerSession& before);
+  Message HelloMessage(const ServerSession& session);
+  async::Task<void> Recover();
+  static async::Task<void> RunHook(std::shared_ptr<State> self, bool restarted);
+  void SendCredentials();
+  void OnNewSession();
+  void CloseLink(Errc code, std::string reason);
+  void HandleServerRequest(const Message& message);
+  void ScheduleKeepAlive();
+  void KeepAlive();
+  void SendPing(Opcode opcode);
+  void LogFailure(const Error& error);
+  // Until something changes (see events_), at most until `until`.
+  async::Task<void> WaitEvent(Nanos until);
+  void Wake() { events_.WakeAll(shard_); }
+
+  async::Shard* const shard_;
+  Transport* const transport_;
+  ClientIdentity* const identity_;
+  ClientOptions options_;
+  const uint64_t link_number_;
+  ServerRequestFunction on_server_request_;
+  ReconnectFunction on_reconnect_;
+
+  // Calls.
+  List active_;  // with an xid; in its order
+  List slot_waiters_;
+  List recovery_waiters_;
+  XidTable<Pending> by_xid_;
+  std::vector<uint32_t> free_slots_;
+  // One slot is kept for calls of on_reconnect_, which the held calls would block otherwise.
+  uint32_t reserved_slot_ = 0;
+  bool reserved_slot_free_ = false;
+  uint64_t next_ticket_ = 1;
+  bool in_recovery_context_ = false;
+  Nanos armed_deadline_ = Nanos::max();
+  async::TimerId deadline_timer_;
+  std::shared_ptr<XidFloor> floor_;
+  std::shared_ptr<XidFloor::Part> floor_part_;
+  uint64_t floor_cached_ = 0;
+  uint32_t floor_age_ = 0;
+  uint64_t last_committed_ = 0;
+  std::vector<std::pair<uint32_t, uint64_t>> committed_seen_;  // by target
+
+  // Connection. events_: link up or down, hello answered, a call ended while stopping, stopping.
+  Phase phase_ = Phase::kDisconnected;
+  std::unique_ptr<Link> link_;
+  async::WaitQueue events_;
+  std::optional<Message> hello_reply_;
+  Error close_reason_;
+  Error last_error_;
+  std::optional<Error> refused_;  // for good: wrong filesystem or version
+  size_t address_index_ = 0;
+  uint64_t session_id_ = 0;
+  uint64_t server_boot_ = 0;
+  uint64_t handshakes_ = 0;
+  Nanos last_heard_{0};
+  Nanos last_logged_ = Nanos::min();
+  bool loop_running_ = false;
+  bool keep_alive_running_ = false;
+  bool hook_running_ = false;
+  bool restarted_ = false;  // since on_reconnect_ last ran to its end
+  bool stopping_ = false;   // no new calls
+  bool stopped_ = false;    // no connection either
+};
+
+}  // namespace sheen::rpc

@@ -1,0 +1,81 @@
+#include "rpc/frame.h"
+
+// What is known of each opcode, in one table.
+
+namespace sheen::rpc {
+namespace {
+
+struct OpcodeInfo {
+  Opcode opcode;
+  std::string_view name;
+  bool mutating;
+};
+
+// Mutating: changes what other requests see, so it must be executed once. Session housekeeping
+// (hello, credentials), syncs and pings may be repeated at will. Open and close count: they make
+// and drop handles and mark sizes unsafe.
+constexpr OpcodeInfo kOpcodes[] = {
+    {Opcode::kHello, "hello", false},
+    {Opcode::kAuth, "auth", false},
+    {Opcode::kPing, "ping", false},
+    {Opcode::kGoodbye, "goodbye", false},
+    {Opcode::kSetCredential, "set_credential", false},
+    {Opcode::kMdsLookup, "mds_lookup", false},
+    {Opcode::kMdsGetAttr, "mds_getattr", false},
+    {Opcode::kMdsSetAttr, "mds_setattr", true},
+    {Opcode::kMdsCreate, "mds_create", true},
+    {Opcode::kMdsMakeNode, "mds_make_node", true},
+    {Opcode::kMdsLink, "mds_link", true},
+    {Opcode::kMdsUnlink, "mds_unlink", true},
+    {Opcode::kMdsRemoveDir, "mds_remove_dir", true},
+    {Opcode::kMdsRename, "mds_rename", true},
+    {Opcode::kMdsOpen, "mds_open", true},
+    {Opcode::kMdsClose, "mds_close", true},
+    {Opcode::kMdsReadDir, "mds_readdir", false},
+    {Opcode::kMdsReadLink, "mds_readlink", false},
+    {Opcode::kMdsGetXattr, "mds_getxattr", false},
+    {Opcode::kMdsSetXattr, "mds_setxattr", true},
+    {Opcode::kMdsListXattr, "mds_listxattr", false},
+    {Opcode::kMdsRemoveXattr, "mds_removexattr", true},
+    {Opcode::kMdsGetLayout, "mds_get_layout", false},
+    {Opcode::kMdsInstantiate, "mds_instantiate", true},
+    {Opcode::kMdsSetLayout, "mds_set_layout", true},
+    {Opcode::kMdsStatFs, "mds_statfs", false},
+    {Opcode::kMdsFidToPath, "mds_fid_to_path", false},
+    {Opcode::kMdsAllocateSequence, "mds_allocate_sequence", true},
+    {Opcode::kMdsSync, "mds_sync", false},
+    {Opcode::kMdsClusterMap, "mds_cluster_map", false},
+    {Opcode::kMdsReportSize, "mds_report_size", true},
+    {Opcode::kOstRead, "ost_read", false},
+    {Opcode::kOstWrite, "ost_write", true},
+    {Opcode::kOstGetAttr, "ost_getattr", false},
+    {Opcode::kOstTruncate, "ost_truncate", true},
+    {Opcode::kOstAllocate, "ost_allocate", true},
+    {Opcode::kOstSync, "ost_sync", false},
+    {Opcode::kOstSeek, "ost_seek", false},
+    {Opcode::kOstStatFs, "ost_statfs", false},
+    {Opcode::kMapChanged, "map_changed", false},
+};
+
+const OpcodeInfo* Find(Opcode opcode) {
+  for (const OpcodeInfo& info : kOpcodes) {
+    if (info.opcode == opcode) return &info;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::string_view NameOf(Opcode opcode) {
+  const OpcodeInfo* info = Find(opcode);
+  return info == nullptr ? "unknown" : info->name;
+}
+
+bool IsKnown(Opcode opcode) { return Find(opcode) != nullptr; }
+
+bool IsMutating(Opcode opcode) {
+  const OpcodeInfo* info = Find(opcode);
+  return info != nullptr && info->mutating;
+}
+
+}  // namespace sheen::rpc

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# Bad input: every mistake gets a message that names the thing and the remedy, and nothing is lost.
+. "$(dirname "$0")/../support/cluster.sh"
+
+# refused PATTERN COMMAND...: the command fails within 20 s and says something like PATTERN.
+refused() {
+  local pattern=$1 status=0
+  shift
+  timeout 20 "$@" >"$WORK/out" 2>&1 || status=$?
+  [ "$status" -ne 0 ] || die "was accepted: $*"
+  [ "$status" -ne 124 ] || die "hung: $*"
+  grep -Eiq -- "$pattern" "$WORK/out" || { cat "$WORK/out" >&2; die "no '$pattern' from: $*"; }
+}
+free_port() { python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])'; }
+
+# Configuration.
+refused 'nowhere.toml' sheen-mds --config "$WORK/nowhere.toml"
+printf 'dir = "x\n' >"$WORK/broken.toml"
+refused 'broken.toml.*line|line.*broken.toml' sheen-mds --config "$WORK/broken.toml"
+printf 'dri = "x"\n' >"$WORK/unknown.toml"
+refused 'dri' sheen-mds --config "$WORK/unknown.toml"
+refused 'format' sheen-mds --dir "$WORK/not-formatted" --fsname sheen
+refused 'no-such-option' sheen-mds --no-such-option
+refused 'fsname' sheen format mdt --fsname waytoolongname --index 0 --mgs localhost --dir "$WORK/m"
+
+cluster_up --size 200M
+echo keep >"$MNT/keep"
+status() { sheen dev status --name "$NAME" --json; }
+field() { # daemon, expression on it
+  status | python3 -c 'import json,sys
+d=[d for d in json.load(sys.stdin)["daemons"] if d["name"]==sys.argv[1]][0]
+print(eval(sys.argv[2]))' "$1" "$2"
+}
+mds_dir=$(field mds0 'd["directory"]')
+mds_port=$(field mds0 'd["ports"]["data"]')
+
+# A second start on a store in use; another filesystem's store; a port in use.
+refused 'in use|another process|already' sheen-mds --dir "$mds_dir" --fsname sheen --port 0 --control-port 0
+sheen format mdt --fsname other --index 0 --mgs localhost --dir "$WORK/other-mdt" >/dev/null
+refused 'other' sheen-mds --dir "$WORK/other-mdt" --fsname sheen --port 0 --control-port 0
+refused "$mds_port" sheen-mds --dir "$WORK/other-mdt" --fsname other --port "$mds_port" --control-port 0
+refused 'not empty|already|exists' sheen format mdt --fsname other --index 0 --mgs localhost --dir "$WORK/other-mdt"
+refused 'allow' sheen-mds --dir "$WORK/other-mdt" --fsname other --listen 0.0.0.0 --port 0 --control-port 0
+
+# Mounting: wrong host, port, filesystem, option.
+mkdir "$WORK/m2"
+refused 'no.such.host.invalid' sheen-client no.such.host.invalid:/sheen "$WORK/m2" -o port="$mds_port"
+refused "$(free_port)|refused|reach" sheen-client 127.0.0.1:/sheen "$WORK/m2" -o port="$(free_port)"
+refused 'wrong' sheen-client 127.0.0.1:/wrong "$WORK/m2" -o port="$mds_port"
+refused 'frobnicate' sheen-client 127.0.0.1:/sheen "$WORK/m2" -o port="$mds_port",frobnicate
+refused 'subdir|no such' sheen-client 127.0.0.1:/sheen/none "$WORK/m2" -o port="$mds_port"
+
+# Random bytes at every port: closed with a reason; everything goes on.
+for daemon in mds0 oss0 oss1; do
+  for port in $(field "$daemon" '" ".join(str(p) for p in d["ports"].values())'); do
+    python3 - "$port" <<'PY'
+import os, random, socket, sys
+rng = random.Random(11)
+for i in range(40):
+    s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5)
+    try:
+        data = rng.randbytes(rng.randrange(1, 5000))
+        s.sendall((b"SHN1" + data) if i % 2 else data)
+        s.settimeout(0.05)
+        s.recv(1000)
+    except OSError:
+        pass
+    s.close()
+PY
+  done
+done
+[ "$(cat "$MNT/keep")" = keep ] || die "data after random bytes"
+[ "$(field mds0 'd["state"]')" = running ] || die "the MDS died of random bytes"
+
+# A disk that fills up: ENOSPC to the writer, other files unharmed, deletion works.
+lfs setstripe -c 1 -i 0 "$MNT/one" 2>/dev/null || { mkdir "$MNT/d"; lfs setstripe -c 1 -i 0 "$MNT/d"; }
+target=$MNT/one
+[ -e "$target" ] || target=$MNT/d/one
+if dd if=/dev/zero of="$target" bs=1M count=400 conv=fsync 2>"$WORK/dd"; then die "400 MiB fit into 200 MiB"; fi
+grep -q 'No space left on device' "$WORK/dd" || { cat "$WORK/dd"; die "the writer did not get ENOSPC"; }
+[ "$(cat "$MNT/keep")" = keep ] || die "another file was harmed"
+rm "$target"
+deadline=$((SECONDS + 20))
+until dd if=/dev/urandom of="$target" bs=1M count=100 conv=fsync 2>/dev/null; do
+  [ "$SECONDS" -lt "$deadline" ] || die "no space after deletion"
+  sleep 0.2
+done
+rm "$target"
+
+# An OST missing: the mount works; only what lies there fails or waits.
+dd if=/dev/urandom of="$WORK/data" bs=64k count=1 status=none
+for i in 0 1 2 3; do lfs setstripe -c 1 -i $i "$MNT/on$i" && cat "$WORK/data" >"$MNT/on$i"; done
+sheen dev umount "$MNT" --name "$NAME" >/dev/null
+sheen dev stop oss1 --name "$NAME" >/dev/null
+sheen dev mount "$MNT" --name "$NAME" >/dev/null || die "mount without oss1"
+[ "$(cat "$MNT/keep" 2>/dev/null || echo keep)" = keep ] || die "keep"
+up=0
+for i in 0 1 2 3; do
+  if timeout 3 cmp -s "$MNT/on$i" "$WORK/data"; then up=$((up + 1)); fi
+done
+[ "$up" = 2 ] || die "$up of 4 files are readable while one of two OSSs is down"
+sheen dev start oss1 --name "$NAME" >/dev/null
+for i in 0 1 2 3; do timeout 20 cmp "$MNT/on$i" "$WORK/data" || die "on$i after the OSS came back"; done
+
+# A store on a full disk and on a read-only one.
+mkdir "$WORK/tiny"
+mount -t tmpfs -o size=64k tmpfs "$WORK/tiny"
+test_cleanup() { mountpoint -q "$WORK/tiny" && umount -l "$WORK/tiny"; }
+refused 'space|full' sheen format mdt --fsname tiny --index 0 --mgs localhost --dir "$WORK/tiny/mdt"
+umount "$WORK/tiny"
+mount -t tmpfs -o size=64m tmpfs "$WORK/tiny"
+sheen format mdt --fsname tiny --index 0 --mgs localhost --dir "$WORK/tiny/mdt" >/dev/null
+mount -o remount,ro "$WORK/tiny"
+refused 'read-only' sheen-mds --dir "$WORK/tiny/mdt" --fsname tiny --port 0 --control-port 0
+umount "$WORK/tiny"
+say ok

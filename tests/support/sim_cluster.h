@@ -1,0 +1,81 @@
+// SimCluster: an MDS, an OSS with two OSTs and any number of clients, real code over the fakes of
+// every seam, on one thread with a virtual clock. One seed decides delays and lost connections.
+//
+//   SimCluster cluster({.seed = 7});
+//   client::Filesystem* alice = cluster.AddClient("alice");
+//   cluster.Run(Workload(alice));            // until the task ends, else the test fails
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "async/blocking_pool.h"
+#include "async/sim_poller.h"
+#include "client/filesystem.h"
+#include "io/memory_file_io.h"
+#include "kv/memory_store.h"
+#include "mds/service.h"
+#include "oss/service.h"
+#include "rpc/server.h"
+#include "rpc/sim_transport.h"
+
+namespace sheen::test {
+
+struct SimOptions {
+  uint64_t seed = 1;
+  uint64_t break_one_in = 0;       // see rpc::SimNetworkOptions
+  uint64_t would_block_every = 0;  // see kv::MemoryDisk
+  uint32_t ost_count = 2;
+};
+
+// Seed of a test: SHEEN_SEED, else a fresh one; printed, so that a failure can be repeated.
+uint64_t TestSeed();
+
+class SimCluster final {
+ public:
+  explicit SimCluster(SimOptions options);
+  ~SimCluster();
+
+  // Mounted when it returns.
+  client::Filesystem* AddClient(const std::string& name);
+  // Runs until `task` ends; fails the test after an hour of virtual time.
+  void Run(async::Task<void> task);
+  // Stops and starts a daemon on what its store has; clients reconnect. Power: what was not synced
+  // is lost.
+  void RestartMds();
+  void RestartOss();
+  async::Shard* shard() { return &shard_; }
+  rpc::SimNetwork* network() { return &network_; }
+  mds::MdsService* mds();
+
+ private:
+  struct Mds;
+  struct Ost;
+  struct Oss;
+  struct Control;
+
+  void StartMds();
+  void StopMds();
+  void StartOss();
+  void StopOss();
+  async::Task<void> OpenTargets();
+  async::Task<void> Heartbeats();
+
+  const SimOptions options_;
+  ManualClock clock_;
+  async::SimPoller poller_{&clock_};
+  async::Shard shard_{&poller_, &clock_};
+  async::BlockingPool pool_{0};
+  rpc::SimNetwork network_;
+  kv::MemoryDisk mds_disk_;
+  std::unique_ptr<Control> control_;
+  std::vector<std::unique_ptr<Ost>> osts_;
+  std::unique_ptr<Mds> mds_;
+  std::unique_ptr<Oss> oss_;
+  struct ClientNode;
+  std::vector<std::unique_ptr<ClientNode>> clients_;
+  bool stopping_ = false;
+};
+
+}  // namespace sheen::test

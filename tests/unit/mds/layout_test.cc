@@ -1,0 +1,165 @@
+#include <algorithm>
+#include <set>
+
+#include "mds_fixture.h"
+
+namespace sheen::mds {
+namespace {
+
+class LayoutTest : public MdsFixture {
+ protected:
+  Answered<v1::SetLayoutReply> Set(const Fid& fid, const std::string& bytes,
+                                   CallOptions options = {}) {
+    v1::SetLayoutRequest request;
+    SetFid(fid, request.mutable_fid());
+    request.set_layout_template(bytes);
+    return Call<v1::SetLayoutReply>(rpc::Opcode::kMdsSetLayout, request, options);
+  }
+  Answered<v1::GetLayoutReply> Get(const Fid& fid, bool effective = false) {
+    v1::GetLayoutRequest request;
+    SetFid(fid, request.mutable_fid());
+    request.set_effective(effective);
+    return Call<v1::GetLayoutReply>(rpc::Opcode::kMdsGetLayout, request);
+  }
+  Answered<v1::InstantiateReply> Grow(const Fid& fid, uint64_t offset, uint64_t length,
+                                      CallOptions options = {}) {
+    v1::InstantiateRequest request;
+    SetFid(fid, request.mutable_fid());
+    request.set_offset(offset);
+    request.set_length(length);
+    return Call<v1::InstantiateReply>(rpc::Opcode::kMdsInstantiate, request, options);
+  }
+  layout::Layout Of(const Fid& fid) {
+    const auto layout = layout::Decode(Get(fid).reply.layout());
+    EXPECT_TRUE(layout.has_value());
+    return layout.value_or(layout::Layout());
+  }
+  static std::string Plain(uint32_t count) {
+    return layout::Encode(layout::PlainTemplate(count, 1 << 20));
+  }
+};
+
+TEST_F(LayoutTest, InstantiateGivesEachComponentObjectsOfItsOwn) {
+  const Fid file = Create(kRootFid, "f");
+  const layout::Layout before = Of(file);
+  const auto grown = Grow(file, 0, 20ULL << 30);
+  ASSERT_TRUE(grown.ok()) << grown.message;
+  const layout::Layout after = Of(file);
+  EXPECT_EQ(layout::Encode(after), grown.reply.layout());
+  EXPECT_EQ(after.generation, before.generation + 1);
+  EXPECT_EQ(after.components[0].birth, before.components[0].birth);
+  EXPECT_FALSE(after.components[3].instantiated()) << "beyond 100 GiB";
+  std::set<layout::ObjectId> objects;
+  size_t count = 0;
+  for (const layout::Component& component : after.components) {
+    for (uint32_t stripe = 0; stripe < component.osts.size(); ++stripe, ++count) {
+      objects.insert(layout::ObjectOf(component, stripe));
+    }
+  }
+  EXPECT_EQ(objects.size(), count) << "no two stripes share an object";
+  EXPECT_EQ(after.components[1].osts.size(), 4u) << "eight were wanted, four OSTs exist";
+  EXPECT_EQ(Grow(file, 0, 1).reply.layout(), grown.reply.layout()) << "nothing left to do";
+  EXPECT_EQ(Of(file).generation, after.generation);
+  EXPECT_EQ(Grow(file, UINT64_MAX, 1).status, Errc::kFileTooBig);
+}
+
+TEST_F(LayoutTest, InstantiateNeedsWriteAccessOrAWritingHandle) {
+  const Fid file = Create(kRootFid, "f");
+  EXPECT_EQ(Grow(file, 1ULL << 30, 1, {.credential = kUserCredential}).status, Errc::kAccess);
+  ASSERT_TRUE(Open(file, 5, O_WRONLY).ok());
+  EXPECT_TRUE(Grow(file, 1ULL << 30, 1, {.credential = kUserCredential}).ok());
+  EXPECT_EQ(Grow(MakeDir(kRootFid, "d"), 0, 1).status, Errc::kInvalid);
+}
+
+TEST_F(LayoutTest, ADefaultReachesWhatIsMadeBelow) {
+  const Fid d = MakeDir(kRootFid, "d");
+  EXPECT_EQ(Get(d).status, Errc::kNoData);
+  EXPECT_TRUE(Get(d, true).reply.inherited());
+  EXPECT_EQ(Get(d, true).reply.layout(), layout::Encode(layout::DefaultTemplate()));
+  ASSERT_TRUE(Set(d, Plain(3)).ok());
+  EXPECT_EQ(Of(Create(d, "f")).components[0].osts.size(), 3u);
+  const Fid sub = MakeDir(d, "sub");
+  EXPECT_EQ(Of(Create(sub, "f")).components[0].osts.size(), 3u) << "handed to directories";
+  ASSERT_TRUE(Set(kRootFid, Plain(2)).ok());
+  EXPECT_EQ(Of(Create(MakeDir(kRootFid, "e"), "f")).components[0].osts.size(), 2u);
+  ASSERT_TRUE(Set(d, "").ok());
+  EXPECT_EQ(Of(Create(d, "g")).components[0].osts.size(), 2u) << "removed: the root's";
+}
+
+TEST_F(LayoutTest, AFileTakesALayoutOnlyBeforeItHasObjects) {
+  v1::CreateRequest request = CreateOf(kRootFid, "f");
+  request.set_delay_layout(true);
+  const auto made = Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, request);
+  EXPECT_FALSE(made.reply.attr().has_layout());
+  const Fid file = FidOf(made.reply.attr().fid());
+  EXPECT_EQ(Get(file).status, Errc::kNoData);
+  ASSERT_TRUE(Set(file, Plain(2)).ok());
+  EXPECT_EQ(Of(file).components[0].osts.size(), 2u);
+  const auto again = Set(file, Plain(2));
+  EXPECT_EQ(again.status, Errc::kExists);
+  EXPECT_EQ(again.message, "stripe already set");
+}
+
+TEST_F(LayoutTest, ATemplateMayComeWithTheCreate) {
+  v1::CreateRequest request = CreateOf(kRootFid, "f");
+  request.set_layout_template(Plain(4));
+  ASSERT_TRUE(Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, request).ok());
+  EXPECT_EQ(Of(FidOf(request.fid())).components[0].osts.size(), 4u);
+  request = CreateOf(kRootFid, "log", O_CREAT | O_WRONLY | O_APPEND);
+  ASSERT_TRUE(Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, request).ok());
+  EXPECT_EQ(Of(FidOf(request.fid())).components.size(), 1u) << "appended: one stripe to the end";
+  request = CreateOf(kRootFid, "bad");
+  request.set_layout_template("garbage");
+  EXPECT_FALSE(Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, request).ok());
+  EXPECT_EQ(Find(kRootFid, "bad"), Fid());
+}
+
+TEST_F(LayoutTest, ANodeWithoutLayoutGetsItsDirectorysAtTheFirstWrite) {
+  const Fid d = MakeDir(kRootFid, "d");
+  ASSERT_TRUE(Set(d, Plain(3)).ok());
+  v1::MakeNodeRequest request;
+  SetFid(d, request.mutable_parent());
+  SetFid(NewFid(), request.mutable_fid());
+  request.set_name("f");
+  request.set_mode(S_IFREG | 0644);
+  ASSERT_TRUE(Call<v1::MakeNodeReply>(rpc::Opcode::kMdsMakeNode, request).ok());
+  ASSERT_TRUE(Grow(FidOf(request.fid()), 0, 1).ok());
+  EXPECT_EQ(Of(FidOf(request.fid())).components[0].osts.size(), 3u);
+}
+
+TEST_F(LayoutTest, OnlyOwnersSetDefaults) {
+  const Fid d = MakeDir(kRootFid, "d", 0777);
+  EXPECT_EQ(Set(d, Plain(1), {.credential = kUserCredential}).status, Errc::kPerm);
+}
+
+TEST_F(LayoutTest, WithoutUsableOstsCreatesFailWithAReason) {
+  async::RunFor(&shard_, std::chrono::seconds(10));  // no heartbeats
+  const auto made = Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, CreateOf(kRootFid, "f"));
+  EXPECT_EQ(made.status, Errc::kNoSpace);
+  EXPECT_FALSE(made.message.empty());
+  Beat();
+  EXPECT_TRUE(Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, CreateOf(kRootFid, "f")).ok());
+}
+
+TEST_F(LayoutTest, AfterARestartCreatesWaitForTheFirstHeartbeats) {
+  const v1::MdsSyncRequest sync;
+  ASSERT_TRUE(Call<v1::MdsSyncReply>(rpc::Opcode::kMdsSync, sync).ok());
+  Kill();
+  Start();
+  Reconnect();
+  shard_.AddTimer(shard_.Now() + std::chrono::seconds(2), [this] { Beat(); });
+  const Nanos before = shard_.Now();
+  const auto made = Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, CreateOf(kRootFid, "f"));
+  EXPECT_TRUE(made.ok()) << made.message;
+  EXPECT_GE(shard_.Now() - before, std::chrono::seconds(2));
+}
+
+TEST_F(LayoutTest, AnInstantiateOfOthersIsDurableBeforeItIsShown) {
+  const Fid file = Create(kRootFid, "f");
+  EXPECT_GT(disk_.unsynced_batches(), 0u);
+  ASSERT_TRUE(Grow(file, 0, 1).ok()) << "made by the create, not synced yet";
+  EXPECT_EQ(disk_.unsynced_batches(), 0u);
+}
+
+}  // namespace
+}  // namespace sheen::mds
