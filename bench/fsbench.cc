@@ -5,10 +5,10 @@
 //
 // Phases (all by default): create, stat, open_read_close, unlink: operations per second, N files a
 // process; seq_write, seq_read: MiB/s, one file of M MiB a process, 1 MiB a call, the read after
-// its pages were dropped; rand_read, rand_write: 4 KiB O_DIRECT at depth 1, IOPS; write_fsync: 4 KiB
-// write and fsync, IOPS; these three for S seconds. All processes start a phase together; its time
-// is from the first start to the last end. cpu_seconds is user and system time of the processes,
-// server_cpu_seconds that of --pid (a daemon); both a phase.
+// its pages were dropped; rand_read, rand_write: 4 KiB O_DIRECT at depth 1, IOPS; write_fsync: 4
+// KiB write and fsync, IOPS; these three for S seconds. All processes start a phase together; its
+// time is from the first start to the last end. cpu_seconds is user and system time of the
+// processes, server_cpu_seconds that of --pid (a daemon); both a phase.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <getopt.h>
@@ -50,8 +50,8 @@ struct Options {
   size_t file_bytes = 0;
   bool shared_directory = false;
   std::vector<int> server_pids;
-  std::vector<std::string> phases = {"create",   "stat",      "open_read_close",
-                                     "unlink",   "seq_write", "seq_read",
+  std::vector<std::string> phases = {"create",    "stat",       "open_read_close",
+                                     "unlink",    "seq_write",  "seq_read",
                                      "rand_read", "rand_write", "write_fsync"};
 };
 
@@ -154,7 +154,9 @@ class Worker {
   }
 
  private:
-  std::string BigPath() const { return fmt::format("{}/fsbench.big{}", options_.directory, index_); }
+  std::string BigPath() const {
+    return fmt::format("{}/fsbench.big{}", options_.directory, index_);
+  }
   uint64_t EachFile(const std::function<void(const std::string&)>& action) {
     for (uint32_t i = 0; i < options_.files; ++i) {
       action(fmt::format("{}/{}.{}", directory_, index_, i));
@@ -303,27 +305,46 @@ bool ParseOptions(int argc, char** argv, Options* out) {
   for (int flag = 0; (flag = getopt_long(argc, argv, "", options, nullptr)) != -1;) {
     const auto number = [] { return static_cast<uint32_t>(std::strtoul(optarg, nullptr, 10)); };
     switch (flag) {
-      case kDir: out->directory = optarg; break;
-      case kProcs: out->procs = number(); break;
-      case kFiles: out->files = number(); break;
-      case kMibs: out->mib = number(); break;
-      case kSeconds: out->seconds = std::strtod(optarg, nullptr); break;
-      case kPhases: out->phases = Split(optarg); break;
-      case kBytes: out->file_bytes = std::min<size_t>(number(), kMib); break;
-      case kShared: out->shared_directory = true; break;
+      case kDir:
+        out->directory = optarg;
+        break;
+      case kProcs:
+        out->procs = number();
+        break;
+      case kFiles:
+        out->files = number();
+        break;
+      case kMibs:
+        out->mib = number();
+        break;
+      case kSeconds:
+        out->seconds = std::strtod(optarg, nullptr);
+        break;
+      case kPhases:
+        out->phases = Split(optarg);
+        break;
+      case kBytes:
+        out->file_bytes = std::min<size_t>(number(), kMib);
+        break;
+      case kShared:
+        out->shared_directory = true;
+        break;
       case kPid:
         for (const std::string& pid : Split(optarg)) out->server_pids.push_back(std::stoi(pid));
         break;
-      case kLabel: out->label = optarg; break;
-      default: return false;
+      case kLabel:
+        out->label = optarg;
+        break;
+      default:
+        return false;
     }
   }
   return !out->directory.empty() && out->procs >= 1 && out->procs <= kProcsMax && out->mib > 0;
 }
 
 Shared* MakeShared(uint32_t procs) {
-  void* memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) Die("shared memory");
   auto* shared = new (memory) Shared();
   pthread_barrierattr_t attributes;
@@ -364,10 +385,10 @@ int main(int argc, char** argv) {
       if (!results.empty()) results += ",\n";
       results += RunPhase(options, phase, shared);
     }
-    fmt::print("{{\n  \"label\": \"{}\", \"procs\": {}, \"files\": {}, \"file_bytes\": {}, "
-               "\"mib\": {},\n  \"phases\": {{\n{}\n  }}\n}}\n",
-               options.label, options.procs, options.files, options.file_bytes, options.mib,
-               results);
+    fmt::print(
+        "{{\n  \"label\": \"{}\", \"procs\": {}, \"files\": {}, \"file_bytes\": {}, "
+        "\"mib\": {},\n  \"phases\": {{\n{}\n  }}\n}}\n",
+        options.label, options.procs, options.files, options.file_bytes, options.mib, results);
     std::fflush(stdout);
     std::_Exit(0);
   }

@@ -44,7 +44,7 @@ clean_up() {
     wait "$daemon" 2>/dev/null || true
   fi
   umount -l "$source_dir" 2>/dev/null || true
-  if [ "$switch_before" = N ]; then echo N > $switch; fi
+  if [ "$switch_before" != none ]; then echo "$switch_before" > $switch; fi
 }
 trap clean_up EXIT
 

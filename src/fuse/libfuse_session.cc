@@ -114,8 +114,7 @@ Result<RequestLayout> ProbeLayout() {
   if (null.get() < 0) return FailErrno(errno, "open /dev/null");
   const int descriptor = null.get();
   Probe probe;
-  SHEEN_TRY_ASSIGN(const LibfuseSession session,
-                   NewLibfuseSession(ops, &probe, std::move(null)));
+  SHEEN_TRY_ASSIGN(const LibfuseSession session, NewLibfuseSession(ops, &probe, std::move(null)));
   probe.session = session.get();
   struct {
     fuse_in_header header;
@@ -124,12 +123,14 @@ Result<RequestLayout> ProbeLayout() {
   init.init.major = FUSE_KERNEL_VERSION;
   init.init.minor = FUSE_KERNEL_MINOR_VERSION;
   init.init.flags = FUSE_MAX_PAGES;
-  SHEEN_TRY(ReplayInit(session.get(), descriptor,
-                       {reinterpret_cast<std::byte*>(&init), sizeof init}));
+  SHEEN_TRY(
+      ReplayInit(session.get(), descriptor, {reinterpret_cast<std::byte*>(&init), sizeof init}));
   struct {
     fuse_in_header header;
     fuse_getattr_in getattr;
-  } message{.header = {.len = sizeof message, .opcode = FUSE_GETATTR, .unique = kProbeUnique,
+  } message{.header = {.len = sizeof message,
+                       .opcode = FUSE_GETATTR,
+                       .unique = kProbeUnique,
                        .nodeid = FUSE_ROOT_ID},
             .getattr = {}};
   DroppingTarget target;
@@ -205,9 +206,8 @@ Status CheckInit(ByteSpan message) {
 
 ReplyRoute::ReplyRoute(int descriptor, ReplyTarget* target) : descriptor_(descriptor) {
   // One that was destroyed on another thread than it was made on has left its entry here.
-  std::erase_if(t_routes, [descriptor](const Route& route) {
-    return route.descriptor == descriptor;
-  });
+  std::erase_if(t_routes,
+                [descriptor](const Route& route) { return route.descriptor == descriptor; });
   t_routes.push_back({descriptor, target});
 }
 
@@ -253,8 +253,7 @@ fuse_session* SessionOf(fuse_req_t request) {
 }
 
 uint64_t UniqueOf(fuse_req_t request) {
-  return LoadLittle<uint64_t>(reinterpret_cast<const std::byte*>(request) +
-                              g_layout.unique_offset);
+  return LoadLittle<uint64_t>(reinterpret_cast<const std::byte*>(request) + g_layout.unique_offset);
 }
 
 Result<InitOutcome> AnswerInit(fuse_session* session, int descriptor, MutableByteSpan message,

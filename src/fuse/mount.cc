@@ -141,9 +141,9 @@ Result<UniqueFd> MountByFusermount(const MountOptions& options) {
   UniqueFd theirs(pair[1]);
   fcntl(theirs.get(), F_SETFD, 0);
   const std::string environment = fmt::format("_FUSE_COMMFD={}", theirs.get());
-  SHEEN_TRY_ASSIGN(const int status, RunFusermount({"-o", FusermountOptions(options), "--",
-                                                    options.mountpoint},
-                                                   environment));
+  SHEEN_TRY_ASSIGN(
+      const int status,
+      RunFusermount({"-o", FusermountOptions(options), "--", options.mountpoint}, environment));
   theirs.Reset();
   if (status != 0) {
     return Fail(Errc::kPerm, fmt::format("fusermount3 could not mount on {} (exit status {})",
@@ -175,9 +175,9 @@ Status DetachStaleMounts(const std::string& mountpoint) {
 
 Result<UniqueFd> MountDevice(const MountOptions& options) {
   auto device = MountAsRoot(options);
-  const bool may_not = !device && geteuid() != 0 &&
-                       (device.error().code() == Errc::kPerm ||
-                        device.error().code() == Errc::kAccess);
+  const bool may_not =
+      !device && geteuid() != 0 &&
+      (device.error().code() == Errc::kPerm || device.error().code() == Errc::kAccess);
   if (may_not) device = MountByFusermount(options);
   if (!device) return device;
   SHEEN_TRY(SetNonBlocking(device->get()));

@@ -25,7 +25,8 @@ struct Request {
   size_t message_bytes = 0;
 };
 
-// Whether a message of this opcode carries the wish to drop suid and sgid (FUSE_HANDLE_KILLPRIV_V2).
+// Whether a message of this opcode carries the wish to drop suid and sgid
+// (FUSE_HANDLE_KILLPRIV_V2).
 bool AsksToKillSuidgid(uint32_t opcode, ByteSpan message);
 
 // Where a transport delivers.

@@ -244,9 +244,9 @@ void RingQueue::KeepSpareEntries() {
 }
 
 void RingQueue::FetchBacklog() {
-  const bool commit_under_way = committed_this_turn_ != nullptr ||
-                                (committed_last_turn_ != nullptr &&
-                                 committed_last_turn_->with_kernel);
+  const bool commit_under_way =
+      committed_this_turn_ != nullptr ||
+      (committed_last_turn_ != nullptr && committed_last_turn_->with_kernel);
   if (!commit_under_way && !kick_under_way_) Kick();
 }
 

@@ -42,8 +42,8 @@ constexpr const char* kEnableAdvice =
 uint32_t DefaultEntries(uint32_t cores) {
   if (cores <= kFewCores) return kEntriesFewCores;
   if (cores >= kManyCores) return kEntriesManyCores;
-  return kEntriesFewCores - (cores - kFewCores) * (kEntriesFewCores - kEntriesManyCores) /
-                                (kManyCores - kFewCores);
+  return kEntriesFewCores -
+         (cores - kFewCores) * (kEntriesFewCores - kEntriesManyCores) / (kManyCores - kFewCores);
 }
 
 std::string WhyNotOffered(uint32_t kernel_minor) {
@@ -187,8 +187,10 @@ Status Session::Impl::HandleInit() {
                 fmt::format("{}: io_uring=on: {}", options_.mountpoint, fallback_reason_));
   }
   if (options_.io_uring == UringMode::kAuto) {
-    SHEEN_LOG(Info, "{}: FUSE without io_uring, which costs a factor of 2 to 5 in small requests: "
-              "{}", options_.mountpoint, fallback_reason_);
+    SHEEN_LOG(Info,
+              "{}: FUSE without io_uring, which costs a factor of 2 to 5 in small requests: "
+              "{}",
+              options_.mountpoint, fallback_reason_);
   }
   return {};
 }
@@ -218,8 +220,7 @@ Status Session::Impl::AttachShard(async::Shard* shard, io::UringPoller* poller) 
   // Shard 0 has the mount's own queue of read requests, each other one of its own.
   const bool clone = transport_ == Transport::kClassic && index > 0;
   SHEEN_TRY_ASSIGN(UniqueFd own, clone ? CloneDevice(device_.get()) : Duplicate(device_.get()));
-  auto channel =
-      std::make_unique<ShardChannel>(OptionsOf(index), shard, poller, &kicker_, this);
+  auto channel = std::make_unique<ShardChannel>(OptionsOf(index), shard, poller, &kicker_, this);
   ShardChannel* const raw = channel.get();
   {
     std::lock_guard lock(mutex_);

@@ -39,7 +39,7 @@ Result<UringMode> ParseUringMode(std::string_view text);
 
 struct MountOptions {
   std::string mountpoint;
-  std::string source = "sheen";  // first column of /proc/mounts
+  std::string source = "sheen";   // first column of /proc/mounts
   std::string subtype = "sheen";  // third column: fuse.SUBTYPE
   bool read_only = false;
   bool noatime = false;
@@ -48,7 +48,7 @@ struct MountOptions {
   bool noexec = false;
   bool allow_other = false;
   bool default_permissions = true;
-  uint32_t max_write = 1u << 20;      // bytes, at most 1 MiB; also the largest READ
+  uint32_t max_write = 1u << 20;       // bytes, at most 1 MiB; also the largest READ
   uint32_t max_readahead = 16u << 20;  // bytes that INIT allows; read_ahead_kb is what is used
   // Written to /sys/class/bdi/MAJ:MIN/read_ahead_kb after mounting (root only; else logged).
   std::optional<uint32_t> read_ahead_kb;

@@ -125,8 +125,7 @@ void ShardChannel::OnRequest(Request* request) {
 }
 
 void ShardChannel::ReplyError(Request* request, int error_number) {
-  fuse_out_header out{
-      .len = sizeof out, .error = -error_number, .unique = request->unique};
+  fuse_out_header out{.len = sizeof out, .error = -error_number, .unique = request->unique};
   iovec iov{.iov_base = &out, .iov_len = sizeof out};
   SendReply(request, &iov, 1);
 }

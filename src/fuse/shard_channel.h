@@ -41,15 +41,15 @@ struct ChannelOptions {
   void* userdata = nullptr;
   MutableByteSpan init_message;  // to replay
   size_t max_write = 0;
-  bool reads_device = true;       // this shard reads its descriptor
-  bool leads = true;              // first of all
-  RingOptions ring;               // no queues: classic
+  bool reads_device = true;  // this shard reads its descriptor
+  bool leads = true;         // first of all
+  RingOptions ring;          // no queues: classic
 };
 
 class ShardChannel final : public RequestSink, public ReplyTarget {
  public:
-  ShardChannel(ChannelOptions options, async::Shard* shard, io::UringPoller* poller,
-               Kicker* kicker, ChannelOwner* owner);
+  ShardChannel(ChannelOptions options, async::Shard* shard, io::UringPoller* poller, Kicker* kicker,
+               ChannelOwner* owner);
   ~ShardChannel();
   ShardChannel(const ShardChannel&) = delete;
   ShardChannel& operator=(const ShardChannel&) = delete;

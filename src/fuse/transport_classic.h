@@ -3,13 +3,13 @@
 //
 //   poll (once, exclusive) -> read until EAGAIN -> poll again
 //
-// All shards' descriptors share the kernel's queue of requests, and any may read any. Waking a shard
-// on another core than the caller's costs many times the request (measured on 2 cores: 5 us against
-// 50 us for a 4 KiB write). So one shard, the leader, reads; and it looks now and then where its
-// callers run, and gives the lead to the shard of that core. Only while requests come faster than it
-// reads them others join, for a while. The poll is exclusive, so that a request wakes one of those;
-// and it is armed anew each time, at the tail of the kernel's queue, so that a busy shard is not
-// chosen.
+// All shards' descriptors share the kernel's queue of requests, and any may read any. Waking a
+// shard on another core than the caller's costs many times the request (measured on 2 cores: 5 us
+// against 50 us for a 4 KiB write). So one shard, the leader, reads; and it looks now and then
+// where its callers run, and gives the lead to the shard of that core. Only while requests come
+// faster than it reads them others join, for a while. The poll is exclusive, so that a request
+// wakes one of those; and it is armed anew each time, at the tail of the kernel's queue, so that a
+// busy shard is not chosen.
 //
 // Shard-confined.
 #pragma once
@@ -73,7 +73,7 @@ class ClassicTransport final : public io::Completion {
   const int descriptor_;
   const size_t max_write_;
   const size_t read_bytes_;  // what the kernel demands a read to offer
-  const int core_;  // that this thread is bound to; negative: to no single one
+  const int core_;           // that this thread is bound to; negative: to no single one
   async::Shard* const shard_;
   io::UringPoller* const poller_;
   RequestSink* const sink_;
@@ -82,7 +82,7 @@ class ClassicTransport final : public io::Completion {
   bool leads_ = false;
   bool reads_ = false;    // has a poll, or is reading
   bool leaving_ = false;  // stops reading at its next wake-up
-  Nanos next_look_{0};     // at the caller's core
+  Nanos next_look_{0};    // at the caller's core
   int last_seen_core_ = -1;
   uint32_t caller_ = 0;        // of the last request of this wake-up
   bool many_callers_ = false;  // it brought requests of more than one

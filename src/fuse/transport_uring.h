@@ -49,8 +49,8 @@ struct RingEntry final : Request, io::Completion {
 
 struct RingOptions {
   int descriptor = -1;
-  size_t payload_bytes = 0;     // whole pages
-  uint32_t base_entries = 8;    // of each queue
+  size_t payload_bytes = 0;      // whole pages
+  uint32_t base_entries = 8;     // of each queue
   std::vector<uint16_t> queues;  // that this shard serves
 };
 

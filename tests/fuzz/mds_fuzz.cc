@@ -27,6 +27,8 @@ void RegisterOss(mds::MdsService* service) {
   v1::RegisterServerRequest request;
   request.set_fsname("fuzz");
   request.mutable_server()->add_hosts("127.0.0.1");
+  request.mutable_server()->set_data_port(7990);
+  request.mutable_server()->set_control_port(7991);
   for (uint32_t i = 0; i < 2; ++i) {
     v1::TargetEntry* target = request.add_targets();
     target->set_name("fuzz-OST000" + std::to_string(i));
@@ -78,7 +80,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   RegisterOss(&service);
   bool done = false;
   const ByteSpan input(reinterpret_cast<const std::byte*>(data), size);
-  shard.Spawn(fuzz::HandleAll(&service, fuzz::Parse(input), fuzz::MakeSession(), &done));
+  shard.Post([&] {
+    shard.Spawn(fuzz::HandleAll(&service, fuzz::Parse(input), fuzz::MakeSession(), &done));
+  });
   if (!async::RunUntil(
           &shard, [&] { return done; }, std::chrono::hours(1)))
     std::abort();

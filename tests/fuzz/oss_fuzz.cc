@@ -63,7 +63,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   world->files.MakeDurableDirectory("/ost");
   bool done = false;
   const ByteSpan input(reinterpret_cast<const std::byte*>(data), size);
-  world->shard.Spawn(Run(world.get(), fuzz::Parse(input), &done));
+  world->shard.Post([&] { world->shard.Spawn(Run(world.get(), fuzz::Parse(input), &done)); });
   if (!async::RunUntil(
           &world->shard, [&] { return done; }, std::chrono::hours(1)))
     std::abort();

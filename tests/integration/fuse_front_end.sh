@@ -30,9 +30,8 @@ clean_up() {
   umount -f "$mnt" 2>/dev/null || true
   umount -l "$mnt" 2>/dev/null || true
   if [ -n "$daemon" ]; then kill -9 "$daemon" 2>/dev/null || true; fi
-  umount -l "$mnt" 2>/dev/null || true
   umount "$src" 2>/dev/null || true
-  if [ "$switch_before" = N ]; then echo N > $switch; fi
+  if [ "$switch_before" != none ]; then echo "$switch_before" > $switch; fi
   if [ $status = 0 ]; then rm -rf "$work"; else echo "left in $work" >&2; fi
 }
 trap clean_up EXIT
@@ -140,19 +139,35 @@ killed_daemon() {
   rm "$mnt/x"
 }
 
+await() { # COMMAND...: until it succeeds
+  for _ in $(seq 200); do
+    "$@" && return
+    sleep 0.02
+  done
+  fail "waited in vain for: $*"
+}
+
+all_threads_stopped() {
+  ! grep -h '^State:' /proc/"$daemon"/task/*/status | grep -qv 'T (stopped)'
+}
+
+waits_for_answer() {
+  grep -q request_wait_answer "/proc/$1/wchan"
+}
+
 stopped_daemon() {
   echo here > "$mnt/x"
   kill -STOP "$daemon"
+  await all_threads_stopped
   cat "$mnt/x" > /dev/null 2> "$work/cat" &
   local reader=$!
-  for _ in $(seq 100); do
-    grep -q request_wait_answer "/proc/$reader/wchan" 2>/dev/null && break
-    sleep 0.02
-  done
-  umount -f "$mnt" 2>/dev/null || true
+  await waits_for_answer $reader
+  timeout 5 umount -f "$mnt" 2>/dev/null || [ $? != 124 ] || fail "umount -f does not return"
+  # Over io_uring the kernel takes the request back only in a thread of the daemon that runs or ends.
+  [ $transport = classic ] || kill -CONT "$daemon"
   wait $reader && fail "a caller got an answer from nobody"
   umount -l "$mnt" 2>/dev/null || true
-  kill -CONT "$daemon"
+  kill -CONT "$daemon" 2>/dev/null || true
   await_end
 }
 

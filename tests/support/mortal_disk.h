@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "io/file_io.h"
@@ -47,8 +48,15 @@ class MortalFileIo final : public io::FileIo {
   async::Task<Result<size_t>> Read(io::FileId file, MutableByteSpan out, uint64_t offset) override {
     return inner_->Read(file, out, offset);
   }
+  // The next write finds the disk full after so many bytes.
+  void TearNextWrite(size_t bytes) { tear_after_ = bytes; }
   async::Task<Status> Write(io::FileId file, ByteSpan data, uint64_t offset) override {
     SHEEN_CO_TRY(fuse_->Use());
+    if (tear_after_ < data.size()) {
+      const ByteSpan landed = data.first(std::exchange(tear_after_, SIZE_MAX));
+      SHEEN_CO_TRY(co_await inner_->Write(file, landed, offset));
+      co_return Fail(Errc::kNoSpace, "the disk is full after a part of it");
+    }
     co_return co_await inner_->Write(file, data, offset);
   }
   async::Task<Status> SyncData(io::FileId file) override {
@@ -97,6 +105,7 @@ class MortalFileIo final : public io::FileIo {
  private:
   io::FileIo* const inner_;
   const std::shared_ptr<Fuse> fuse_;
+  size_t tear_after_ = SIZE_MAX;
 };
 
 class MortalStore final : public kv::Store {

@@ -194,7 +194,7 @@ class OstWorld final {
   uint32_t machine_boots = 0;
   std::shared_ptr<Fuse> fuse = std::make_shared<Fuse>();
   std::unique_ptr<kv::Store> store;
-  std::unique_ptr<io::FileIo> io;
+  std::unique_ptr<MortalFileIo> io;
   std::unique_ptr<ost::Target> target;
 };
 

@@ -130,7 +130,7 @@ SimCluster::SimCluster(SimOptions options)
   for (uint32_t i = 0; i < options.ost_count; ++i) osts_.push_back(std::make_unique<Ost>(i));
   StartMds();
   StartOss();
-  shard_.Spawn(Heartbeats());
+  shard_.Post([this] { shard_.Spawn(Heartbeats()); });
 }
 
 SimCluster::~SimCluster() {
@@ -145,7 +145,8 @@ SimCluster::~SimCluster() {
 
 void SimCluster::Run(async::Task<void> task) {
   bool done = false;
-  shard_.Spawn(Then(std::move(task), &done));
+  // Within a turn: what the task starts looks for the current shard.
+  shard_.Post([this, &task, &done] { shard_.Spawn(Then(std::move(task), &done)); });
   ASSERT_TRUE(async::RunUntil(
       &shard_, [&done] { return done; }, kPatience))
       << "something waits for ever";
@@ -234,6 +235,7 @@ void SimCluster::StartOss() {
     request.mutable_server()->set_name(node);
     request.mutable_server()->add_hosts(node);
     request.mutable_server()->set_data_port(7990);
+    request.mutable_server()->set_control_port(7991);
     v1::TargetEntry* entry = request.add_targets();
     const ost::Superblock& superblock = ost->target->superblock();
     entry->set_name(ost->target->name());

@@ -31,8 +31,8 @@ namespace {
 constexpr uint32_t kShards = 2;
 constexpr const char* kContents = "what the file holds";
 
-// Files: "hello", readable; "sizeless", whose attributes say 0 bytes; "wait", whose open is answered
-// when "go" is opened, or with EINTR at an interrupt; "sink", which takes writes and whose
+// Files: "hello", readable; "sizeless", whose attributes say 0 bytes; "wait", whose open is
+// answered when "go" is opened, or with EINTR at an interrupt; "sink", which takes writes and whose
 // attributes can be made to wait too.
 enum FileId : fuse_ino_t { kHello = 2, kSizeless, kWait, kGo, kSink };
 
@@ -209,8 +209,7 @@ class SessionTest : public testing::TestWithParam<UringMode> {
     char pattern[] = "/tmp/sheen_session_test.XXXXXX";
     ASSERT_NE(mkdtemp(pattern), nullptr);
     mountpoint_ = pattern;
-    MountOptions options{.mountpoint = mountpoint_, .io_uring = GetParam(),
-                         .shard_count = kShards};
+    MountOptions options{.mountpoint = mountpoint_, .io_uring = GetParam(), .shard_count = kShards};
     options.entries_per_queue = 4;
     auto mounted = Session::Mount(options, MiniOps(), &fs_);
     if (!mounted) GTEST_SKIP() << mounted.error().ToString();
@@ -245,8 +244,8 @@ class SessionTest : public testing::TestWithParam<UringMode> {
     rmdir(mountpoint_.c_str());
   }
   std::string Path(const char* name) const { return mountpoint_ + "/" + name; }
-  // Until `count` requests have been parked. Callers that hang in the kernel would keep this process
-  // from ending, so a lost request ends the connection.
+  // Until `count` requests have been parked. Callers that hang in the kernel would keep this
+  // process from ending, so a lost request ends the connection.
   void AwaitWaiting(uint32_t count) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     while (fs_.waiting.load() < count) {

@@ -63,95 +63,111 @@ TEST_F(ReplayTest, FailuresAreNotRemembered) {
   EXPECT_EQ(failed.transno, 0u);
 }
 
-// A session of every kind of operation is lost in a power cut and replayed with what its replies
-// decided, while the clock and the round robin have moved on: the store is the same but for the
-// numbers of the slots and boots.
-TEST_F(ReplayTest, LostOperationsReplayedWithDecidedFieldsGiveTheSameResult) {
-  const Fid d = MakeDir(kRootFid, "d");
-  Sync();
-
-  v1::CreateRequest create = CreateOf(d, "file");
-  const auto created = Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, create);
-  const Fid file = FidOf(created.reply.attr().fid());
-  create.set_decided_layout(created.reply.attr().layout());
-  create.set_decided_time_ns(created.reply.attr().ctime_ns());
-  create.set_decided_cookie(created.reply.cookie());
-  clock_.Advance(std::chrono::milliseconds(1));
-
+// One of each kind of operation on a directory, with what the replies decided put into the
+// requests.
+struct Kept {
+  v1::CreateRequest create;
   v1::MakeNodeRequest mkdir;
-  SetFid(d, mkdir.mutable_parent());
-  SetFid(NewFid(), mkdir.mutable_fid());
-  mkdir.set_name("sub");
-  mkdir.set_mode(S_IFDIR | 0755);
-  const auto made = Call<v1::MakeNodeReply>(rpc::Opcode::kMdsMakeNode, mkdir);
-  mkdir.set_decided_time_ns(made.reply.attr().ctime_ns());
-  mkdir.set_decided_cookie(made.reply.cookie());
-  clock_.Advance(std::chrono::milliseconds(1));
-
   v1::LinkRequest link;
-  SetFid(file, link.mutable_fid());
-  SetFid(d, link.mutable_parent());
-  link.set_name("second");
-  const auto linked = Call<v1::LinkReply>(rpc::Opcode::kMdsLink, link);
-  link.set_decided_time_ns(linked.reply.attr().ctime_ns());
-  link.set_decided_cookie(linked.reply.cookie());
-  clock_.Advance(std::chrono::milliseconds(1));
-
   v1::RenameRequest rename;
-  SetFid(d, rename.mutable_old_parent());
-  rename.set_old_name("second");
-  *rename.mutable_new_parent() = mkdir.fid();
-  rename.set_new_name("moved");
-  const auto renamed = Call<v1::RenameReply>(rpc::Opcode::kMdsRename, rename);
-  rename.set_decided_time_ns(renamed.reply.time_ns());
-  rename.set_decided_cookie(renamed.reply.cookie());
-  clock_.Advance(std::chrono::milliseconds(1));
-
   v1::SetAttrRequest chmod;
-  SetFid(file, chmod.mutable_fid());
-  chmod.set_valid(v1::SET_MODE);
-  chmod.set_mode(0600);
-  const auto changed = Call<v1::SetAttrReply>(rpc::Opcode::kMdsSetAttr, chmod);
-  chmod.set_decided_ctime_ns(changed.reply.attr().ctime_ns());
-
   v1::UnlinkRequest unlink;
-  SetFid(d, unlink.mutable_parent());
-  unlink.set_name("file");
-  const auto unlinked = Call<v1::UnlinkReply>(rpc::Opcode::kMdsUnlink, unlink);
-  unlink.set_decided_time_ns(unlinked.reply.time_ns());
+  Answered<v1::CreateReply> created;
+  Answered<v1::MakeNodeReply> made;
+  Answered<v1::LinkReply> linked;
+  Answered<v1::RenameReply> renamed;
+  Answered<v1::SetAttrReply> changed;
+  Answered<v1::UnlinkReply> unlinked;
+};
 
-  const auto picture = [&] {
+class KeptRequestsTest : public ReplayTest {
+ protected:
+  void FillMakers(const Fid& directory, Kept* kept) {
+    kept->create = CreateOf(directory, "file");
+    kept->created = Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, kept->create);
+    kept->create.set_decided_layout(kept->created.reply.attr().layout());
+    kept->create.set_decided_time_ns(kept->created.reply.attr().ctime_ns());
+    kept->create.set_decided_cookie(kept->created.reply.cookie());
+    clock_.Advance(std::chrono::milliseconds(1));
+    SetFid(directory, kept->mkdir.mutable_parent());
+    SetFid(NewFid(), kept->mkdir.mutable_fid());
+    kept->mkdir.set_name("sub");
+    kept->mkdir.set_mode(S_IFDIR | 0755);
+    kept->made = Call<v1::MakeNodeReply>(rpc::Opcode::kMdsMakeNode, kept->mkdir);
+    kept->mkdir.set_decided_time_ns(kept->made.reply.attr().ctime_ns());
+    kept->mkdir.set_decided_cookie(kept->made.reply.cookie());
+    clock_.Advance(std::chrono::milliseconds(1));
+    *kept->link.mutable_fid() = kept->create.fid();
+    SetFid(directory, kept->link.mutable_parent());
+    kept->link.set_name("second");
+    kept->linked = Call<v1::LinkReply>(rpc::Opcode::kMdsLink, kept->link);
+    kept->link.set_decided_time_ns(kept->linked.reply.attr().ctime_ns());
+    kept->link.set_decided_cookie(kept->linked.reply.cookie());
+    clock_.Advance(std::chrono::milliseconds(1));
+  }
+  void FillChanges(const Fid& directory, Kept* kept) {
+    SetFid(directory, kept->rename.mutable_old_parent());
+    kept->rename.set_old_name("second");
+    *kept->rename.mutable_new_parent() = kept->mkdir.fid();
+    kept->rename.set_new_name("moved");
+    kept->renamed = Call<v1::RenameReply>(rpc::Opcode::kMdsRename, kept->rename);
+    kept->rename.set_decided_time_ns(kept->renamed.reply.time_ns());
+    kept->rename.set_decided_cookie(kept->renamed.reply.cookie());
+    clock_.Advance(std::chrono::milliseconds(1));
+    *kept->chmod.mutable_fid() = kept->create.fid();
+    kept->chmod.set_valid(v1::SET_MODE);
+    kept->chmod.set_mode(0600);
+    kept->changed = Call<v1::SetAttrReply>(rpc::Opcode::kMdsSetAttr, kept->chmod);
+    kept->chmod.set_decided_ctime_ns(kept->changed.reply.attr().ctime_ns());
+    SetFid(directory, kept->unlink.mutable_parent());
+    kept->unlink.set_name("file");
+    kept->unlinked = Call<v1::UnlinkReply>(rpc::Opcode::kMdsUnlink, kept->unlink);
+    kept->unlink.set_decided_time_ns(kept->unlinked.reply.time_ns());
+  }
+  std::string Picture(const std::vector<Fid>& fids) {
     std::string out;
-    for (const Fid& fid : {d, file, FidOf(mkdir.fid())}) out += Attr(fid).SerializeAsString();
-    for (const Fid& fid : {d, FidOf(mkdir.fid())}) {
+    for (const Fid& fid : fids) {
+      const v1::Attr attr = Attr(fid);
+      out += attr.SerializeAsString();
+      if (!S_ISDIR(attr.mode())) continue;
       v1::ReadDirRequest list;
       SetFid(fid, list.mutable_fid());
       out += Call<v1::ReadDirReply>(rpc::Opcode::kMdsReadDir, list).reply.SerializeAsString();
     }
     return out;
-  };
-  const std::string before = picture();
+  }
+  template <class Reply, class Request>
+  void Replay(rpc::Opcode opcode, const Request& request, const Answered<Reply>& first) {
+    const auto again = Call<Reply>(
+        opcode, request, {.flags = rpc::kReplay | rpc::kResend, .xid = first.xid, .slot = 2});
+    EXPECT_TRUE(again.ok()) << rpc::NameOf(opcode) << ": " << again.message;
+    EXPECT_EQ(again.reply.SerializeAsString(), first.reply.SerializeAsString())
+        << rpc::NameOf(opcode);
+  }
+};
+
+// Lost in a power cut and replayed, while the clock and the round robin have moved on.
+TEST_F(KeptRequestsTest, LostOperationsReplayedWithDecidedFieldsGiveTheSameResult) {
+  const Fid d = MakeDir(kRootFid, "d");
+  Sync();
+  Kept kept;
+  FillMakers(d, &kept);
+  FillChanges(d, &kept);
+  const std::vector<Fid> fids = {d, FidOf(kept.create.fid()), FidOf(kept.mkdir.fid())};
+  const std::string before = Picture(fids);
 
   PowerCutAndStart();
   EXPECT_EQ(Find(d, "sub"), Fid()) << "lost";
   clock_.Advance(std::chrono::seconds(30));
   Beat();
   Create(kRootFid, "moves the round robin on");
-  const uint16_t replay = rpc::kReplay | rpc::kResend;
-  const auto run = [&](auto opcode, const auto& request, const auto& first) {
-    const auto again = Call<std::decay_t<decltype(first.reply)>>(
-        opcode, request, {.flags = replay, .xid = first.xid, .slot = 2});
-    EXPECT_TRUE(again.ok()) << rpc::NameOf(opcode) << ": " << again.message;
-    EXPECT_EQ(again.reply.SerializeAsString(), first.reply.SerializeAsString())
-        << rpc::NameOf(opcode);
-  };
-  run(rpc::Opcode::kMdsCreate, create, created);
-  run(rpc::Opcode::kMdsMakeNode, mkdir, made);
-  run(rpc::Opcode::kMdsLink, link, linked);
-  run(rpc::Opcode::kMdsRename, rename, renamed);
-  run(rpc::Opcode::kMdsSetAttr, chmod, changed);
-  run(rpc::Opcode::kMdsUnlink, unlink, unlinked);
-  EXPECT_EQ(picture(), before);
+  Replay(rpc::Opcode::kMdsCreate, kept.create, kept.created);
+  Replay(rpc::Opcode::kMdsMakeNode, kept.mkdir, kept.made);
+  Replay(rpc::Opcode::kMdsLink, kept.link, kept.linked);
+  Replay(rpc::Opcode::kMdsRename, kept.rename, kept.renamed);
+  Replay(rpc::Opcode::kMdsSetAttr, kept.chmod, kept.changed);
+  Replay(rpc::Opcode::kMdsUnlink, kept.unlink, kept.unlinked);
+  EXPECT_EQ(Picture(fids), before);
 }
 
 TEST_F(ReplayTest, AReplayMayNotNameObjectsOfOthers) {
