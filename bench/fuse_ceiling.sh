@@ -1,7 +1,7 @@
 #!/bin/bash
 # What FUSE itself allows on this machine: libfuse's own passthrough_ll example, and fuse_ceiling
 # (Sheen's FUSE front end over a local directory) with both transports, all over one tmpfs, measured
-# by fsbench in interleaved rounds, one round after another so that a noisy neighbour hits all alike.
+# by fsbench in interleaved rounds, so that a noisy neighbour hits all alike.
 #
 #   bench/fuse_ceiling.sh BIN_DIR [--rounds N] [--procs "1 4"] [--timeout SECONDS] [--quick]
 #

@@ -32,7 +32,8 @@ void LogFlush();
       ::sheen::LogLine(::sheen::LogLevel::level, ::fmt::format(__VA_ARGS__));    \
   } while (false)
 
-// Programmer errors only; stays on in release. Bytes from wire or disk are validated, never asserted.
+// Programmer errors only; stays on in release. Bytes from wire or disk are validated, never
+// asserted on.
 #define SHEEN_ASSERT(condition)                                                        \
   do {                                                                                 \
     if (!(condition)) [[unlikely]]                                                     \

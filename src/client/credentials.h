@@ -1,5 +1,5 @@
 // CredentialCache: small ids for (uid, gid, groups), so that a request carries one number. The MDS
-// learns what an id means once per session (kSetCredential); here is remembered which session knows.
+// learns what an id means once per session (kSetCredential); here is kept which session knows it.
 //
 // Thread-safe.
 #pragma once

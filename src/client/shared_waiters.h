@@ -1,6 +1,6 @@
 // Coroutines of any shards that wait for one event of an object which several shards share.
 //
-// Not thread-safe itself: the object's own mutex guards it. Each coroutine resumes on its own shard.
+// Not thread-safe itself: the object's own mutex guards it. A coroutine resumes on its own shard.
 #pragma once
 
 #include <coroutine>

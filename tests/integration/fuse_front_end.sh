@@ -63,7 +63,7 @@ await_end() {
 copy_a_tree() {
   cp -a /usr/include "$mnt/tree"
   diff -r --no-dereference /usr/include "$mnt/tree" || fail "the copied tree differs"
-  diff -r --no-dereference /usr/include "$src/tree" || fail "the copied tree differs below the mount"
+  diff -r --no-dereference /usr/include "$src/tree" || fail "it differs below the mount"
   cp -a "$mnt/tree" "$work/out"
   diff -r --no-dereference /usr/include "$work/out" || fail "the tree copied out differs"
   rm -rf "$work/out" "$mnt/tree"
@@ -109,7 +109,7 @@ names_and_attributes() {
   rmdir "$mnt/d"
 }
 
-# 20,000 in all: each is one open descriptor of this daemon while the kernel knows it, hence by parts.
+# 20,000 in all, by parts: each is an open descriptor of this daemon while the kernel knows it.
 many_files() {
   local part
   for part in 1 2 3 4; do
@@ -163,7 +163,7 @@ stopped_daemon() {
   local reader=$!
   await waits_for_answer $reader
   timeout 5 umount -f "$mnt" 2>/dev/null || [ $? != 124 ] || fail "umount -f does not return"
-  # Over io_uring the kernel takes the request back only in a thread of the daemon that runs or ends.
+  # Over io_uring the kernel takes a request back only in a thread of the daemon that runs.
   [ $transport = classic ] || kill -CONT "$daemon"
   wait $reader && fail "a caller got an answer from nobody"
   umount -l "$mnt" 2>/dev/null || true

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # git clone, commit, gc, fsck and a clean status on the mount.
+ON_DISK=1
 . "$(dirname "$0")/../support/cluster.sh"
 cluster_up
 export GIT_CONFIG_GLOBAL=$WORK/gitconfig GIT_CONFIG_NOSYSTEM=1

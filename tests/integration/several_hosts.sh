@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../support/cluster.sh"
 hosts=(mds oss0 oss1 c0 c1)
 ns() { echo "sh$$-$1"; }
-address() { local i; for i in "${!hosts[@]}"; do [ "${hosts[$i]}" = "$1" ] && echo "10.99.7.$((i + 1))"; done; }
+address() { local i; for i in "${!hosts[@]}"; do [ "${hosts[$i]}" = "$1" ] && echo "10.99.7.$((i + 1))"; done; true; }
 on() { local host=$1; shift; nsenter --net=/run/netns/"$(ns "$host")" "$@"; }
 pids=()
 test_cleanup() {

@@ -52,6 +52,9 @@ def check_functions(path, lines):
     for number, line in enumerate(lines, 1):
         if start is None and line and not line[0].isspace() and line[0] not in "#/}":
             start, opener = number, line
+            if line.rstrip().endswith("}") and "{" in line:  # all in one line
+                start, opener = None, ""
+                continue
         elif start is not None and not line.startswith("}"):
             opener += line if len(opener) < 400 else ""
         if start is not None and (line.startswith("}") or (line.rstrip().endswith(";")

@@ -22,6 +22,8 @@ namespace sheen::apps {
 namespace {
 
 constexpr uint32_t kPoolThreads = 2;  // host names are looked up there
+// How long a mount waits for servers that do not answer before it says so and fails.
+constexpr Nanos kMountPatience = std::chrono::seconds(15);
 
 async::Task<Status> UnmountFilesystem(client::Filesystem* filesystem) {
   co_await filesystem->Unmount();
@@ -78,6 +80,7 @@ Status ClientDaemon::ConnectFilesystem() {
   }
   options.subdir = config_.spec.subdir;
   options.checksums = config_.options.checksums;
+  options.mount_timeout = kMountPatience;
   if (config_.options.timeout_s > 0) {
     options.deadline = std::chrono::seconds(config_.options.timeout_s);
   }

@@ -55,9 +55,8 @@ Status CheckFsname(std::string_view fsname) {
         return std::isalnum(c) != 0 || c == '-' || c == '_';
       });
   if (good) return {};
-  return Fail(
-      Errc::kInvalid,
-      fmt::format("'{}' is no filesystem name: 1 to 8 letters, digits, '-' or '_'", fsname));
+  return Fail(Errc::kInvalid,
+              fmt::format("fsname '{}': it must be 1 to 8 letters, digits, '-' or '_'", fsname));
 }
 
 bool IsWildcard(std::string_view host) {

@@ -53,20 +53,41 @@ int Usage() {
   return 2;
 }
 
+enum Flag {
+  kDir = 1,
+  kMount,
+  kUring,
+  kShards,
+  kTimeout,
+  kDirect,
+  kKeep,
+  kOther,
+  kAhead,
+  kEntries,
+  kNoPin
+};
+
+// False for a value that is none.
+bool SetFlag(int flag, Flags* flags) {
+  const auto number = [] { return static_cast<uint32_t>(std::strtoul(optarg, nullptr, 10)); };
+  fuse::MountOptions& mount = flags->mount;
+  if (flag == kDir) flags->directory = optarg;
+  if (flag == kMount) mount.mountpoint = optarg;
+  if (flag == kShards) mount.shard_count = number();
+  if (flag == kTimeout) flags->passthrough.timeout_seconds = std::strtod(optarg, nullptr);
+  if (flag == kDirect) flags->passthrough.direct_io = true;
+  if (flag == kKeep) flags->passthrough.keep_cache = true;
+  if (flag == kOther) mount.allow_other = true;
+  if (flag == kAhead) mount.read_ahead_kb = number();
+  if (flag == kEntries) mount.entries_per_queue = number();
+  if (flag == kNoPin) flags->pin = false;
+  if (flag != kUring) return true;
+  const auto mode = fuse::ParseUringMode(optarg);
+  if (mode) mount.io_uring = *mode;
+  return mode.has_value();
+}
+
 bool ParseFlags(int argc, char** argv, Flags* flags) {
-  enum {
-    kDir = 1,
-    kMount,
-    kUring,
-    kShards,
-    kTimeout,
-    kDirect,
-    kKeep,
-    kOther,
-    kAhead,
-    kEntries,
-    kNoPin
-  };
   static const option options[] = {{"dir", required_argument, nullptr, kDir},
                                    {"mount", required_argument, nullptr, kMount},
                                    {"io-uring", required_argument, nullptr, kUring},
@@ -81,47 +102,7 @@ bool ParseFlags(int argc, char** argv, Flags* flags) {
                                    {}};
   flags->mount.shard_count = std::thread::hardware_concurrency();
   for (int flag = 0; (flag = getopt_long(argc, argv, "", options, nullptr)) != -1;) {
-    const auto number = [] { return static_cast<uint32_t>(std::strtoul(optarg, nullptr, 10)); };
-    switch (flag) {
-      case kDir:
-        flags->directory = optarg;
-        break;
-      case kMount:
-        flags->mount.mountpoint = optarg;
-        break;
-      case kShards:
-        flags->mount.shard_count = number();
-        break;
-      case kTimeout:
-        flags->passthrough.timeout_seconds = std::strtod(optarg, nullptr);
-        break;
-      case kDirect:
-        flags->passthrough.direct_io = true;
-        break;
-      case kKeep:
-        flags->passthrough.keep_cache = true;
-        break;
-      case kOther:
-        flags->mount.allow_other = true;
-        break;
-      case kAhead:
-        flags->mount.read_ahead_kb = number();
-        break;
-      case kEntries:
-        flags->mount.entries_per_queue = number();
-        break;
-      case kNoPin:
-        flags->pin = false;
-        break;
-      case kUring: {
-        const auto mode = fuse::ParseUringMode(optarg);
-        if (!mode) return false;
-        flags->mount.io_uring = *mode;
-        break;
-      }
-      default:
-        return false;
-    }
+    if (flag == '?' || !SetFlag(flag, flags)) return false;
   }
   return !flags->directory.empty() && !flags->mount.mountpoint.empty();
 }
