@@ -157,7 +157,7 @@ int Main(int argc, char** argv) {
   if (outcome != ParseOutcome::kRun) return kUsage;
   Result<ClientConfig> config = MakeConfig(arguments);
   if (!config) {
-    std::fprintf(stderr, "sheen-client: %s\n", config.error().message().c_str());
+    std::fprintf(stderr, "sheen-client: %s\n", Sentence(config.error()).c_str());
     return config.error().code() == Errc::kInvalid ? kUsage : kMountFailure;
   }
   ChooseLog(&*config);
@@ -165,7 +165,7 @@ int Main(int argc, char** argv) {
   if (!config->options.foreground) {
     const Result<ForkResult> forked = ForkToBackground(config->options.log);
     if (!forked) {
-      std::fprintf(stderr, "sheen-client: %s\n", forked.error().ToString().c_str());
+      std::fprintf(stderr, "sheen-client: %s\n", Sentence(forked.error()).c_str());
       return kMountFailure;
     }
     if (forked->is_parent) return forked->exit_status;

@@ -18,6 +18,7 @@
 #include <cstring>
 #include <thread>
 
+#include "apps/common/words.h"
 #include "base/log.h"
 
 namespace sheen::apps {
@@ -106,7 +107,7 @@ Status Daemon::OpenLog(const DaemonOptions& options) {
 }
 
 int Daemon::FailStart(const Error& error) {
-  const std::string text = error.message().empty() ? error.ToString() : error.message();
+  const std::string text = Sentence(error);
   if (log_is_file_) SHEEN_LOG(Error, "cannot start: {}", text);
   std::fprintf(stderr, "%s: %s\n", program_.c_str(), text.c_str());
   std::string line = text;

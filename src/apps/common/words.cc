@@ -5,11 +5,37 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cstring>
 #include <filesystem>
 
 #include "rpc/address.h"
 
 namespace sheen::apps {
+
+std::string Sentence(const Error& error) {
+  const std::string& message = error.message();
+  if (message.empty()) return error.ToString();
+  const int number = static_cast<int>(error.code());
+  if (number == 0 || number >= 1000) return message;  // ours: no errno
+  const std::string meaning = std::strerror(number);
+  if (message.find(meaning) != std::string::npos) return message;
+  switch (error.code()) {
+    case Errc::kReadOnly:
+    case Errc::kNoSpace:
+    case Errc::kAccess:
+    case Errc::kPerm:
+    case Errc::kNoMemory:
+    case Errc::kQuota:
+    case Errc::kNotDirectory:
+      return fmt::format("{} ({})", message, meaning);
+    default:
+      break;
+  }
+  // Sentences of ours say what was wrong behind a colon or what to do behind a semicolon.
+  const bool bare =
+      message.find(": ") == std::string::npos && message.find(';') == std::string::npos;
+  return bare ? fmt::format("{} ({})", message, meaning) : message;
+}
 
 Result<uint64_t> ParseSize(std::string_view text) {
   uint64_t number = 0;

@@ -82,7 +82,7 @@ Status MdsDaemon::OpenStore() {
     return {};
   }
   if (store.error().code() == Errc::kNoEntry) return NotFormatted(config_);
-  return std::unexpected(Annotate(store.error(), "cannot serve the metadata target"));
+  return std::unexpected(Annotate(store.error(), "cannot serve the metadata target: "));
 }
 
 Status MdsDaemon::OpenService() {

@@ -112,7 +112,7 @@ Result<OssDaemon::Ost> OssDaemon::OpenTarget(const std::string& directory) {
   store.families = ost::IndexFamilies();
   auto index = kv::OpenRocksStore(store);
   if (!index && index.error().code() == Errc::kNoEntry) return NotFormatted(directory);
-  if (!index) return std::unexpected(Annotate(index.error(), "cannot open the index"));
+  if (!index) return std::unexpected(Annotate(index.error(), "cannot open the index: "));
   out.index = std::move(*index);
   ost::OpenOptions options;
   options.directory = directory;
@@ -202,7 +202,7 @@ Status OssDaemon::WaitForName() {
       return {};
     }
     if (name.error().error_class() != ErrClass::kRetry) {
-      return std::unexpected(Annotate(name.error(), "the management server refused this server"));
+      return std::unexpected(Annotate(name.error(), "the management server refused this server: "));
     }
     if (config_.stop_pending && config_.stop_pending()) {
       return Fail(Errc::kCancelled,
@@ -226,7 +226,7 @@ Status OssDaemon::ServeData() {
   sessions_ = std::make_unique<rpc::SessionTable>(identity, service_.get());
   using Sessions = Result<std::vector<std::shared_ptr<rpc::Session>>>;
   Sessions sessions = shards_->Await<Sessions>(0, [this] { return service_->LoadSessions(); });
-  if (!sessions) return std::unexpected(Annotate(sessions.error(), "cannot read the sessions"));
+  if (!sessions) return std::unexpected(Annotate(sessions.error(), "cannot read the sessions: "));
   sessions_->Load(std::move(*sessions));
   plane_->Serve(sessions_.get(), service_.get(), config_.network.Server());
   return {};
@@ -250,8 +250,8 @@ void OssDaemon::RememberName(const std::string& name) {
 }
 
 std::vector<v1::TargetSpace> OssDaemon::Spaces() {
-  auto spaces = shards_->Await<std::vector<v1::TargetSpace>>(
-      0, [this] { return service_->TargetSpaces(); });
+  auto spaces =
+      shards_->Await<std::vector<v1::TargetSpace>>(0, [this] { return service_->TargetSpaces(); });
   for (v1::TargetSpace& space : spaces) space.set_device(DiskIdentity(space.device()));
   return spaces;
 }

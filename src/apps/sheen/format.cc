@@ -1,7 +1,9 @@
 #include "apps/sheen/format.h"
 
 #include <fmt/format.h>
+#include <sys/statvfs.h>
 
+#include <cerrno>
 #include <filesystem>
 
 #include "apps/common/ost_notes.h"
@@ -19,6 +21,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// RocksDB's log and first table take a few MiB, and it does not bear a full disk at all.
+constexpr uint64_t kFreeBytesMin = 16 << 20;
+
+Status CheckFreeSpace(const std::string& directory) {
+  struct statvfs space {};
+  if (::statvfs(directory.c_str(), &space) != 0) return FailErrno(errno, "statvfs " + directory);
+  const uint64_t free = uint64_t{space.f_bavail} * space.f_frsize;
+  if (free >= kFreeBytesMin) return {};
+  return Fail(Errc::kNoSpace,
+              fmt::format("not enough space for {}: its disk has {} bytes free, a target needs {}; "
+                          "free some, or give a directory on another disk",
+                          directory, free, FormatSize(kFreeBytesMin)));
+}
+
 // There, a directory, and empty but for what mkfs leaves.
 Status PrepareDirectory(const std::string& directory) {
   if (directory.empty()) return Fail(Errc::kInvalid, "no directory: give --dir DIR");
@@ -35,7 +51,7 @@ Status PrepareDirectory(const std::string& directory) {
                     directory, name));
   }
   if (error) return FailErrno(error.value(), "read " + directory);
-  return {};
+  return CheckFreeSpace(directory);
 }
 
 }  // namespace

@@ -227,10 +227,8 @@ int Main(int argc, char** argv) {
   }
   const Status done = chosen();
   if (done) return 0;
-  const Error& error = done.error();
   std::fflush(stdout);
-  std::fprintf(stderr, "sheen: %s\n",
-               error.message().empty() ? error.ToString().c_str() : error.message().c_str());
+  std::fprintf(stderr, "sheen: %s\n", Sentence(done.error()).c_str());
   return 1;
 }
 

@@ -45,6 +45,15 @@ TEST(Words, ListeningBeyondLoopbackNeedsAnAllowList) {
   EXPECT_TRUE(CheckListen("*", {"10.0.0.0/8"}));
 }
 
+TEST(Words, SentenceSaysWhatErrnoMeansWhereTheMessageDoesNot) {
+  EXPECT_EQ(Sentence(Error(Errc::kReadOnly, "target: open /x")),
+            "target: open /x (Read-only file system)");
+  EXPECT_EQ(Sentence(Error(Errc::kNoEntry, "open /x")), "open /x (No such file or directory)");
+  EXPECT_EQ(Sentence(Error(Errc::kNoEntry, "/x is no target; make one")),
+            "/x is no target; make one");
+  EXPECT_EQ(Sentence(Error(Errc::kCorrupt, "bad")), "bad");
+}
+
 TEST(Words, NormalPathIsAbsoluteWithoutSlashAtTheEnd) {
   EXPECT_EQ(NormalPath("/usr/../usr//include/"), "/usr/include");
   EXPECT_EQ(NormalPath("/"), "/");

@@ -214,9 +214,11 @@ class SessionTest : public testing::TestWithParam<UringMode> {
     auto mounted = Session::Mount(options, MiniOps(), &fs_);
     if (!mounted) GTEST_SKIP() << mounted.error().ToString();
     session_ = std::move(*mounted);
+    // What is still parked is answered late, to nobody; then the shards stop.
     session_->set_on_unmounted([this] {
       unmounted_.fetch_add(1);
-      for (const auto& shard : shards_) shard->Stop();
+      AnswerWaiters(&fs_);
+      for (const auto& shard : shards_) shard->Post([raw = shard.get()] { raw->Stop(); });
     });
     for (uint32_t i = 0; i < kShards; ++i) {
       pollers_.push_back(io::UringPoller::Create({.sqe128 = true}).value());
