@@ -4,6 +4,7 @@
 // Shard-confined: call only on the owning shard.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
 # cp -a of /usr/include compares equal at once, with cold caches, and after a restart of all daemons.
-ON_DISK=1
 . "$(dirname "$0")/../support/cluster.sh"
 cluster_up
 cp -a /usr/include "$MNT/include"

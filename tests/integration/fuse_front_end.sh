@@ -3,10 +3,10 @@
 # a tree copied in and out is the same, names and attributes behave, thousands of files come and go,
 # a killed daemon's mount is replaced, umount ends the daemon, umount -f frees a stuck caller.
 #
-#   tests/integration/fuse_front_end.sh BIN_DIR
+#   tests/integration/fuse_front_end.sh [BIN_DIR]      (default build/release/bin)
 set -euo pipefail
 
-bin=$(realpath "${1:?usage: fuse_front_end.sh BIN_DIR}")
+bin=$(realpath "${1:-$(dirname "$0")/../../build/release/bin}")
 if [ "$(id -u)" != 0 ] || [ ! -e /dev/fuse ]; then
   echo "SKIP: needs root and /dev/fuse"
   exit 77

@@ -22,6 +22,9 @@ namespace sheen::apps {
 namespace {
 
 constexpr uint32_t kPoolThreads = 2;  // host names are looked up there
+// An aborted connection ends at once where the kernel lets us abort it; the end of the process does
+// so in any case.
+constexpr Nanos kAbortPatience = std::chrono::seconds(1);
 // How long a mount waits for servers that do not answer before it says so and fails.
 constexpr Nanos kMountPatience = std::chrono::seconds(15);
 
@@ -136,7 +139,7 @@ void ClientDaemon::WaitUntilUnmounted(Nanos patience) {
   if (unmounted_future_.wait_for(patience) == std::future_status::ready) return;
   SHEEN_LOG(Warn, "{} is still in use; ending it under its users", config_.mountpoint);
   session_->Abort();
-  unmounted_future_.wait_for(patience);
+  unmounted_future_.wait_for(kAbortPatience);
 }
 
 void ClientDaemon::Stop(Nanos patience) {

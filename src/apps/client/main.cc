@@ -141,7 +141,7 @@ int Serve(ClientConfig config, int ready_fd) {
   }
   daemon.Ready({});
   daemon.WaitForStop();
-  client.Stop(std::chrono::seconds(3));
+  client.Stop(std::chrono::seconds(2));
   SHEEN_LOG(Info, "stopped");
   return 0;
 }

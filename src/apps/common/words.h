@@ -10,8 +10,8 @@
 
 namespace sheen::apps {
 
-// What to print for an error: its message, with what errno says where the message alone, the name of
-// a call and a path, does not tell what was wrong.
+// What to print for an error: its message, with what errno says where the message alone, the name
+// of a call and a path, does not tell what was wrong.
 std::string Sentence(const Error& error);
 
 // "4096", "512M", "1G", "1GiB", "2T": powers of 1024. Errors: kInvalid.

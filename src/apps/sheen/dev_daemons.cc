@@ -187,13 +187,14 @@ Status DevCluster::EndMount(DevMount* mount, bool force) {
   const bool alive = StateOf(mount->process) != ProcessState::kGone;
   if (IsSheenMount(mount->path)) {
     Status unmounted = apps::Unmount(mount->path, !alive);
-    if (!unmounted && force) {
+    const bool in_use = !unmounted;
+    if (in_use && force) {
       std::printf("%s; taken away from them\n", unmounted.error().message().c_str());
       unmounted = apps::Unmount(mount->path, true);
     }
     SHEEN_TRY(unmounted);
-    // Detached but in use the daemon goes on: it is told to end.
-    if (alive && !force) WaitGone(mount->process, kStopPatience);
+    // The daemon ends by itself now; while somebody uses the mount it goes on and is told to end.
+    if (alive && !in_use) WaitGone(mount->process, kStopPatience);
   }
   SHEEN_TRY_ASSIGN(const bool by_itself, Terminate(mount->process, kStopPatience));
   if (!by_itself) {
