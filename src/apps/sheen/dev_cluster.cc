@@ -56,6 +56,8 @@ Status MakeDirectory(const std::string& path) {
 
 Result<std::unique_ptr<DevCluster>> DevCluster::Open(const std::string& name) {
   SHEEN_TRY_ASSIGN(auto lock, LockInstance(name));
+  SHEEN_TRY_ASSIGN(const std::optional<std::string> known, DirectoryOfInstance(name));
+  if (!known) SHEEN_TRY(ForgetInstance(name));  // the lock file that has just been made
   SHEEN_TRY_ASSIGN(DevState state, LoadState(name));
   return std::unique_ptr<DevCluster>(new DevCluster(std::move(state), std::move(lock)));
 }

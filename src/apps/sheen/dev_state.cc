@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,6 +31,7 @@ std::string Root() {
 
 std::string StatePath(const std::string& directory) { return directory + "/state.json"; }
 std::string PointerPath(const std::string& name) { return Root() + "/" + name + ".json"; }
+std::string LockPath(const std::string& name) { return Root() + "/" + name + ".lock"; }
 
 Status CheckName(const std::string& name) {
   const bool good = !name.empty() && name.size() <= 64 && name[0] != '.' &&
@@ -139,16 +141,22 @@ Result<std::unique_ptr<DevLock>> LockInstance(const std::string& name) {
   std::error_code error;
   fs::create_directories(Root(), error);
   if (error) return FailErrno(error.value(), "create " + Root());
-  const std::string path = Root() + "/" + name + ".lock";
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return FailErrno(errno, "open " + path);
-  while (::flock(fd, LOCK_EX) != 0) {
-    if (errno == EINTR) continue;
-    const int failed = errno;
-    ::close(fd);
-    return FailErrno(failed, "lock " + path);
+  const std::string path = LockPath(name);
+  while (true) {
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return FailErrno(errno, "open " + path);
+    auto lock = std::make_unique<DevLock>(fd);
+    while (::flock(fd, LOCK_EX) != 0) {
+      if (errno != EINTR) return FailErrno(errno, "lock " + path);
+    }
+    // Whoever destroyed the instance meanwhile has removed the file that we waited for.
+    struct stat held {};
+    struct stat there {};
+    if (::fstat(fd, &held) == 0 && ::stat(path.c_str(), &there) == 0 &&
+        held.st_ino == there.st_ino) {
+      return lock;
+    }
   }
-  return std::make_unique<DevLock>(fd);
 }
 
 std::string DefaultDirectory(const std::string& name) { return Root() + "/" + name; }
@@ -206,6 +214,7 @@ Status SaveState(const DevState& state) {
 Status ForgetInstance(const std::string& name) {
   const std::string path = PointerPath(name);
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) return FailErrno(errno, "remove " + path);
+  ::unlink(LockPath(name).c_str());
   return {};
 }
 

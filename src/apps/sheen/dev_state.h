@@ -77,6 +77,7 @@ std::string DefaultDirectory(const std::string& name);
 Result<DevState> LoadState(const std::string& name);
 // The instance is known by its name from then on. "survives power loss"
 Status SaveState(const DevState& state);
+// REQUIRES: its lock is held; the lock file goes too.
 Status ForgetInstance(const std::string& name);
 
 }  // namespace sheen::apps
