@@ -12,6 +12,7 @@ async::Task<Result<v1::Attr>> SendSetAttr(State* state, CredentialId who,
   rpc::Call call = MakeCall(rpc::Opcode::kMdsSetAttr, who, request);
   auto answered = co_await MdsCall<v1::SetAttrReply>(state->Here(), std::move(call));
   if (!answered) co_return std::unexpected(answered.error());
+  NoteTransno(state, FidFromWire(request.fid()), answered->transno);
   co_return std::move(*answered->reply.mutable_attr());
 }
 

@@ -110,6 +110,11 @@ async::Task<std::shared_ptr<OpenFile>> SettledFile(State* state, Fid fid) {
   co_return state->files.Find(fid);
 }
 
+void NoteTransno(State* state, const Fid& fid, uint64_t transno) {
+  if (transno == 0) return;
+  if (const std::shared_ptr<OpenFile> file = state->files.Find(fid)) file->NoteTransno(transno);
+}
+
 async::Task<Result<LayoutPtr>> FetchLayout(State* state, Fid fid) {
   v1::GetLayoutRequest request;
   FidToWire(fid, request.mutable_fid());
@@ -140,7 +145,9 @@ async::Task<Result<LayoutPtr>> Instantiate(State* state, OpenFile* file, uint64_
   co_return layout;
 }
 
-async::Task<Status> TruncateObjects(State* state, OpenFile* file, uint64_t handle, uint64_t size) {
+namespace {
+
+async::Task<Status> TruncateOnce(State* state, OpenFile* file, uint64_t handle, uint64_t size) {
   LayoutPtr layout = file->layout();
   if (!layout) {
     // setstripe's delayed layout: the first change asks for it.
@@ -173,6 +180,21 @@ async::Task<Status> TruncateObjects(State* state, OpenFile* file, uint64_t handl
     if (!one) co_return one;
   }
   co_return Status();
+}
+
+}  // namespace
+
+async::Task<Status> TruncateObjects(State* state, OpenFile* file, uint64_t handle, uint64_t size) {
+  for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
+    const Status cut = co_await TruncateOnce(state, file, handle, size);
+    if (cut || cut.error().code() != Errc::kLayoutChanged) co_return cut;
+    SHEEN_CO_TRY(co_await FetchLayout(state, file->fid()));
+  }
+  co_return std::unexpected(LayoutKeepsChanging(file->fid()));
+}
+
+Error LayoutKeepsChanging(const Fid& fid) {
+  return Error(Errc::kIo, "the layout of " + fid.ToString() + " keeps changing; try again");
 }
 
 }  // namespace sheen::client

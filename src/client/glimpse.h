@@ -22,8 +22,13 @@ async::Task<Result<LayoutPtr>> FetchLayout(State* state, Fid fid);
 // Makes the components of [offset, offset + length) exist. Errors: kNoSpace, those of the MDS.
 async::Task<Result<LayoutPtr>> Instantiate(State* state, OpenFile* file, uint64_t offset,
                                            uint64_t length);
+// The MDS changed the file by this transno: an fsync through an open handle waits for it.
+void NoteTransno(State* state, const Fid& fid, uint64_t transno);
 // Brings the objects of an open file to a file size of `size`, extending with a hole.
 async::Task<Status> TruncateObjects(State* state, OpenFile* file, uint64_t handle, uint64_t size);
+// How often an operation whose layout was changed under it fetches the new one and starts again.
+inline constexpr int kLayoutAttemptsMax = 8;
+Error LayoutKeepsChanging(const Fid& fid);
 void OwnerToWire(const IoView& view, v1::ObjectOwner* wire);
 
 }  // namespace sheen::client

@@ -74,6 +74,7 @@ async::Task<Result<Attr>> Filesystem::Link(CredentialId who, Fid fid, Fid parent
   rpc::Call call = MakeCall(rpc::Opcode::kMdsLink, who, request);
   auto answered = co_await MdsCall<v1::LinkReply>(state->Here(), std::move(call));
   if (!answered) co_return std::unexpected(answered.error());
+  NoteTransno(state, fid, answered->transno);
   Result<Attr> attr = co_await FinishAttr(state, std::move(*answered->reply.mutable_attr()));
   co_return attr;
 }
@@ -84,6 +85,7 @@ async::Task<Status> Filesystem::Unlink(CredentialId who, Fid parent, std::string
   rpc::Call call = MakeCall(rpc::Opcode::kMdsUnlink, who, request);
   auto answered = co_await MdsCall<v1::UnlinkReply>(state_->Here(), std::move(call));
   if (!answered) co_return std::unexpected(answered.error());
+  NoteTransno(state_.get(), FidFromWire(answered->reply.fid()), answered->transno);
   co_return Status();
 }
 
@@ -107,6 +109,7 @@ async::Task<Status> Filesystem::Rename(CredentialId who, Fid old_parent, std::st
   rpc::Call call = MakeCall(rpc::Opcode::kMdsRename, who, request);
   auto answered = co_await MdsCall<v1::RenameReply>(state_->Here(), std::move(call));
   if (!answered) co_return std::unexpected(answered.error());
+  NoteTransno(state_.get(), FidFromWire(answered->reply.fid()), answered->transno);
   co_return Status();
 }
 

@@ -13,17 +13,21 @@ constexpr int64_t kAtimeStepNs = 24LL * 3600 * 1'000'000'000;
 
 }  // namespace
 
-bool IsWriter(uint32_t open_flags) { return (open_flags & O_ACCMODE) != O_RDONLY; }
+bool IsWriter(uint32_t open_flags) {
+  return (open_flags & O_ACCMODE) != O_RDONLY || (open_flags & O_TRUNC) != 0;
+}
 
 void OpenFile::AddHandle(const OpenHandle& handle, const Attr& attr, LayoutPtr layout,
                          bool created) {
   const std::scoped_lock lock(mutex_);
   NoteAttrLocked(attr);
   if (layout) UpdateLayoutLocked(std::move(layout));
-  // A close under way may still report what was written: its knowledge stays.
-  if (IsWriter(handle.flags) && writer_count_++ == 0 && closing_count_ == 0) {
-    wrote_ = false;
-    ForgetObjectsLocked(created);
+  if (IsWriter(handle.flags) && writer_count_++ == 0) {
+    // A close under way: the MDS may take its report before or after this open, and another client
+    // may have written in between. So the last close reports again, and asks the OSTs first.
+    const bool settled = closing_count_ == 0;
+    if (settled) wrote_ = false;
+    ForgetObjectsLocked(created && settled);
   }
   handles_.push_back(handle);
 }
@@ -44,20 +48,41 @@ CloseStart OpenFile::BeginClose(uint64_t handle) {
     start.atime_ns = read_at_ns_;
     atime_ns_ = read_at_ns_;
   }
-  if (!writer) return start;
-  --writer_count_;
-  start.wrote = wrote_;
-  start.layout = layout_;
-  start.states = states_;
-  start.size_epoch = size_epoch_;
+  if (writer && --writer_count_ == 0) start.report = wrote_;
+  return start;
+}
+
+bool OpenFile::TryBeginReport() {
+  const std::scoped_lock lock(mutex_);
+  if (reporting_) return false;
+  reporting_ = true;
+  return true;
+}
+
+CloseReport OpenFile::Report() const {
+  const std::scoped_lock lock(mutex_);
+  CloseReport report{layout_, states_, {}, {}, size_epoch_};
   for (uint32_t i = 0; i < written_.size(); ++i) {
     for (uint32_t stripe = 0; stripe < written_[i].size(); ++stripe) {
       if (written_[i][stripe].first_transno == 0) continue;
-      start.places.push_back({i, stripe});
-      start.created_at.push_back(written_[i][stripe].first_transno);
+      report.places.push_back({i, stripe});
+      report.created_at.push_back(written_[i][stripe].first_transno);
     }
   }
-  return start;
+  return report;
+}
+
+void OpenFile::EndReport() {
+  const std::scoped_lock lock(mutex_);
+  reporting_ = false;
+  reporters_.WakeAll();
+}
+
+bool OpenFile::AddReporter(std::coroutine_handle<> caller) {
+  const std::scoped_lock lock(mutex_);
+  if (!reporting_) return false;
+  reporters_.Add(caller);
+  return true;
 }
 
 void OpenFile::EndClose() {
@@ -171,10 +196,10 @@ void OpenFile::NoteChange(const LayoutPtr& layout, ObjectPlace place, const Obje
                           uint64_t transno) {
   const std::scoped_lock lock(mutex_);
   ctime_seen_ns_ = std::max(ctime_seen_ns_, state.ctime_ns);
-  const bool here = layout_ && place.component < states_.size() &&
-                    place.stripe < states_[place.component].size() &&
-                    layout_->components[place.component].birth ==
-                        layout->components[place.component].birth;
+  const bool here =
+      layout_ && place.component < states_.size() &&
+      place.stripe < states_[place.component].size() &&
+      layout_->components[place.component].birth == layout->components[place.component].birth;
   if (!here) return;
   MergeObject(state, &states_[place.component][place.stripe]);
   if (transno == 0) return;

@@ -51,13 +51,19 @@ struct DirtyObject {
 
 struct CloseStart {
   bool known_handle = false;
-  bool wrote = false;  // this mount wrote since its first handle for writing
+  // The last handle for writing goes, and this mount wrote since the first: size and times are to
+  // be reported. Handles that go before it report nothing; their writes are in its report.
+  bool report = false;
+  int64_t atime_ns = 0;  // 0: not to be reported
+};
+
+// What the last close of a writer knows.
+struct CloseReport {
   LayoutPtr layout;
   ObjectStates states;
   std::vector<uint64_t> created_at;  // per `places`: transno of the first write seen
   std::vector<ObjectPlace> places;   // objects that this mount wrote
   uint64_t size_epoch = 0;
-  int64_t atime_ns = 0;  // 0: not to be reported
 };
 
 // Thread-safe.
@@ -70,6 +76,12 @@ class OpenFile final {
   void AddHandle(const OpenHandle& handle, const Attr& attr, LayoutPtr layout, bool created);
   // Takes the handle away; EndClose must follow, whatever becomes of the request.
   CloseStart BeginClose(uint64_t handle);
+  // Reports go one after the other, each with what is known when its turn comes: an older one
+  // never reaches the MDS after a newer. `while (!file->TryBeginReport()) co_await
+  // file->WaitReport();`, then EndReport before EndClose.
+  bool TryBeginReport();
+  CloseReport Report() const;
+  void EndReport();
   void EndClose();
   bool idle() const;
   std::vector<OpenHandle> handles() const;
@@ -81,6 +93,16 @@ class OpenFile final {
       OpenFile* file;
       bool await_ready() const noexcept { return false; }
       bool await_suspend(std::coroutine_handle<> caller) { return file->AddWaiter(caller); }
+      void await_resume() const noexcept {}
+    };
+    return Awaiter{this};
+  }
+
+  auto WaitReport() {
+    struct Awaiter {
+      OpenFile* file;
+      bool await_ready() const noexcept { return false; }
+      bool await_suspend(std::coroutine_handle<> caller) { return file->AddReporter(caller); }
       void await_resume() const noexcept {}
     };
     return Awaiter{this};
@@ -121,6 +143,7 @@ class OpenFile final {
   using WrittenMap = std::vector<std::vector<Written>>;
 
   bool AddWaiter(std::coroutine_handle<> caller);
+  bool AddReporter(std::coroutine_handle<> caller);
   void ForgetObjectsLocked(bool absent);
   void UpdateLayoutLocked(LayoutPtr layout);
   void NoteAttrLocked(const Attr& attr);
@@ -131,9 +154,11 @@ class OpenFile final {
   uint32_t writer_count_ = 0;
   uint32_t closing_count_ = 0;
   SharedWaiters waiters_;
+  bool reporting_ = false;
+  SharedWaiters reporters_;
   LayoutPtr layout_;
-  ObjectStates states_;    // shaped as layout_
-  WrittenMap written_;     // likewise
+  ObjectStates states_;  // shaped as layout_
+  WrittenMap written_;   // likewise
   bool wrote_ = false;
   uint32_t uid_ = 0;
   uint32_t gid_ = 0;
@@ -170,7 +195,7 @@ class OpenTable final {
   std::array<Bucket, kBuckets> buckets_;
 };
 
-// The handle's access mode allows writing.
+// The handle may change the file: by its access mode, or because it was opened with O_TRUNC.
 bool IsWriter(uint32_t open_flags);
 
 }  // namespace sheen::client

@@ -10,32 +10,44 @@
 namespace sheen::client {
 namespace {
 
-// The rest of an open: the handle is in the table, the objects are cut where O_TRUNC asks for it.
-async::Task<Result<Opened>> FinishOpen(Filesystem* fs, CredentialId who, v1::Attr wire,
-                                       OpenHandle handle, bool created, uint64_t transno) {
+struct OpenAnswer {
+  v1::Attr wire;
+  OpenHandle handle;
+  bool created = false;
+  uint64_t transno = 0;
+};
+
+// Size and times as of now, and with O_TRUNC an empty file.
+async::Task<Result<Attr>> CompleteOpen(Filesystem* fs, const OpenAnswer* answer, Attr attr,
+                                       OpenFile* file) {
+  const OpenHandle& handle = answer->handle;
+  if ((handle.flags & O_TRUNC) != 0 && !answer->created) {
+    AttrChange change;
+    change.set_size = true;
+    Result<Attr> cut = co_await fs->SetAttr(handle.who, attr.fid, change, handle.id);
+    co_return cut;
+  }
+  const LayoutPtr layout = file->layout();
+  if (!attr.size_unsafe || !layout) co_return attr;
+  ObjectStates states;
+  SHEEN_CO_TRY(co_await Glimpse(fs->state(), layout, &states));
+  attr = MergeGlimpse(attr, *layout, states);
+  file->NoteAttr(attr);
+  co_return attr;
+}
+
+// The rest of an open that the MDS has granted. When it fails the handle is given back.
+async::Task<Result<Opened>> FinishOpen(Filesystem* fs, OpenAnswer answer) {
   State* state = fs->state();
-  SHEEN_CO_TRY_ASSIGN(Attr attr, AttrFromWire(wire));
-  SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, LayoutFromWire(wire.layout()));
-  if (attr.size_unsafe && layout) {
-    ObjectStates states;
-    SHEEN_CO_TRY(co_await Glimpse(state, layout, &states));
-    attr = MergeGlimpse(attr, *layout, states);
-  }
+  SHEEN_CO_TRY_ASSIGN(const Attr attr, AttrFromWire(answer.wire));
+  SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, LayoutFromWire(answer.wire.layout()));
   const std::shared_ptr<OpenFile> file =
-      state->files.AddHandle(handle, attr, std::move(layout), created);
-  file->NoteTransno(transno);
-  Opened opened{attr, handle.id, created};
-  const bool truncate = (handle.flags & O_TRUNC) != 0 && IsWriter(handle.flags) && !created;
-  if (!truncate) co_return opened;
-  AttrChange change;
-  change.set_size = true;
-  Result<Attr> cut = co_await fs->SetAttr(who, attr.fid, change, handle.id);
-  if (cut) {
-    opened.attr = *cut;
-    co_return opened;
-  }
-  const Status closed = co_await fs->Close(attr.fid, handle.id);
-  co_return std::unexpected(cut.error());
+      state->files.AddHandle(answer.handle, attr, std::move(layout), answer.created);
+  file->NoteTransno(answer.transno);
+  Result<Attr> now = co_await CompleteOpen(fs, &answer, attr, file.get());
+  if (now) co_return Opened{*now, answer.handle.id, answer.created};
+  const Status closed = co_await fs->Close(attr.fid, answer.handle.id);
+  co_return std::unexpected(now.error());
 }
 
 void ReportToWire(const Attr& merged, v1::CloseRequest* request) {
@@ -46,13 +58,13 @@ void ReportToWire(const Attr& merged, v1::CloseRequest* request) {
   request->set_ctime_ns(merged.ctime_ns);
 }
 
-void PresentToWire(ShardContext* context, const CloseStart& start, v1::CloseRequest* request) {
-  for (size_t i = 0; i < start.places.size(); ++i) {
-    const ObjectPlace place = start.places[i];
-    if (place.component >= start.layout->components.size()) continue;
-    const layout::Component& component = start.layout->components[place.component];
+void PresentToWire(ShardContext* context, const CloseReport& report, v1::CloseRequest* request) {
+  for (size_t i = 0; i < report.places.size(); ++i) {
+    const ObjectPlace place = report.places[i];
+    if (place.component >= report.layout->components.size()) continue;
+    const layout::Component& component = report.layout->components[place.component];
     if (place.stripe >= component.osts.size()) continue;
-    if (context->OstCommitted(component.osts[place.stripe]) < start.created_at[i]) continue;
+    if (context->OstCommitted(component.osts[place.stripe]) < report.created_at[i]) continue;
     request->add_present_component(component.id);
     request->add_present_stripe(place.stripe);
   }
@@ -76,26 +88,37 @@ async::Task<Status> ReportSize(State* state, Fid fid, uint64_t size_epoch) {
   co_return Status();
 }
 
-async::Task<Status> SendClose(State* state, Fid fid, uint64_t handle, CloseStart start) {
-  v1::CloseRequest request;
-  FidToWire(fid, request.mutable_fid());
-  request.set_handle(handle);
-  request.set_size_epoch(start.size_epoch);
-  request.set_atime_ns(start.atime_ns);
-  if (start.wrote && start.layout) {
-    Status known;
-    if (!AllKnown(start.states)) known = co_await Glimpse(state, start.layout, &start.states);
-    if (known) ReportToWire(MergeGlimpse(Attr{}, *start.layout, start.states), &request);
-    PresentToWire(state->Here(), start, &request);
+async::Task<Status> FillReport(State* state, OpenFile* file, v1::CloseRequest* request) {
+  CloseReport report = file->Report();
+  request->set_size_epoch(report.size_epoch);
+  if (!report.layout) co_return Status();
+  if (!AllKnown(report.states)) {
+    SHEEN_CO_TRY(co_await Glimpse(state, report.layout, &report.states));
   }
+  ReportToWire(MergeGlimpse(Attr{}, *report.layout, report.states), request);
+  PresentToWire(state->Here(), report, request);
+  co_return Status();
+}
+
+async::Task<Status> SendClose(State* state, OpenFile* file, v1::CloseRequest request) {
   rpc::Call call = MakeCall(rpc::Opcode::kMdsClose, 0, request);
   auto answered = co_await MdsCall<v1::CloseReply>(state->Here(), std::move(call));
   if (!answered) co_return std::unexpected(answered.error());
   if (!answered->reply.glimpse_wanted()) co_return Status();
-  const Status reported = co_await ReportSize(state, fid, answered->reply.size_epoch());
+  const Status reported = co_await ReportSize(state, file->fid(), answered->reply.size_epoch());
   // Not an error of the close: the size stays unsafe and is asked for again.
   static_cast<void>(reported);
   co_return Status();
+}
+
+async::Task<Status> ReportAndClose(State* state, OpenFile* file, v1::CloseRequest request) {
+  while (!file->TryBeginReport()) co_await file->WaitReport();
+  Status closed = co_await FillReport(state, file, &request);
+  // Without a report the MDS would take its own size for right. So it keeps the handle, and with
+  // it the mark that the OSTs are to be asked, until this mount ends.
+  if (closed) closed = co_await SendClose(state, file, std::move(request));
+  file->EndReport();
+  co_return closed;
 }
 
 }  // namespace
@@ -117,8 +140,8 @@ async::Task<Result<Opened>> Filesystem::Create(CredentialId who, Fid parent, std
   auto answered = co_await MdsCall<v1::CreateReply>(state->Here(), std::move(call));
   if (!answered) co_return std::unexpected(answered.error());
   v1::CreateReply& reply = answered->reply;
-  Result<Opened> opened = co_await FinishOpen(this, who, std::move(*reply.mutable_attr()), handle,
-                                              reply.created(), answered->transno);
+  Result<Opened> opened = co_await FinishOpen(
+      this, {std::move(*reply.mutable_attr()), handle, reply.created(), answered->transno});
   co_return opened;
 }
 
@@ -135,8 +158,8 @@ async::Task<Result<Opened>> Filesystem::Open(CredentialId who, Fid fid, uint32_t
   rpc::Call call = MakeCall(rpc::Opcode::kMdsOpen, who, request);
   auto answered = co_await MdsCall<v1::OpenReply>(state->Here(), std::move(call));
   if (!answered) co_return std::unexpected(answered.error());
-  Result<Opened> opened = co_await FinishOpen(this, who, std::move(*answered->reply.mutable_attr()),
-                                              handle, false, answered->transno);
+  Result<Opened> opened = co_await FinishOpen(
+      this, {std::move(*answered->reply.mutable_attr()), handle, false, answered->transno});
   co_return opened;
 }
 
@@ -145,9 +168,17 @@ async::Task<Status> Filesystem::Close(Fid fid, uint64_t handle) {
   const BackgroundMark mark(state);
   const std::shared_ptr<OpenFile> file = state->files.Find(fid);
   if (!file) co_return Fail(Errc::kBadHandle, fid.ToString() + " is not open");
-  CloseStart start = file->BeginClose(handle);
+  const CloseStart start = file->BeginClose(handle);
+  v1::CloseRequest request;
+  FidToWire(fid, request.mutable_fid());
+  request.set_handle(handle);
+  request.set_atime_ns(start.atime_ns);
   Status closed = Fail(Errc::kBadHandle, "no such handle of " + fid.ToString());
-  if (start.known_handle) closed = co_await SendClose(state, fid, handle, std::move(start));
+  if (start.report) {
+    closed = co_await ReportAndClose(state, file.get(), std::move(request));
+  } else if (start.known_handle) {
+    closed = co_await SendClose(state, file.get(), std::move(request));
+  }
   state->files.EndClose(file.get());
   co_return closed;
 }

@@ -109,8 +109,7 @@ async::Task<Result<size_t>> Filesystem::Read(Fid fid, uint64_t handle, uint64_t 
   if (out.empty() || offset >= layout::kFileBytesMax) co_return 0U;
   out = out.first(std::min<uint64_t>(out.size(), layout::kFileBytesMax - offset));
   file->NoteRead(state->Here()->shard()->WallNow().count());
-  constexpr int kAttemptsMax = 8;
-  for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
+  for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
     const LayoutPtr layout = file->layout();
     std::vector<PieceRead> pieces;
     if (layout) {
@@ -143,7 +142,7 @@ async::Task<Result<size_t>> Filesystem::Read(Fid fid, uint64_t handle, uint64_t 
     }
     co_return FillGaps(answers, offset, *size, out);
   }
-  co_return Fail(Errc::kIo, "the layout of " + fid.ToString() + " keeps changing");
+  co_return std::unexpected(LayoutKeepsChanging(fid));
 }
 
 }  // namespace sheen::client

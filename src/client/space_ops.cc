@@ -87,6 +87,16 @@ async::Task<Status> AllocateOne(const AllocateJob* job, IoView view, ObjectRange
   co_return Status();
 }
 
+async::Task<Status> AllocateAll(const AllocateJob* job, uint64_t offset, uint64_t length) {
+  const IoView view = job->file->ViewForWrite();
+  std::vector<async::Task<Status>> tasks;
+  for (const ObjectRange& range : ObjectRangesOf(*view.layout, offset, length)) {
+    tasks.push_back(AllocateOne(job, view, range));
+  }
+  const std::vector<Status> all = co_await async::WhenAll(std::move(tasks));
+  co_return FirstError(all);
+}
+
 // The next data or hole of one stripe, as a file offset; kEof when there is none.
 async::Task<Result<uint64_t>> SeekStripe(State* state, LayoutPtr layout, ObjectPlace place,
                                          uint64_t offset, bool hole) {
@@ -155,13 +165,12 @@ async::Task<Status> Filesystem::Fallocate(Fid fid, uint64_t handle, uint32_t mod
     SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(state, file.get(), offset, length));
   }
   const AllocateJob job{state, file.get(), handle, mode};
-  const IoView view = file->ViewForWrite();
-  std::vector<async::Task<Status>> tasks;
-  for (const ObjectRange& range : ObjectRangesOf(*view.layout, offset, length)) {
-    tasks.push_back(AllocateOne(&job, view, range));
+  for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
+    const Status done = co_await AllocateAll(&job, offset, length);
+    if (done || done.error().code() != Errc::kLayoutChanged) co_return done;
+    SHEEN_CO_TRY(co_await FetchLayout(state, fid));
   }
-  const std::vector<Status> all = co_await async::WhenAll(std::move(tasks));
-  co_return FirstError(all);
+  co_return std::unexpected(LayoutKeepsChanging(fid));
 }
 
 async::Task<Result<uint64_t>> Filesystem::Seek(Fid fid, uint64_t offset, SeekKind kind) {

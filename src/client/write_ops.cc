@@ -73,8 +73,7 @@ async::Task<Result<size_t>> WritePieces(const WriteJob* job, IoView view) {
 }
 
 async::Task<Result<size_t>> WriteAt(const WriteJob* job) {
-  constexpr int kAttemptsMax = 8;
-  for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
+  for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
     LayoutPtr layout = job->file->layout();
     if (!layout || layout::NeedsInstantiation(*layout, job->offset, job->data.size())) {
       SHEEN_CO_TRY_ASSIGN(
@@ -87,7 +86,7 @@ async::Task<Result<size_t>> WriteAt(const WriteJob* job) {
     if (written || written.error().code() != Errc::kLayoutChanged) co_return written;
     SHEEN_CO_TRY(co_await FetchLayout(job->state, job->file->fid()));
   }
-  co_return Fail(Errc::kIo, "the layout of " + job->file->fid().ToString() + " keeps changing");
+  co_return std::unexpected(LayoutKeepsChanging(job->file->fid()));
 }
 
 }  // namespace

@@ -82,6 +82,7 @@ async::Task<Status> Filesystem::SetXattr(CredentialId who, Fid fid, std::string 
   rpc::Call call = MakeCall(rpc::Opcode::kMdsSetXattr, who, request);
   auto answered = co_await MdsCall<v1::SetXattrReply>(state_->Here(), std::move(call));
   if (!answered) co_return std::unexpected(answered.error());
+  NoteTransno(state_.get(), fid, answered->transno);
   co_return Status();
 }
 
@@ -102,6 +103,7 @@ async::Task<Status> Filesystem::RemoveXattr(CredentialId who, Fid fid, std::stri
   rpc::Call call = MakeCall(rpc::Opcode::kMdsRemoveXattr, who, request);
   auto answered = co_await MdsCall<v1::RemoveXattrReply>(state_->Here(), std::move(call));
   if (!answered) co_return std::unexpected(answered.error());
+  NoteTransno(state_.get(), fid, answered->transno);
   co_return Status();
 }
 

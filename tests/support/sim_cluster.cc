@@ -152,12 +152,13 @@ void SimCluster::Run(async::Task<void> task) {
       << "something waits for ever";
 }
 
-client::Filesystem* SimCluster::AddClient(const std::string& name) {
+client::Filesystem* SimCluster::AddClient(const std::string& name, Nanos deadline) {
   auto node = std::make_unique<ClientNode>();
   node->transport = std::make_unique<rpc::SimTransport>(&network_, name);
   client::Options options;
   options.fsname = kFsname;
   options.mgs = {{"mds0", 7988}};
+  options.deadline = deadline;
   node->filesystem = std::make_unique<client::Filesystem>(options);
   node->filesystem->AddShard(&shard_, node->transport.get());
   bool mounted = false;

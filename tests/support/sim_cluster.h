@@ -37,8 +37,8 @@ class SimCluster final {
   explicit SimCluster(SimOptions options);
   ~SimCluster();
 
-  // Mounted when it returns.
-  client::Filesystem* AddClient(const std::string& name);
+  // Mounted when it returns. `deadline`: client::Options::deadline.
+  client::Filesystem* AddClient(const std::string& name, Nanos deadline = Nanos::max());
   // Runs until `task` ends; fails the test after an hour of virtual time.
   void Run(async::Task<void> task);
   // Stops and starts a daemon on what its store has; clients reconnect. Power: what was not synced
@@ -48,6 +48,7 @@ class SimCluster final {
   async::Shard* shard() { return &shard_; }
   rpc::SimNetwork* network() { return &network_; }
   mds::MdsService* mds();
+  kv::MemoryDisk* mds_disk() { return &mds_disk_; }
 
  private:
   struct Mds;
