@@ -356,6 +356,7 @@ TEST_P(SessionTest, RequestsThatFoundNoRingEntryAreFetchedThoughAllOthersStayPar
   fs_.parks_getattr.store(true);
   std::vector<std::atomic<pid_t>> tids(kCallers);
   std::atomic<bool> hogged{false};
+  std::atomic<bool> looked{false};
   // Shard 0 looks away until all callers wait in the kernel.
   shards_[0]->Post([&] {
     hogged.store(true);
@@ -365,6 +366,7 @@ TEST_P(SessionTest, RequestsThatFoundNoRingEntryAreFetchedThoughAllOthersStayPar
         if (tid.load() != 0) state = StateOf(tid.load());
       }
     }
+    looked.store(true);
   });
   while (!hogged.load()) std::this_thread::yield();
   std::vector<std::thread> callers;
@@ -376,6 +378,8 @@ TEST_P(SessionTest, RequestsThatFoundNoRingEntryAreFetchedThoughAllOthersStayPar
       EXPECT_EQ(fstat(files[i], &attr), 0);
     });
   }
+  // Not to be released before shard 0 has seen every one of them wait.
+  while (!looked.load()) std::this_thread::yield();
   AwaitWaiting(kCallers);
   fs_.parks_getattr.store(false);
   AnswerWaiters(&fs_);
