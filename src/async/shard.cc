@@ -1,6 +1,7 @@
 #include "async/shard.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "base/log.h"
 
@@ -31,7 +32,10 @@ class CurrentScope final {
 Shard::Shard(Poller* poller, const Clock* clock, uint32_t index)
     : poller_(poller), clock_(clock), index_(index) {}
 
-Shard::~Shard() = default;
+Shard::~Shard() {
+  // What a Post from another thread brought may have ended the shard before that Post was through.
+  while (posting_.load(std::memory_order_acquire) > 0) std::this_thread::yield();
+}
 
 Shard* Shard::Current() { return t_current; }
 
@@ -61,12 +65,14 @@ void Shard::Stop() {
 }
 
 void Shard::Post(std::function<void()> work) {
+  posting_.fetch_add(1, std::memory_order_relaxed);
   {
     std::lock_guard lock(posted_mutex_);
     posted_.push_back(std::move(work));
     has_posted_.store(true, std::memory_order_release);
   }
   if (t_current != this) poller_->Wake();
+  posting_.fetch_sub(1, std::memory_order_release);
 }
 
 void Shard::Spawn(Task<void> task) {

@@ -109,6 +109,7 @@ class Shard final {
   std::mutex posted_mutex_;  // guards posted_
   std::vector<std::function<void()>> posted_;
   std::atomic<bool> has_posted_{false};
+  std::atomic<uint32_t> posting_{0};  // calls of Post under way; the destructor awaits their end
   std::atomic<bool> stopping_{false};
 
   std::deque<std::coroutine_handle<>> ready_;

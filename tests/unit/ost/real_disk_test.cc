@@ -48,6 +48,10 @@ class Thread final {
     return Start<T>(std::move(make)).get();
   }
 
+ private:
+  std::unique_ptr<io::UringPoller> poller_;  // outlives the shard
+
+ public:
   std::unique_ptr<io::UringFileIo> io;
   std::unique_ptr<async::Shard> shard;
 
@@ -56,7 +60,6 @@ class Thread final {
   static async::Task<void> Keep(async::Task<T> task, std::shared_ptr<std::promise<T>> promise) {
     promise->set_value(co_await std::move(task));
   }
-  std::unique_ptr<io::UringPoller> poller_;
   std::thread thread_;
 };
 
