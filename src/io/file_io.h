@@ -17,7 +17,7 @@
 namespace sheen::io {
 
 // A file descriptor for the real thing, a handle of the fake.
-enum class FileId : int32_t { kNone = -1 };
+enum class FileId : int64_t { kNone = -1 };
 
 struct FileStat {
   uint64_t size = 0;

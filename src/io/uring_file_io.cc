@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,7 +21,27 @@ constexpr unsigned kStatxMask = STATX_TYPE | STATX_SIZE | STATX_BLOCKS | STATX_M
 constexpr mode_t kFileMode = 0600;
 constexpr mode_t kDirectoryMode = 0700;
 
+// In a FileId, above the descriptor: the file lies in memory. Reading and writing it is a copy that
+// never waits, and io_uring would hand each one to a worker thread (tmpfs does not know NOWAIT).
+constexpr int64_t kInMemory = int64_t{1} << 32;
+// Larger ones go to a worker all the same: meanwhile the shard serves others.
+constexpr size_t kInlineBytesMax = size_t{64} << 10;
+
 int Fd(FileId file) { return static_cast<int>(file); }
+
+bool IsInMemory(FileId file) { return (static_cast<int64_t>(file) & kInMemory) != 0; }
+
+FileId IdOf(int descriptor) {
+  struct statfs filesystem {};
+  const bool in_memory = fstatfs(descriptor, &filesystem) == 0 &&
+                         (filesystem.f_type == TMPFS_MAGIC || filesystem.f_type == RAMFS_MAGIC);
+  return static_cast<FileId>(descriptor | (in_memory ? kInMemory : 0));
+}
+
+// As a completion gives it: the count, or -errno.
+int32_t Outcome(ssize_t returned) {
+  return returned < 0 ? -errno : static_cast<int32_t>(returned);
+}
 
 bool IsTransient(int32_t result) { return result == -EINTR || result == -EAGAIN; }
 
@@ -90,7 +112,7 @@ async::Task<Result<FileId>> UringFileIo::Open(std::string path, int flags) {
     io_uring_prep_openat(sqe, AT_FDCWD, path.c_str(), all_flags, kFileMode);
   });
   if (result < 0) co_return FailPath(result, "open", path);
-  co_return static_cast<FileId>(result);
+  co_return IdOf(result);
 }
 
 async::Task<Status> UringFileIo::Close(FileId file) {
@@ -106,8 +128,12 @@ async::Task<Result<size_t>> UringFileIo::Read(FileId file, MutableByteSpan out, 
     const auto part = static_cast<unsigned>(std::min(out.size() - done, kRequestBytesMax));
     std::byte* target = out.data() + done;
     const uint64_t position = offset + done;
-    const int32_t result = co_await uring_->Do(
-        [=](io_uring_sqe* sqe) { io_uring_prep_read(sqe, Fd(file), target, part, position); });
+    const int32_t result =
+        IsInMemory(file) && part <= kInlineBytesMax
+            ? Outcome(pread(Fd(file), target, part, static_cast<off_t>(position)))
+            : co_await uring_->Do([=](io_uring_sqe* sqe) {
+                io_uring_prep_read(sqe, Fd(file), target, part, position);
+              });
     if (IsTransient(result)) continue;
     if (result < 0) co_return FailFileAt(result, "read", file, position);
     if (result == 0) break;
@@ -122,8 +148,12 @@ async::Task<Status> UringFileIo::Write(FileId file, ByteSpan data, uint64_t offs
     const auto part = static_cast<unsigned>(std::min(data.size() - done, kRequestBytesMax));
     const std::byte* source = data.data() + done;
     const uint64_t position = offset + done;
-    const int32_t result = co_await uring_->Do(
-        [=](io_uring_sqe* sqe) { io_uring_prep_write(sqe, Fd(file), source, part, position); });
+    const int32_t result =
+        IsInMemory(file) && part <= kInlineBytesMax
+            ? Outcome(pwrite(Fd(file), source, part, static_cast<off_t>(position)))
+            : co_await uring_->Do([=](io_uring_sqe* sqe) {
+                io_uring_prep_write(sqe, Fd(file), source, part, position);
+              });
     if (IsTransient(result)) continue;
     if (result < 0) co_return FailFileAt(result, "write", file, position);
     if (result == 0) co_return FailFileAt(-EIO, "write (took nothing)", file, position);
@@ -133,8 +163,11 @@ async::Task<Status> UringFileIo::Write(FileId file, ByteSpan data, uint64_t offs
 }
 
 async::Task<Status> UringFileIo::SyncData(FileId file) {
-  const int32_t result = co_await uring_->Do(
-      [file](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, Fd(file), IORING_FSYNC_DATASYNC); });
+  const int32_t result = IsInMemory(file) ? Outcome(fdatasync(Fd(file)))
+                                          : co_await uring_->Do([file](io_uring_sqe* sqe) {
+                                              io_uring_prep_fsync(sqe, Fd(file),
+                                                                  IORING_FSYNC_DATASYNC);
+                                            });
   if (result < 0) co_return FailFile(result, "fdatasync", file);
   co_return Status{};
 }

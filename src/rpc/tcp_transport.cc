@@ -149,6 +149,10 @@ Result<std::unique_ptr<Listener>> TcpTransport::Listen(const Address& address,
   SHEEN_TRY_ASSIGN(CidrList allow, CidrList::Parse(state_->options.allow));
   SHEEN_TRY_ASSIGN(TcpAcceptor::Options options,
                    OpenListeningSocket(address, state_->options.reuse_port));
+  // Only a hint: without it the kernel spreads connections by a hash.
+  if (const int core = state_->options.incoming_core; core >= 0) {
+    (void)setsockopt(options.fd, SOL_SOCKET, SO_INCOMING_CPU, &core, sizeof core);
+  }
   options.allow = std::move(allow);
   options.accept = std::move(accept);
   return std::make_unique<TcpListener>(TcpAcceptor::Open(state_, std::move(options)));

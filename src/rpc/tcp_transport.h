@@ -33,6 +33,9 @@ struct TcpOptions {
   // Several shards of this process listen on one port and the kernel spreads connections over
   // them (SO_REUSEPORT). A port of another process is still an error.
   bool reuse_port = false;
+  // The core of the shard that listens, or -1. Among shards that share a port the one takes a
+  // connection on whose core it arrives: for a peer on this host the peer's own core.
+  int incoming_core = -1;
   // A peer that does not read: the link is closed when so much is queued for it.
   size_t send_queue_bytes_max = size_t{1} << 30;
 };

@@ -11,19 +11,20 @@
 namespace sheen::apps {
 namespace {
 
-void PinToCore(uint32_t index) {
+// Gives the core, or -1.
+int PinToCore(uint32_t index) {
   cpu_set_t usable;
   CPU_ZERO(&usable);
-  if (::sched_getaffinity(0, sizeof usable, &usable) != 0) return;
+  if (::sched_getaffinity(0, sizeof usable, &usable) != 0) return -1;
   uint32_t seen = 0;
   for (int core = 0; core < CPU_SETSIZE; ++core) {
     if (!CPU_ISSET(core, &usable) || seen++ != index) continue;
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(core, &one);
-    pthread_setaffinity_np(pthread_self(), sizeof one, &one);
-    return;
+    return pthread_setaffinity_np(pthread_self(), sizeof one, &one) == 0 ? core : -1;
   }
+  return -1;
 }
 
 async::Task<Status> StopTransport(rpc::TcpTransport* transport) {
@@ -59,7 +60,7 @@ ShardSet::~ShardSet() { Stop(); }
 void ShardSet::ThreadMain(ShardSet* set, Member* member, ShardSetOptions options,
                           std::shared_ptr<std::promise<Status>> started) {
   pthread_setname_np(pthread_self(), fmt::format("shard{}", member->index).c_str());
-  if (options.pin) PinToCore(member->index);
+  if (options.pin) options.tcp.incoming_core = PinToCore(member->index);
   auto poller = io::UringPoller::Create({.entries = 1024, .sqe128 = options.sqe128});
   if (!poller) {
     started->set_value(std::unexpected(poller.error()));

@@ -25,7 +25,6 @@ namespace fs = std::filesystem;
 // A store's recovery after a crash can take a while.
 constexpr Nanos kStartPatience = std::chrono::seconds(60);
 constexpr Nanos kStopPatience = std::chrono::seconds(15);
-constexpr uint32_t kSmallMachineCores = 4;
 
 // Would a listener get this port? SO_REUSEADDR as the daemons set it: connections of the last run
 // in TIME_WAIT do not count.
@@ -84,7 +83,6 @@ Result<std::vector<std::string>> DevCluster::ArgumentsOf(const DevServer& server
       fmt::format("--fsname={}", state_.fsname),
       fmt::format("--port={}", PortToAsk(server, "data", server.data_port)),
       fmt::format("--control-port={}", PortToAsk(server, "control", server.control_port))};
-  if (UsableCores() <= kSmallMachineCores) out.emplace_back("--shards=1");
   // An instance is alone with what it was given: no configuration file of the machine.
   out.emplace_back("--config=/dev/null");
   if (server.is_mds) {
