@@ -9,10 +9,15 @@ namespace {
 
 async::Task<Result<v1::Attr>> SendSetAttr(State* state, CredentialId who,
                                           v1::SetAttrRequest request) {
+  const Fid fid = FidFromWire(request.fid());
+  LockCache::Change change(&state->locks, {fid});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsSetAttr, who, request);
-  auto answered = co_await MdsCall<v1::SetAttrReply>(state->Here(), std::move(call));
+  auto answered = co_await MdsChange<v1::SetAttrReply>(state->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
-  NoteTransno(state, FidFromWire(request.fid()), answered->transno);
+  NoteTransno(state, fid, answered->transno);
+  const Result<Attr> attr = AttrFromWire(answered->reply.attr());
+  if (attr) change.Keep(answered->granted.origin, *attr, answered->granted.BitsOf(fid));
+  change.Done();
   co_return std::move(*answered->reply.mutable_attr());
 }
 
@@ -49,15 +54,23 @@ async::Task<Result<Attr>> TruncateOpen(State* state, CredentialId who, OpenFile*
 
 async::Task<Result<Attr>> Filesystem::GetAttr(CredentialId who, Fid fid) {
   State* state = state_.get();
-  if (state->files.Find(fid)) {
+  const std::shared_ptr<OpenFile> file = state->files.Find(fid);
+  if (!file || file->quiet()) {
+    const std::optional<Attr> known = state->locks.FindAttr(fid, state->Here()->shard()->Now());
+    if (known) co_return *known;
+  } else {
     const std::shared_ptr<OpenFile> settled = co_await SettledFile(state, fid);
   }
   v1::GetAttrRequest request;
   FidToWire(fid, request.mutable_fid());
+  const uint64_t sent = state->locks.Moment();
   rpc::Call call = MakeCall(rpc::Opcode::kMdsGetAttr, who, request);
   auto answered = co_await MdsCall<v1::GetAttrReply>(state->Here(), std::move(call));
   if (!answered) co_return std::unexpected(answered.error());
   Result<Attr> attr = co_await FinishAttr(state, std::move(*answered->reply.mutable_attr()));
+  const Granted& granted = answered->granted;
+  if (attr) state->locks.TakeAttr(sent, granted.origin, *attr, granted.BitsOf(fid));
+  state->Here()->TrimLocks();
   co_return attr;
 }
 

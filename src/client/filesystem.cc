@@ -139,6 +139,8 @@ Filesystem::~Filesystem() = default;
 
 void Filesystem::AddShard(async::Shard* shard, rpc::Transport* transport) {
   SHEEN_ASSERT(shard->index() < kShardsMax && !state_->contexts[shard->index()]);
+  state_->pulses[shard->index()] = std::make_shared<rpc::LinkPulse>();
+  state_->locks.SetPulse(shard->index(), state_->pulses[shard->index()]);
   state_->contexts[shard->index()] =
       std::make_unique<ShardContext>(state_.get(), shard, transport, shard->index());
 }

@@ -37,6 +37,8 @@ struct Options {
   // Longest wait of one request for its server; Nanos::max(): for ever.
   Nanos deadline = Nanos::max();
   Nanos mount_timeout = std::chrono::seconds(20);
+  // Inodes whose attributes and names are kept under locks, at most about so many; 0: none.
+  uint64_t locks_max = 100'000;
 };
 
 class ShardContext;

@@ -135,9 +135,11 @@ async::Task<Result<LayoutPtr>> Instantiate(State* state, OpenFile* file, uint64_
   request.set_offset(offset);
   request.set_length(length);
   request.set_generation_seen(seen ? seen->generation : 0);
+  LockCache::Change change(&state->locks, {file->fid()});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsInstantiate, 0, request);
-  auto answered = co_await MdsCall<v1::InstantiateReply>(state->Here(), std::move(call));
+  auto answered = co_await MdsChange<v1::InstantiateReply>(state->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
+  change.Done();
   SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, LayoutFromWire(answered->reply.layout()));
   if (!layout) co_return Fail(Errc::kProtocol, "mds0: instantiated no layout");
   file->UpdateLayout(layout);

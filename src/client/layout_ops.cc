@@ -22,9 +22,11 @@ async::Task<Status> Filesystem::SetLayout(CredentialId who, Fid fid, std::string
   v1::SetLayoutRequest request;
   FidToWire(fid, request.mutable_fid());
   request.set_layout_template(std::move(layout_template));
+  LockCache::Change change(&state_->locks, {fid});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsSetLayout, who, request);
-  auto answered = co_await MdsCall<v1::SetLayoutReply>(state_->Here(), std::move(call));
+  auto answered = co_await MdsChange<v1::SetLayoutReply>(state_->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
+  change.Done();
   SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, LayoutFromWire(answered->reply.layout()));
   if (const std::shared_ptr<OpenFile> file = state_->files.Find(fid)) file->UpdateLayout(layout);
   co_return Status();

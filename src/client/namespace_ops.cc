@@ -1,11 +1,24 @@
 // Operations on names: one request to the MDS each.
 
+#include <sys/stat.h>
+
+#include <optional>
+#include <unordered_map>
+
 #include "client/convert.h"
 #include "client/glimpse.h"
 #include "client/state.h"
 
 namespace sheen::client {
 namespace {
+
+constexpr uint32_t kRenameExchange = 2;  // RENAME_EXCHANGE of rename(2)
+
+// A directory whose entries this mount has changed.
+void KeepDirectory(const Granted& granted, const v1::Attr& wire, LockCache::Change* change) {
+  const Result<Attr> attr = AttrFromWire(wire);
+  if (attr) change->Keep(granted.origin, *attr, granted.BitsOf(attr->fid));
+}
 
 template <class Request>
 void NameToWire(Fid parent, std::string name, Request* request) {
@@ -16,22 +29,80 @@ void NameToWire(Fid parent, std::string name, Request* request) {
 async::Task<Result<Attr>> MakeAny(State* state, CredentialId who, v1::MakeNodeRequest request) {
   SHEEN_CO_TRY_ASSIGN(const Fid fid, co_await state->Here()->NewFid());
   FidToWire(fid, request.mutable_fid());
+  const Fid parent = FidFromWire(request.parent());
+  const uint64_t sent = state->locks.Moment();
+  LockCache::Change change(&state->locks, {parent});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsMakeNode, who, request);
-  auto answered = co_await MdsCall<v1::MakeNodeReply>(state->Here(), std::move(call));
+  auto answered =
+      co_await MdsChange<v1::MakeNodeReply>(state->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
-  co_return AttrFromWire(answered->reply.attr());
+  SHEEN_CO_TRY_ASSIGN(const Attr attr, AttrFromWire(answered->reply.attr()));
+  const Granted& granted = answered->granted;
+  state->locks.TakeNew(sent, granted.origin, attr, granted.BitsOf(fid), S_ISDIR(attr.mode));
+  KeepDirectory(granted, answered->reply.parent_attr(), &change);
+  change.SetName(parent, request.name(), fid);
+  change.Done();
+  co_return attr;
+}
+
+// A name that the locks of this mount cover. nullopt: the MDS is to be asked.
+std::optional<Result<Attr>> KnownName(State* state, const Fid& parent, const std::string& name) {
+  const Nanos now = state->Here()->shard()->Now();
+  const LockCache::NameAnswer known = state->locks.FindName(parent, name, now);
+  switch (known.state) {
+    case LockCache::NameState::kAbsent:
+      return Result<Attr>(Fail(Errc::kNoEntry));
+    case LockCache::NameState::kPresent: {
+      const std::shared_ptr<OpenFile> file = state->files.Find(known.attr.fid);
+      if (file && !file->quiet()) return std::nullopt;
+      return Result<Attr>(known.attr);
+    }
+    case LockCache::NameState::kUnknown:
+      return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+void TakeListing(State* state, uint64_t sent, const Fid& directory, const Granted& granted,
+                 const DirBatch& batch) {
+  LockCache* locks = &state->locks;
+  std::unordered_map<Fid, uint32_t> bits;
+  for (const HeldLock& held : granted.locks) bits[held.fid] |= held.bits;
+  if ((bits[directory] & lock::kUpdate) != 0) {
+    locks->TakeDirectory(sent, granted.origin, directory);
+    for (const DirEntry& entry : batch.entries) {
+      locks->TakeName(sent, granted.origin, directory, entry.name, entry.fid, 0);
+    }
+  }
+  for (const DirEntry& entry : batch.entries) {
+    const uint32_t held = bits[entry.fid];
+    if (entry.has_attr && held != 0) locks->TakeAttr(sent, granted.origin, entry.attr, held);
+  }
+  state->Here()->TrimLocks();
 }
 
 }  // namespace
 
 async::Task<Result<Attr>> Filesystem::Lookup(CredentialId who, Fid parent, std::string name) {
   State* state = state_.get();
+  const bool special = name == "." || name == "..";
+  if (!special) {
+    if (std::optional<Result<Attr>> known = KnownName(state, parent, name)) co_return *known;
+  }
   v1::LookupRequest request;
-  NameToWire(parent, std::move(name), &request);
+  NameToWire(parent, name, &request);
   for (bool settled = false;; settled = true) {
+    const uint64_t sent = state->locks.Moment();
     rpc::Call call = MakeCall(rpc::Opcode::kMdsLookup, who, request);
     auto answered = co_await MdsCall<v1::LookupReply>(state->Here(), std::move(call));
     if (!answered) co_return std::unexpected(answered.error());
+    const Granted& granted = answered->granted;
+    if (answered->reply.negative()) {
+      if ((granted.BitsOf(parent) & lock::kUpdate) != 0) {
+        state->locks.TakeAbsent(sent, granted.origin, parent, name);
+      }
+      co_return Fail(Errc::kNoEntry);
+    }
     // A close of this mount may be on its way: then the size is asked for after it.
     const Fid fid = FidFromWire(answered->reply.attr().fid());
     const std::shared_ptr<OpenFile> file = state->files.Find(fid);
@@ -40,6 +111,11 @@ async::Task<Result<Attr>> Filesystem::Lookup(CredentialId who, Fid parent, std::
       continue;
     }
     Result<Attr> attr = co_await FinishAttr(state, std::move(*answered->reply.mutable_attr()));
+    const uint32_t bits = granted.BitsOf(fid);
+    if (!attr || special || bits == 0) co_return attr;
+    state->locks.TakeAttr(sent, granted.origin, *attr, bits);
+    state->locks.TakeName(sent, granted.origin, parent, name, fid, bits & lock::kLookup);
+    state->Here()->TrimLocks();
     co_return attr;
   }
 }
@@ -71,30 +147,49 @@ async::Task<Result<Attr>> Filesystem::Link(CredentialId who, Fid fid, Fid parent
   FidToWire(fid, request.mutable_fid());
   NameToWire(parent, std::move(name), &request);
   const std::shared_ptr<OpenFile> settled = co_await SettledFile(state, fid);
+  LockCache::Change change(&state->locks, {fid, parent});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsLink, who, request);
-  auto answered = co_await MdsCall<v1::LinkReply>(state->Here(), std::move(call));
+  auto answered = co_await MdsChange<v1::LinkReply>(state->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
   NoteTransno(state, fid, answered->transno);
+  const Granted& granted = answered->granted;
   Result<Attr> attr = co_await FinishAttr(state, std::move(*answered->reply.mutable_attr()));
+  if (attr) change.Keep(granted.origin, *attr, granted.BitsOf(fid));
+  KeepDirectory(granted, answered->reply.parent_attr(), &change);
+  change.SetName(parent, request.name(), fid);
+  change.Done();
   co_return attr;
 }
 
 async::Task<Status> Filesystem::Unlink(CredentialId who, Fid parent, std::string name) {
   v1::UnlinkRequest request;
   NameToWire(parent, std::move(name), &request);
+  LockCache* locks = &state_->locks;
+  LockCache::Change change(locks, {parent}, {locks->PeekName(parent, request.name())});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsUnlink, who, request);
-  auto answered = co_await MdsCall<v1::UnlinkReply>(state_->Here(), std::move(call));
+  auto answered = co_await MdsChange<v1::UnlinkReply>(state_->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
-  NoteTransno(state_.get(), FidFromWire(answered->reply.fid()), answered->transno);
+  const Fid fid = FidFromWire(answered->reply.fid());
+  NoteTransno(state_.get(), fid, answered->transno);
+  KeepDirectory(answered->granted, answered->reply.parent_attr(), &change);
+  change.SetAbsent(parent, request.name());
+  locks->Forget(fid);
+  change.Done();
   co_return Status();
 }
 
 async::Task<Status> Filesystem::RemoveDir(CredentialId who, Fid parent, std::string name) {
   v1::RemoveDirRequest request;
   NameToWire(parent, std::move(name), &request);
+  LockCache* locks = &state_->locks;
+  LockCache::Change change(locks, {parent}, {locks->PeekName(parent, request.name())});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsRemoveDir, who, request);
-  auto answered = co_await MdsCall<v1::RemoveDirReply>(state_->Here(), std::move(call));
+  auto answered = co_await MdsChange<v1::RemoveDirReply>(state_->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
+  KeepDirectory(answered->granted, answered->reply.parent_attr(), &change);
+  change.SetAbsent(parent, request.name());
+  locks->Forget(FidFromWire(answered->reply.fid()));
+  change.Done();
   co_return Status();
 }
 
@@ -106,10 +201,31 @@ async::Task<Status> Filesystem::Rename(CredentialId who, Fid old_parent, std::st
   FidToWire(new_parent, request.mutable_new_parent());
   request.set_new_name(std::move(new_name));
   request.set_flags(flags);
+  LockCache* locks = &state_->locks;
+  LockCache::Change change(locks, {old_parent, new_parent},
+                           {locks->PeekName(old_parent, request.old_name()),
+                            locks->PeekName(new_parent, request.new_name())});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsRename, who, request);
-  auto answered = co_await MdsCall<v1::RenameReply>(state_->Here(), std::move(call));
+  auto answered = co_await MdsChange<v1::RenameReply>(state_->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
-  NoteTransno(state_.get(), FidFromWire(answered->reply.fid()), answered->transno);
+  const v1::RenameReply& reply = answered->reply;
+  const Fid moved = FidFromWire(reply.fid());
+  const Fid replaced = FidFromWire(reply.replaced());
+  NoteTransno(state_.get(), moved, answered->transno);
+  KeepDirectory(answered->granted, reply.old_parent_attr(), &change);
+  KeepDirectory(answered->granted, reply.new_parent_attr(), &change);
+  locks->Forget(moved);
+  locks->Forget(replaced);
+  // Of two names of one file nothing happens to either.
+  const bool nothing = moved == replaced;
+  const bool exchanged = !nothing && (flags & kRenameExchange) != 0;
+  change.SetName(new_parent, request.new_name(), moved);
+  if (nothing || exchanged) {
+    change.SetName(old_parent, request.old_name(), replaced);
+  } else {
+    change.SetAbsent(old_parent, request.old_name());
+  }
+  change.Done();
   co_return Status();
 }
 
@@ -130,6 +246,7 @@ async::Task<Result<DirBatch>> Filesystem::ReadDir(CredentialId who, Fid fid, uin
   request.set_cookie(cookie);
   request.set_bytes_max(kBatchBytes);
   request.set_plus(plus);
+  const uint64_t sent = state_->locks.Moment();
   rpc::Call call = MakeCall(rpc::Opcode::kMdsReadDir, who, request);
   auto answered = co_await MdsCall<v1::ReadDirReply>(state_->Here(), std::move(call));
   if (!answered) co_return std::unexpected(answered.error());
@@ -144,6 +261,7 @@ async::Task<Result<DirBatch>> Filesystem::ReadDir(CredentialId who, Fid fid, uin
   if (batch.entries.empty() && !batch.end) {
     co_return Fail(Errc::kProtocol, "mds0: a part of " + fid.ToString() + " without an entry");
   }
+  if (plus) TakeListing(state_.get(), sent, fid, answered->granted, batch);
   co_return batch;
 }
 

@@ -41,6 +41,7 @@ CloseStart OpenFile::BeginClose(uint64_t handle) {
   if (found == handles_.end()) return start;
   start.known_handle = true;
   const bool writer = IsWriter(found->flags);
+  start.writer = writer;
   handles_.erase(found);
   const bool atime_is_old = atime_ns_ <= mtime_ns_ || atime_ns_ <= ctime_seen_ns_ ||
                             read_at_ns_ - atime_ns_ > kAtimeStepNs;
@@ -88,6 +89,11 @@ bool OpenFile::AddReporter(std::coroutine_handle<> caller) {
 void OpenFile::EndClose() {
   const std::scoped_lock lock(mutex_);
   if (--closing_count_ == 0) waiters_.WakeAll();
+}
+
+bool OpenFile::quiet() const {
+  const std::scoped_lock lock(mutex_);
+  return writer_count_ == 0 && closing_count_ == 0 && !reporting_;
 }
 
 bool OpenFile::idle() const {

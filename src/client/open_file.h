@@ -51,6 +51,7 @@ struct DirtyObject {
 
 struct CloseStart {
   bool known_handle = false;
+  bool writer = false;  // the handle was for writing
   // The last handle for writing goes, and this mount wrote since the first: size and times are to
   // be reported. Handles that go before it report nothing; their writes are in its report.
   bool report = false;
@@ -84,6 +85,8 @@ class OpenFile final {
   void EndReport();
   void EndClose();
   bool idle() const;
+  // Nothing of this mount can be changing its size and times: no writer, no close under way.
+  bool quiet() const;
   std::vector<OpenHandle> handles() const;
 
   // Suspends while a close is under way: `while (file->closing()) co_await file->WaitClosed();`

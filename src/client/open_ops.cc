@@ -75,6 +75,7 @@ async::Task<Status> ReportSize(State* state, Fid fid, uint64_t size_epoch) {
   ObjectStates states;
   SHEEN_CO_TRY(co_await Glimpse(state, layout, &states));
   const Attr merged = MergeGlimpse(Attr{}, *layout, states);
+  LockCache::Change change(&state->locks, {fid});
   v1::ReportSizeRequest request;
   FidToWire(fid, request.mutable_fid());
   request.set_size_epoch(size_epoch);
@@ -83,8 +84,10 @@ async::Task<Status> ReportSize(State* state, Fid fid, uint64_t size_epoch) {
   request.set_mtime_ns(merged.mtime_ns);
   request.set_ctime_ns(merged.ctime_ns);
   rpc::Call call = MakeCall(rpc::Opcode::kMdsReportSize, 0, request);
-  auto answered = co_await MdsCall<v1::ReportSizeReply>(state->Here(), std::move(call));
+  auto answered =
+      co_await MdsChange<v1::ReportSizeReply>(state->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
+  change.Done();
   co_return Status();
 }
 
@@ -100,10 +103,21 @@ async::Task<Status> FillReport(State* state, OpenFile* file, v1::CloseRequest* r
   co_return Status();
 }
 
-async::Task<Status> SendClose(State* state, OpenFile* file, v1::CloseRequest request) {
+async::Task<Status> SendClose(State* state, OpenFile* file, bool writer,
+                              v1::CloseRequest request) {
+  // A reader's close changes nothing but, sometimes, the access time.
+  std::vector<Fid> changed;
+  if (writer || request.atime_ns() != 0) changed.push_back(file->fid());
+  LockCache::Change change(&state->locks, std::move(changed));
   rpc::Call call = MakeCall(rpc::Opcode::kMdsClose, 0, request);
-  auto answered = co_await MdsCall<v1::CloseReply>(state->Here(), std::move(call));
+  auto answered = co_await MdsChange<v1::CloseReply>(state->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
+  const Granted& granted = answered->granted;
+  const Result<Attr> attr = AttrFromWire(answered->reply.attr());
+  if (answered->reply.has_attr() && attr) {
+    change.Keep(granted.origin, *attr, granted.BitsOf(file->fid()));
+  }
+  change.Done();
   if (!answered->reply.glimpse_wanted()) co_return Status();
   const Status reported = co_await ReportSize(state, file->fid(), answered->reply.size_epoch());
   // Not an error of the close: the size stays unsafe and is asked for again.
@@ -116,9 +130,23 @@ async::Task<Status> ReportAndClose(State* state, OpenFile* file, v1::CloseReques
   Status closed = co_await FillReport(state, file, &request);
   // Without a report the MDS would take its own size for right. So it keeps the handle, and with
   // it the mark that the OSTs are to be asked, until this mount ends.
-  if (closed) closed = co_await SendClose(state, file, std::move(request));
+  if (closed) closed = co_await SendClose(state, file, true, std::move(request));
   file->EndReport();
   co_return closed;
+}
+
+// An existing file was opened instead: nothing has changed but, for a writer, its size's safety.
+void KeepCreated(State* state, uint64_t sent, const v1::CreateRequest& request,
+                 const Granted& granted, const v1::CreateReply& reply, LockCache::Change* change) {
+  const Result<Attr> attr = AttrFromWire(reply.attr());
+  const Result<Attr> parent = AttrFromWire(reply.parent_attr());
+  if (reply.created() && attr && parent) {
+    const uint32_t bits = granted.BitsOf(attr->fid);
+    state->locks.TakeNew(sent, granted.origin, *attr, bits, false);
+    change->Keep(granted.origin, *parent, granted.BitsOf(parent->fid));
+    change->SetName(parent->fid, request.name(), attr->fid);
+  }
+  change->Done();
 }
 
 }  // namespace
@@ -136,10 +164,14 @@ async::Task<Result<Opened>> Filesystem::Create(CredentialId who, Fid parent, std
   request.set_open_flags(options.flags);
   request.set_handle(handle.id);
   request.set_layout_template(std::move(options.layout_template));
+  const uint64_t sent = state->locks.Moment();
+  LockCache::Change change(&state->locks,
+                           {parent, state->locks.PeekName(parent, request.name())});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsCreate, who, request);
-  auto answered = co_await MdsCall<v1::CreateReply>(state->Here(), std::move(call));
+  auto answered = co_await MdsChange<v1::CreateReply>(state->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
   v1::CreateReply& reply = answered->reply;
+  KeepCreated(state, sent, request, answered->granted, reply, &change);
   Result<Opened> opened = co_await FinishOpen(
       this, {std::move(*reply.mutable_attr()), handle, reply.created(), answered->transno});
   co_return opened;
@@ -155,9 +187,18 @@ async::Task<Result<Opened>> Filesystem::Open(CredentialId who, Fid fid, uint32_t
   FidToWire(fid, request.mutable_fid());
   request.set_flags(flags);
   request.set_handle(handle.id);
+  const bool writer = IsWriter(flags);
+  const uint64_t sent = state->locks.Moment();
+  LockCache::Change change(&state->locks, writer ? std::vector<Fid>{fid} : std::vector<Fid>{});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsOpen, who, request);
-  auto answered = co_await MdsCall<v1::OpenReply>(state->Here(), std::move(call));
+  auto answered = co_await MdsChange<v1::OpenReply>(state->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
+  change.Done();
+  const Result<Attr> attr = AttrFromWire(answered->reply.attr());
+  const Granted& granted = answered->granted;
+  if (!writer && attr) {
+    state->locks.TakeAttr(sent, granted.origin, *attr, granted.BitsOf(fid));
+  }
   Result<Opened> opened = co_await FinishOpen(
       this, {std::move(*answered->reply.mutable_attr()), handle, false, answered->transno});
   co_return opened;
@@ -177,7 +218,7 @@ async::Task<Status> Filesystem::Close(Fid fid, uint64_t handle) {
   if (start.report) {
     closed = co_await ReportAndClose(state, file.get(), std::move(request));
   } else if (start.known_handle) {
-    closed = co_await SendClose(state, file.get(), std::move(request));
+    closed = co_await SendClose(state, file.get(), start.writer, std::move(request));
   }
   state->files.EndClose(file.get());
   co_return closed;

@@ -35,6 +35,52 @@ Error BadReply(std::string_view from) {
                                     "versions that fit?");
 }
 
+uint32_t Granted::BitsOf(const Fid& fid) const {
+  uint32_t bits = 0;
+  for (const HeldLock& lock : locks) {
+    if (lock.fid == fid) bits |= lock.bits;
+  }
+  return bits;
+}
+
+Granted GrantedIn(const ShardContext& context, const rpc::Answer& answer) {
+  Granted granted{{context.ordinal(), answer.link, context.shard()->Now()}, {}};
+  v1::LockedReply fields;
+  if (!fields.ParseFromString(answer.body)) return granted;
+  granted.locks.reserve(static_cast<size_t>(fields.granted_size()));
+  for (const v1::InodeLock& wire : fields.granted()) {
+    granted.locks.push_back({FidFromWire(wire.fid()), wire.bits()});
+  }
+  return granted;
+}
+
+bool IsRefusal(Errc code) {
+  switch (code) {
+    case Errc::kNoEntry:
+    case Errc::kExists:
+    case Errc::kNotDirectory:
+    case Errc::kIsDirectory:
+    case Errc::kNotEmpty:
+    case Errc::kAccess:
+    case Errc::kPerm:
+    case Errc::kNameTooLong:
+    case Errc::kTooManyLinks:
+    case Errc::kInvalid:
+    case Errc::kLoop:
+    case Errc::kNoSpace:
+    case Errc::kNoData:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void SetAside(const LockCache::Change& change, std::string* body) {
+  v1::LockedRequest fields;
+  for (const Fid& fid : change.fids()) FidToWire(fid, fields.add_set_aside());
+  fields.AppendToString(body);
+}
+
 rpc::Call MakeCall(rpc::Opcode opcode, CredentialId who,
                    const google::protobuf::MessageLite& request) {
   rpc::Call call;
@@ -80,9 +126,13 @@ rpc::Client* ShardContext::ClientOf(const std::string& server) {
   options.slot_base = 1 + ordinal_ * kSlotsPerShard;
   options.slot_count = kSlotsPerShard;
   options.checksums = state_->options.checksums;
+  if (server == kMdsName) {
+    options.features = rpc::kInodeLocks;
+    options.pulse = state_->pulses[ordinal_];
+  }
   client = std::make_unique<rpc::Client>(shard_, transport_, &state_->identity, options);
-  client->OnServerRequest([this](rpc::Opcode opcode, const std::string&) {
-    if (opcode == rpc::Opcode::kMapChanged) StartRefresh();
+  client->OnServerRequest([this](rpc::Opcode opcode, const std::string& body) {
+    OnMdsRequest(opcode, body);
   });
   return client.get();
 }
@@ -92,6 +142,44 @@ rpc::Client* ShardContext::MdsClient() {
   mds_ = ClientOf(kMdsName);
   mds_->OnReconnect([this](bool server_restarted) { return RecoverMds(server_restarted); });
   return mds_;
+}
+
+void ShardContext::OnMdsRequest(rpc::Opcode opcode, const std::string& body) {
+  if (opcode == rpc::Opcode::kMapChanged) StartRefresh();
+  if (opcode != rpc::Opcode::kLockCallback) return;
+  v1::LockList list;
+  if (!list.ParseFromString(body)) {
+    SHEEN_LOG(Error, "a lock callback cannot be read; all locks are dropped");
+    state_->locks.Clear();
+    return;
+  }
+  for (const v1::InodeLock& wire : list.locks()) {
+    state_->locks.Callback(FidFromWire(wire.fid()), wire.bits());
+  }
+}
+
+void ShardContext::TrimLocks() {
+  if (giving_back_ || state_->stopping || !state_->locks.HasSurplus()) return;
+  giving_back_ = true;
+  shard_->Spawn(GiveLocksBack());
+}
+
+async::Task<void> ShardContext::GiveLocksBack() {
+  const BackgroundMark mark(state_);
+  const std::vector<HeldLock> locks = state_->locks.TakeSurplus(ordinal_);
+  v1::LockList list;
+  for (const HeldLock& held : locks) {
+    v1::InodeLock* wire = list.add_locks();
+    FidToWire(held.fid, wire->mutable_fid());
+    wire->set_bits(held.bits);
+  }
+  // Without an answer the connection has ended, and the locks with it.
+  if (!locks.empty()) {
+    const auto answer = co_await Mds(MakeCall(rpc::Opcode::kMdsLockCancel, 0, list));
+    static_cast<void>(answer);
+  }
+  state_->locks.GivenBack(locks);
+  giving_back_ = false;
 }
 
 ShardContext::OstSlot* ShardContext::SlotOf(uint32_t ost) {

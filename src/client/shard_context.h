@@ -18,6 +18,7 @@
 #include "async/shard.h"
 #include "async/sync.h"
 #include "client/cluster.h"
+#include "client/lock_cache.h"
 #include "client/types.h"
 #include "google/protobuf/message_lite.h"
 #include "rpc/client.h"
@@ -32,6 +33,7 @@ class ShardContext final {
   ~ShardContext();
 
   async::Shard* shard() const { return shard_; }
+  uint32_t ordinal() const { return ordinal_; }
 
   // Errors: the server's; kTimedOut after Options::deadline; kCancelled after Stop.
   async::Task<Result<rpc::Answer>> Mds(rpc::Call call);
@@ -44,6 +46,8 @@ class ShardContext final {
   async::Task<Status> RefreshMap(Nanos deadline);
   // In the background, one at a time.
   void StartRefresh();
+  // Gives locks back in the background when the cache holds too many.
+  void TrimLocks();
 
   // Highest transno known to be committed by that target; 0: nothing known.
   uint64_t OstCommitted(uint32_t ost) const;
@@ -72,6 +76,8 @@ class ShardContext final {
   // Waits as the error demands. False: give the error to the caller.
   async::Task<bool> PrepareRetry(Error error, uint32_t attempt, Nanos deadline);
   async::Task<void> RefreshInBackground();
+  async::Task<void> GiveLocksBack();
+  void OnMdsRequest(rpc::Opcode opcode, const std::string& body);
   Nanos DeadlineOf(const rpc::Call& call) const;
 
   // recovery.cc: after a new session or a server's restart.
@@ -91,17 +97,33 @@ class ShardContext final {
   uint64_t sequence_ = 0;
   uint32_t next_oid_ = 0;      // 0: no sequence
   bool refreshing_ = false;
+  bool giving_back_ = false;
 };
 
 rpc::Call MakeCall(rpc::Opcode opcode, CredentialId who,
                    const google::protobuf::MessageLite& request);
+
+// The locks that came with an answer.
+struct Granted {
+  LockOrigin origin;
+  std::vector<HeldLock> locks;
+
+  uint32_t BitsOf(const Fid& fid) const;
+};
 
 // An answer and its body. Errors: kProtocol when the body is not a Reply.
 template <class Reply>
 struct Answered {
   Reply reply;
   uint64_t transno = 0;
+  Granted granted;  // of the MDS
 };
+
+Granted GrantedIn(const ShardContext& context, const rpc::Answer& answer);
+// The server has said no: nothing was changed.
+bool IsRefusal(Errc code);
+// Says in a request what the client has set aside (v1::LockedRequest).
+void SetAside(const LockCache::Change& change, std::string* body);
 
 Error BadReply(std::string_view from);
 
@@ -111,6 +133,17 @@ async::Task<Result<Answered<Reply>>> MdsCall(ShardContext* context, rpc::Call ca
   Answered<Reply> answered;
   if (!answered.reply.ParseFromString(answer.body)) co_return std::unexpected(BadReply("mds0"));
   answered.transno = answer.transno;
+  answered.granted = GrantedIn(*context, answer);
+  co_return answered;
+}
+
+// A request that changes what `change` names.
+template <class Reply>
+async::Task<Result<Answered<Reply>>> MdsChange(ShardContext* context, rpc::Call call,
+                                               LockCache::Change* change) {
+  SetAside(*change, &call.body);
+  Result<Answered<Reply>> answered = co_await MdsCall<Reply>(context, std::move(call));
+  if (!answered && IsRefusal(answered.error().code())) change->Refused();
   co_return answered;
 }
 

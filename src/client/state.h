@@ -13,6 +13,7 @@
 #include "client/cluster.h"
 #include "client/credentials.h"
 #include "client/filesystem.h"
+#include "client/lock_cache.h"
 #include "client/open_file.h"
 #include "client/shard_context.h"
 #include "client/shared_waiters.h"
@@ -26,7 +27,7 @@ inline constexpr size_t kShardsMax = 256;
 class State final {
  public:
   explicit State(Options mount_options)
-      : options(std::move(mount_options)), identity(options.fsname) {}
+      : options(std::move(mount_options)), identity(options.fsname), locks(options.locks_max) {}
 
   // The calling shard's context. REQUIRES: the shard was added.
   ShardContext* Here() const;
@@ -36,6 +37,9 @@ class State final {
   CredentialCache credentials;
   OpenTable files;
   ClusterHolder cluster;
+  LockCache locks;
+  // Of the shards' connections to the MDS; set with the shard.
+  std::array<std::shared_ptr<rpc::LinkPulse>, kShardsMax> pulses;
   std::array<std::unique_ptr<ShardContext>, kShardsMax> contexts;
   std::atomic<uint64_t> next_handle{1};
   std::atomic<bool> stopping{false};

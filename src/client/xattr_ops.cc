@@ -79,9 +79,11 @@ async::Task<Status> Filesystem::SetXattr(CredentialId who, Fid fid, std::string 
   request.set_name(std::move(name));
   request.set_value(std::move(value));
   request.set_flags(flags);
+  LockCache::Change change(&state_->locks, {fid});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsSetXattr, who, request);
-  auto answered = co_await MdsCall<v1::SetXattrReply>(state_->Here(), std::move(call));
+  auto answered = co_await MdsChange<v1::SetXattrReply>(state_->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
+  change.Done();
   NoteTransno(state_.get(), fid, answered->transno);
   co_return Status();
 }
@@ -100,9 +102,11 @@ async::Task<Status> Filesystem::RemoveXattr(CredentialId who, Fid fid, std::stri
   v1::RemoveXattrRequest request;
   FidToWire(fid, request.mutable_fid());
   request.set_name(std::move(name));
+  LockCache::Change change(&state_->locks, {fid});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsRemoveXattr, who, request);
-  auto answered = co_await MdsCall<v1::RemoveXattrReply>(state_->Here(), std::move(call));
+  auto answered = co_await MdsChange<v1::RemoveXattrReply>(state_->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
+  change.Done();
   NoteTransno(state_.get(), fid, answered->transno);
   co_return Status();
 }

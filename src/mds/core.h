@@ -11,11 +11,15 @@
 #include "mds/cluster_map.h"
 #include "mds/committer.h"
 #include "mds/handle_table.h"
+#include "mds/lock_table.h"
 #include "mds/service.h"
 #include "mds/session_map.h"
 #include "mdt/mdt.h"
 
 namespace sheen::mds {
+
+// About 150 bytes each.
+inline constexpr uint64_t kLocksMax = 2'000'000;
 
 struct Core {
   explicit Core(MdsOptions mds_options) : options(std::move(mds_options)) {}
@@ -27,6 +31,8 @@ struct Core {
   std::unique_ptr<ClusterMap> cluster;
 
   HandleTable handles;
+  // Shared with timers that may outlive the service.
+  const std::shared_ptr<LockTable> locks = std::make_shared<LockTable>(kLocksMax);
   SessionMap sessions;
   Recovery recovery;
   std::atomic<uint64_t> next_owner{1};      // of latches: names a running operation

@@ -42,6 +42,30 @@ void LatchSet::ReleaseAll() {
 
 void LatchSet::Took(const Fid& fid) { held_.push_back(fid); }
 
+bool OpContext::GrantNow(const Fid& fid, uint32_t bits) {
+  if (peer == nullptr || core->locks->Grant(fid, bits, peer, latches->owner()) == 0) return false;
+  granted.push_back({fid, bits});
+  return true;
+}
+
+// The table keeps it: another request of this client may rely on it already. At worst the client is
+// asked for what it does not hold.
+void OpContext::Untell(const Fid& fid, uint32_t bits) {
+  for (Lock& lock : granted) {
+    if (lock.fid == fid) lock.bits &= ~bits;
+  }
+}
+
+Result<mdt::Inode> OpContext::GrantedInode(const Fid& fid, uint32_t bits) {
+  SHEEN_TRY_ASSIGN(mdt::Inode inode, Inode(fid));
+  // An unsafe size changes without the MDS.
+  const uint32_t wanted = inode.size_unsafe() ? bits & ~lock::kUpdate : bits;
+  if (wanted == 0 || !GrantNow(fid, wanted)) return inode;
+  SHEEN_TRY_ASSIGN(inode, Inode(fid));
+  if (inode.size_unsafe()) Untell(fid, lock::kUpdate);
+  return inode;
+}
+
 Status OpContext::Latch(const Fid& fid) {
   if (latches->Lock(fid)) return {};
   return Fail(Errc::kWouldBlock);

@@ -55,6 +55,7 @@ struct OpContext {
   LatchSet* latches = nullptr;
   const rpc::Credential* credential = nullptr;
   ClientSession* session = nullptr;  // null: the server's own operation
+  PeerPtr peer;                      // to be granted locks; null: grant none
   bool replay = false;               // decided_* fields of the request count
   int64_t now_ns = 0;
 
@@ -67,9 +68,25 @@ struct OpContext {
   bool durable = false;         // answer only when the batch survives power loss
   uint64_t wait_committed = 0;  // answer only when this transno does
   bool outbox = false;          // the batch has outbox rows
+  // To be granted with the answer if nothing is in the way, once the batch is written.
+  struct Lock {
+    Fid fid;
+    uint32_t bits = 0;
+  };
+  std::vector<Lock> grants_after;
+  std::vector<Lock> granted;
 
   mdt::Mdt& mdt() const { return *core->mdt; }
   uint64_t session_id() const { return session == nullptr ? 0 : session->id(); }
+
+  // At once, for what is read after this call. False: not granted, read all the same.
+  bool GrantNow(const Fid& fid, uint32_t bits);
+  // Leaves it out of the answer.
+  void Untell(const Fid& fid, uint32_t bits);
+  // Inode() under a lock of `bits`; without kUpdate while its size is unsafe.
+  Result<mdt::Inode> GrantedInode(const Fid& fid, uint32_t bits);
+  // With the answer, for what the batch writes. REQUIRES: the latch of `fid`.
+  void GrantAfter(const Fid& fid, uint32_t bits) { grants_after.push_back({fid, bits}); }
 
   // Errors: kWouldBlock (busy: the operation is parked and runs again).
   Status Latch(const Fid& fid);

@@ -54,6 +54,7 @@ OperationFunction FindOperation(rpc::Opcode opcode) {
                     AllocateSequence);
     SHEEN_OPERATION(kMdsSync, MdsSyncRequest, MdsSyncReply, Sync);
     SHEEN_OPERATION(kMdsClusterMap, ClusterMapRequest, ClusterMap, GetClusterMap);
+    SHEEN_OPERATION(kMdsLockCancel, LockList, LockCancelReply, LockCancel);
     SHEEN_OPERATION(kMdsReportSize, ReportSizeRequest, ReportSizeReply, ReportSize);
     default:
       return nullptr;

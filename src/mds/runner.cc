@@ -13,6 +13,9 @@ constexpr Nanos kWarmUpWait = std::chrono::milliseconds(50);
 
 const rpc::Credential kServerCredential{};
 
+// A client that holds a lock must have given it back by then, or its connection is closed.
+constexpr Nanos kCallbackTimeout = std::chrono::seconds(20);
+
 struct Job {
   OperationFunction function = nullptr;
   std::string_view body;
@@ -21,16 +24,21 @@ struct Job {
   uint32_t slot = 0;  // 0: no exactly-once
   uint64_t xid = 0;
   bool replay = false;
+  PeerPtr peer;                 // may be granted locks; null: none
+  std::vector<Fid> set_aside;   // the session's own locks there do not conflict
 };
 
 class Run final {
  public:
-  enum class Outcome : uint8_t { kDone, kWouldBlock, kBusy };
+  enum class Outcome : uint8_t { kDone, kWouldBlock, kBusy, kLocked };
 
   Run(Core* core, const Job& job)
       : core_(core),
         job_(job),
         latches_(core->mdt->latches(), core->next_owner.fetch_add(1, std::memory_order_relaxed)) {}
+  ~Run() { FinishChanges(); }
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
 
   Outcome Attempt(kv::Blocking blocking);
   LatchSet* latches() { return &latches_; }
@@ -38,11 +46,21 @@ class Run final {
   Errc code() const { return status_ ? Errc::kOk : status_.error().code(); }
   const Status& status() const { return status_; }
   rpc::Response& response() { return response_; }
+  // Asks the holders of locks in the way to give them back.
+  void CallHolders();
+  // Of inodes whose locks are in the way; changes when the operation runs again.
+  const std::vector<Fid>& locked() const { return locked_; }
+  LockTable::SetAside aside() const {
+    return {job_.session == nullptr ? 0 : job_.session->id(), job_.set_aside};
+  }
 
  private:
   Status Execute(kv::Blocking blocking);
   Status AnswerAgain(const SlotMemo& memo, mdt::Txn* txn);
   Status Commit(OpContext* context, mdt::Txn* txn);
+  Status AnnounceChanges(const mdt::Txn& txn);
+  void FinishChanges();
+  void AppendGrants(OpContext* context);
   Status PrepareHandle(const OpContext& context) const;
   void ApplyHandle(const OpContext& context);
 
@@ -52,13 +70,79 @@ class Run final {
   Status status_;
   rpc::Response response_;
   uint64_t wait_committed_ = 0;
+  struct Announced {
+    Fid fid;
+    bool gone = false;
+  };
+  std::vector<Announced> announced_;
+  std::vector<Fid> locked_;
+  std::vector<LockCall> calls_;
 };
 
 Run::Outcome Run::Attempt(kv::Blocking blocking) {
+  locked_.clear();
   status_ = Execute(blocking);
   latches_.ReleaseAll();
-  if (status_ || status_.error().code() != Errc::kWouldBlock) return Outcome::kDone;
-  return latches_.busy() ? Outcome::kBusy : Outcome::kWouldBlock;
+  if (!locked_.empty()) return Outcome::kLocked;
+  if (!status_ && status_.error().code() == Errc::kWouldBlock) {
+    return latches_.busy() ? Outcome::kBusy : Outcome::kWouldBlock;
+  }
+  FinishChanges();
+  return Outcome::kDone;
+}
+
+void Run::FinishChanges() {
+  for (const Announced& change : announced_) {
+    core_->locks->Finish(latches_.owner(), change.fid, change.gone);
+  }
+  announced_.clear();
+}
+
+// With the latches of all that the batch changes: what is granted from now on is granted by others
+// than this operation only after it has finished.
+Status Run::AnnounceChanges(const mdt::Txn& txn) {
+  for (const mdt::Txn::Touched& touched : txn.touched()) {
+    const auto known = std::ranges::find(announced_, touched.fid, &Announced::fid);
+    if (known == announced_.end()) announced_.push_back({touched.fid, false});
+    if (!core_->locks->Announce(latches_.owner(), touched.fid, touched.bits, aside(), &calls_)) {
+      locked_.push_back(touched.fid);
+    }
+  }
+  if (locked_.empty()) return {};
+  return Fail(Errc::kWouldBlock, "locks are held");
+}
+
+void Run::CallHolders() {
+  for (LockCall& call : calls_) {
+    v1::LockList list;
+    v1::InodeLock* lock = list.add_locks();
+    SetFid(call.fid, lock->mutable_fid());
+    lock->set_bits(call.bits);
+    const uint64_t peer_id = call.peer->id();
+    const std::shared_ptr<LockTable> locks = core_->locks;
+    call.peer->Ask(rpc::Opcode::kLockCallback, list.SerializeAsString(), kCallbackTimeout,
+                   [locks, peer_id, fid = call.fid, bits = call.bits](bool answered) {
+                     // Else its connection has ended, and DropPeer follows.
+                     if (answered) locks->Release(peer_id, fid, bits);
+                   });
+  }
+  calls_.clear();
+}
+
+// Not part of what the reply slot keeps: a lock belongs to the connection of this answer.
+void Run::AppendGrants(OpContext* context) {
+  if (context->peer == nullptr) return;
+  for (const OpContext::Lock& wanted : context->grants_after) {
+    context->GrantNow(wanted.fid, wanted.bits);
+  }
+  if (context->granted.empty()) return;
+  v1::LockedReply reply;
+  for (const OpContext::Lock& granted : context->granted) {
+    v1::InodeLock* lock = reply.add_granted();
+    SetFid(granted.fid, lock->mutable_fid());
+    lock->set_bits(granted.bits);
+  }
+  reply.AppendToString(&response_.body);
 }
 
 Status Run::Execute(kv::Blocking blocking) {
@@ -78,11 +162,13 @@ Status Run::Execute(kv::Blocking blocking) {
   context.credential = job_.credential;
   context.session = job_.session;
   context.replay = job_.replay;
+  context.peer = job_.peer;
   context.now_ns = core_->WallNs();
   SHEEN_TRY(job_.function(&context, job_.body, &response_.body));
   SHEEN_TRY(PrepareHandle(context));
   SHEEN_TRY(Commit(&context, &txn));
   ApplyHandle(context);
+  AppendGrants(&context);
   if (context.outbox) core_->outbox_waiting.store(true, std::memory_order_release);
   wait_committed_ = context.wait_committed;
   if (context.durable) wait_committed_ = std::max(wait_committed_, response_.transno);
@@ -110,12 +196,16 @@ Status Run::AnswerAgain(const SlotMemo& memo, mdt::Txn* txn) {
 
 Status Run::Commit(OpContext* context, mdt::Txn* txn) {
   if (!txn->has_writes()) return {};
+  SHEEN_TRY(AnnounceChanges(*txn));
   const uint64_t transno = txn->transno();
   if (job_.slot != 0) {
     mdt::SlotRow row{job_.xid, transno, response_.body};
     txn->Put(mdt::kSlots, mdt::SlotKey(context->session_id(), job_.slot), mdt::Encode(row));
   }
   SHEEN_TRY(core_->mdt->Commit(txn));
+  for (const mdt::Txn::Touched& touched : txn->touched()) {
+    if (touched.gone) std::ranges::find(announced_, touched.fid, &Announced::fid)->gone = true;
+  }
   if (job_.slot != 0) job_.session->SetSlot(job_.slot, {job_.xid, transno});
   response_.transno = transno;
   return {};
@@ -154,6 +244,22 @@ struct ParkAwaiter {
   void await_resume() { latches->Took(fid); }
 };
 
+// Until something has changed about one of the inodes whose locks are in the way.
+struct LockAwaiter {
+  Core* core;
+  Run* run;
+
+  bool await_ready() const noexcept { return false; }
+  bool await_suspend(std::coroutine_handle<> caller) {
+    async::Shard* shard = async::Shard::Current();
+    const Fid fid = run->locked().front();
+    return core->locks->Wait(run->latches()->owner(), fid, run->aside(), [shard, caller] {
+      shard->Post([caller] { caller.resume(); });
+    });
+  }
+  void await_resume() const noexcept {}
+};
+
 async::Task<void> RunToEnd(Core* core, Run* run) {
   kv::Blocking blocking = kv::Blocking::kNever;
   for (;;) {
@@ -166,7 +272,10 @@ async::Task<void> RunToEnd(Core* core, Run* run) {
       };
       outcome = co_await core->options.pool->Run<Run::Outcome>(std::move(attempt));
     }
-    if (outcome == Run::Outcome::kBusy) {
+    if (outcome == Run::Outcome::kLocked) {
+      run->CallHolders();
+      co_await LockAwaiter{core, run};
+    } else if (outcome == Run::Outcome::kBusy) {
       co_await ParkAwaiter{run->latches(), *run->latches()->busy()};
     } else if (outcome == Run::Outcome::kWouldBlock) {
       blocking = kv::Blocking::kMayBlock;
@@ -180,6 +289,16 @@ async::Task<void> RunToEnd(Core* core, Run* run) {
 
 rpc::Response Refuse(Errc code, std::string message) {
   return rpc::Response::Of(Error(code, std::move(message)));
+}
+
+// The fields that any request may have at its end.
+void TakeLockFields(const rpc::Request& request, Job* job) {
+  if (request.peer == nullptr || (request.peer->features() & rpc::kInodeLocks) == 0) return;
+  v1::LockedRequest fields;
+  const bool parsed = fields.ParseFromString(request.body);
+  if (!parsed) return;  // the operation refuses it
+  if (!fields.no_locks()) job->peer = request.peer;
+  for (const v1::Fid& fid : fields.set_aside()) job->set_aside.push_back(FidOf(fid));
 }
 
 // A session counts as back with its first request that is not part of coming back.
@@ -222,6 +341,7 @@ async::Task<rpc::Response> RunRequest(Core* core, rpc::Request request) {
   job.xid = header.xid;
   job.replay = (header.flags & rpc::kReplay) != 0;
   if (rpc::IsMutating(header.opcode)) job.slot = header.slot;
+  TakeLockFields(request, &job);
   if (job.slot > ClientSession::kSlotMax) {
     co_return Refuse(Errc::kProtocol, "reply slot " + std::to_string(job.slot) + " is too high");
   }

@@ -57,6 +57,10 @@ struct SaveOrder {
   mdt::ClientRow row;
 };
 
+// A client trusts what it holds for client::kLockLease after the last sign of life of a connection:
+// its locks are dropped later than that. An ended connection delays others no longer.
+constexpr Nanos kPeerGrace = std::chrono::seconds(3);
+
 Result<uint64_t> WriteClient(mdt::Mdt* mdt, const SaveOrder& order) {
   mdt::Txn txn(mdt->store(), mdt->transnos(), kv::Blocking::kMayBlock);
   txn.Put(mdt::kClients, mdt::SessionKey(order.session_id), mdt::Encode(order.row));
@@ -152,6 +156,7 @@ rpc::ServerIdentity MdsService::Identity() const {
   identity.server_name = "mds" + std::to_string(state_->core.options.index);
   identity.boot = boot();
   identity.recovered_transno = recovered_transno();
+  identity.features = rpc::kInodeLocks;
   return identity;
 }
 
@@ -188,6 +193,13 @@ Status MdsService::CheckCommitted(uint32_t target, uint64_t transno) {
                                   ". Is it an old copy? Start it on its newest disk");
 }
 
+void MdsService::OnPeerEnded(std::shared_ptr<rpc::Peer> peer) {
+  async::Shard* const shard = async::Shard::Current();
+  shard->AddTimer(shard->Now() + kPeerGrace, [locks = state_->core.locks, id = peer->id()] {
+    locks->DropPeer(id);
+  });
+}
+
 async::Task<Status> MdsService::Save(uint64_t session_id, Uuid client,
                                      std::array<uint8_t, 16> secret) {
   Core& core = state_->core;
@@ -209,6 +221,7 @@ async::Task<Status> MdsService::Remove(uint64_t session_id) {
   const std::shared_ptr<ClientSession> session = core.sessions.Find(session_id);
   if (session == nullptr) co_return Status();
   session->ended.store(true);
+  core.locks->DropSession(session_id);
   for (const auto& [fid, handle] : core.handles.CloseSession(session_id)) {
     // Errors are the store's: the file then waits in the table of open-unlinked ones.
     Status closed =

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "lock/inode_bits.h"
 
 namespace sheen::mdt {
 namespace {
@@ -27,6 +28,7 @@ Result<std::optional<Inode>> FindInode(const Txn& txn, const Fid& fid) {
 
 void PutInode(Txn* txn, const Fid& fid, const Inode& inode) {
   txn->Put(kInodes, InodeKey(fid), Encode(inode));
+  txn->Touch(fid, lock::kAttrBits | lock::kLayout);
 }
 
 Status DeleteInode(Txn* txn, const Fid& fid, const Inode& inode) {
@@ -40,6 +42,7 @@ Status DeleteInode(Txn* txn, const Fid& fid, const Inode& inode) {
     for (std::string& key : keys) txn->Delete(kXattrs, std::move(key));
   }
   txn->Delete(kInodes, InodeKey(fid));
+  txn->Touch(fid, lock::kAllInodeBits, true);
   return {};
 }
 
@@ -49,6 +52,7 @@ void AddLink(Txn* txn, const Fid& fid, const LinkRow& link) {
 
 void RemoveLink(Txn* txn, const Fid& fid, const Fid& parent, uint64_t cookie) {
   txn->Delete(kLinks, LinkKey(fid, parent, cookie));
+  txn->Touch(fid, lock::kLookup);
 }
 
 Result<std::vector<LinkRow>> ListLinks(const Txn& txn, const Fid& fid, uint32_t count_max) {
@@ -93,6 +97,7 @@ Status PutXattr(Txn* txn, const Fid& fid, Inode* inode, std::string_view name,
     inode->xattr_name_bytes += static_cast<uint32_t>(name.size() + 1);
   }
   txn->Put(kXattrs, XattrKey(fid, name), EncodeXattr(value));
+  txn->Touch(fid, lock::kXattr);
   return {};
 }
 
@@ -102,6 +107,7 @@ Result<bool> RemoveXattr(Txn* txn, const Fid& fid, Inode* inode, std::string_vie
   --inode->xattr_count;
   inode->xattr_name_bytes -= static_cast<uint32_t>(name.size() + 1);
   txn->Delete(kXattrs, XattrKey(fid, name));
+  txn->Touch(fid, lock::kXattr);
   return true;
 }
 

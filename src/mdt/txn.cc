@@ -16,6 +16,16 @@ Result<std::optional<std::string>> Txn::Get(Family family, std::string_view key)
   return store_->Get(family, key, blocking_);
 }
 
+void Txn::Touch(const Fid& fid, uint32_t bits, bool gone) {
+  for (Touched& touched : touched_) {
+    if (touched.fid != fid) continue;
+    touched.bits |= bits;
+    touched.gone |= gone;
+    return;
+  }
+  touched_.push_back({fid, bits, gone});
+}
+
 Status Txn::Scan(
     Family family, std::string_view prefix, std::string_view from,
     const std::function<bool(std::string_view key, std::string_view value)>& row) const {

@@ -8,7 +8,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "fid/fid.h"
 #include "kv/store.h"
 #include "mdt/schema.h"
 #include "mdt/transno.h"
@@ -41,6 +43,15 @@ class Txn final {
   bool has_transno() const { return transno_ != 0; }
   bool has_writes() const { return !batch_.empty(); }
   const kv::Batch& batch() const { return batch_; }
+
+  // What the batch changes of inodes, for those who hold locks on them (lock::InodeBits).
+  struct Touched {
+    Fid fid;
+    uint32_t bits = 0;
+    bool gone = false;  // the inode is deleted
+  };
+  void Touch(const Fid& fid, uint32_t bits, bool gone = false);
+  const std::vector<Touched>& touched() const { return touched_; }
   kv::Blocking blocking() const { return blocking_; }
   kv::Store* store() const { return store_; }
   // Finishes the transno (committed or not) and forgets the writes.
@@ -51,6 +62,7 @@ class Txn final {
   TransnoTracker* const transnos_;
   const kv::Blocking blocking_;
   kv::Batch batch_;
+  std::vector<Touched> touched_;  // each inode once
   uint64_t transno_ = 0;
 };
 

@@ -82,6 +82,14 @@ class ClientIdentity final {
   std::map<std::string, PerServer> servers_;
 };
 
+// Signs of life of one Client's connection, for what is held under locks that came by it: the
+// server takes them away without an answer only from a connection that has ended. Thread-safe.
+struct LinkPulse {
+  std::atomic<uint64_t> ended_count{0};  // connections that have ended
+  // When the request was sent that was answered last (monotonic): the connection lived then.
+  std::atomic<int64_t> proved_ns{INT64_MIN};
+};
+
 struct Call {
   Opcode opcode = Opcode::kPing;
   uint32_t target = 0;
@@ -104,6 +112,7 @@ struct Answer {
   size_t bulk_bytes = 0;  // received, in the sink or in `bulk`
   uint64_t transno = 0;
   uint64_t last_committed = 0;
+  uint64_t link = 0;  // LinkPulse::ended_count of the connection that it came by
 };
 
 struct ClientOptions {
@@ -113,6 +122,8 @@ struct ClientOptions {
   uint32_t slot_count = 64;
   bool checksums = true;    // body and bulk CRCs
   std::string client_name;  // host and mount point, for the server's log
+  uint64_t features = 0;    // rpc::Feature bits that this side knows
+  std::shared_ptr<LinkPulse> pulse;  // null: nobody looks at it
   Nanos connect_timeout = std::chrono::seconds(5);
   Nanos reconnect_wait_max = std::chrono::milliseconds(500);
 };

@@ -138,6 +138,7 @@ void Client::State::Send(Pending* pending) {
   message.bulk_view = call.bulk;
   pending->phase = Pending::Phase::kSent;
   pending->sent_session = session_id_;
+  pending->sent_at = shard_->Now();
   link_->Send(std::move(message));
 }
 
@@ -163,6 +164,8 @@ void Client::State::OnReply(Message message) {
   // Unknown: a ping's answer, or one that came after its call's deadline.
   if (pending == nullptr || pending->phase != Pending::Phase::kSent) return;
   pending->in_sink = false;
+  const int64_t proved_ns = pulse_->proved_ns.load(std::memory_order_relaxed);
+  pulse_->proved_ns.store(std::max(proved_ns, pending->sent_at.count()), std::memory_order_relaxed);
   const Errc status = message.header.status;
   if (status == Errc::kUnavailable && !pending->orphan && !pending->give_up && !stopped_) {
     BackOff(pending, std::move(message.body));
@@ -184,6 +187,7 @@ void Client::State::OnReply(Message message) {
   answer.bulk = std::move(message.bulk);
   answer.transno = message.header.transno;
   answer.last_committed = message.header.last_committed;
+  answer.link = pulse_->ended_count.load(std::memory_order_relaxed);
   Finish(pending, std::move(answer));
 }
 

@@ -40,7 +40,8 @@ Client::State::State(async::Shard* shard, Transport* transport, ClientIdentity* 
       options_(std::move(options)),
       link_number_(RandomU64() | 1),
       floor_(identity->Floor(options_.server_name)),
-      floor_part_(floor_->Join()) {
+      floor_part_(floor_->Join()),
+      pulse_(options_.pulse ? options_.pulse : std::make_shared<LinkPulse>()) {
   SHEEN_ASSERT(options_.slot_base > 0 && options_.slot_count > 0);
   // The last slot is the reserved one, unless it is the only one.
   const uint32_t ordinary = std::max(options_.slot_count - 1, 1U);
@@ -151,6 +152,7 @@ Message Client::State::HelloMessage(const ServerSession& session) {
   hello.set_fsname(identity_->fsname());
   hello.set_server_name(options_.server_name);
   hello.set_client_name(options_.client_name);
+  hello.set_features(options_.features);
   hello.set_link(link_number_);
   if (session.session_id != 0) {
     hello.set_session_id(session.session_id);
@@ -348,6 +350,7 @@ void Client::State::OnClosed(const Error& reason) {
               reason.ToString());
   }
   phase_ = Phase::kDisconnected;
+  pulse_->ended_count.fetch_add(1);
   link_.reset();
   std::vector<Pending*> given_up;
   for (Pending* pending = active_.head(); pending != nullptr; pending = pending->next) {

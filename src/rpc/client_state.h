@@ -34,6 +34,7 @@ struct Client::Pending {
   uint32_t slot = 0;
   uint32_t retries = 0;       // answers kUnavailable so far
   uint64_t sent_session = 0;  // session it was last sent in; 0: never sent
+  Nanos sent_at{0};
   Phase phase = Phase::kWaitingForSlot;
   bool recovery = false;
   bool in_sink = false;  // the link may write into call.bulk_sink
@@ -175,6 +176,7 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   uint64_t server_boot_ = 0;
   uint64_t handshakes_ = 0;
   Nanos last_heard_{0};
+  const std::shared_ptr<LinkPulse> pulse_;
   Nanos last_logged_ = Nanos::min();
   bool loop_running_ = false;
   bool keep_alive_running_ = false;

@@ -88,6 +88,7 @@ enum class Opcode : uint16_t {
   kMdsSync = 123,
   kMdsClusterMap = 124,
   kMdsReportSize = 125,   // after a glimpse with no writers left
+  kMdsLockCancel = 126,   // locks that the client gives back unasked
 
   kOstRead = 200,
   kOstWrite = 201,
@@ -99,6 +100,12 @@ enum class Opcode : uint16_t {
   kOstStatFs = 207,
 
   kMapChanged = 300,      // server to client: the cluster map has a new version
+  kLockCallback = 301,    // server to client: give locks back; the answer says that they are
+};
+
+// Bits of Hello.features: what a side knows beyond the protocol's first version.
+enum Feature : uint64_t {
+  kInodeLocks = 1 << 0,  // answers of the MDS carry locks; kLockCallback takes them back
 };
 
 struct FrameHeader {

@@ -46,6 +46,7 @@ constexpr OpcodeInfo kOpcodes[] = {
     {Opcode::kMdsSync, "mds_sync", false},
     {Opcode::kMdsClusterMap, "mds_cluster_map", false},
     {Opcode::kMdsReportSize, "mds_report_size", true},
+    {Opcode::kMdsLockCancel, "mds_lock_cancel", false},
     {Opcode::kOstRead, "ost_read", false},
     {Opcode::kOstWrite, "ost_write", true},
     {Opcode::kOstGetAttr, "ost_getattr", false},
@@ -55,6 +56,7 @@ constexpr OpcodeInfo kOpcodes[] = {
     {Opcode::kOstSeek, "ost_seek", false},
     {Opcode::kOstStatFs, "ost_statfs", false},
     {Opcode::kMapChanged, "map_changed", false},
+    {Opcode::kLockCallback, "lock_callback", false},
 };
 
 const OpcodeInfo* Find(Opcode opcode) {

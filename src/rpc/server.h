@@ -72,11 +72,41 @@ class Session final {
   std::vector<LinkEntry> links_;
 };
 
+// One connection of a client, for requests that the server makes of it. Thread-safe.
+class Peer {
+ public:
+  Peer(uint64_t id, uint64_t session_id, uint64_t features)
+      : id_(id), session_id_(session_id), features_(features) {}
+  virtual ~Peer() = default;
+  Peer(const Peer&) = delete;
+  Peer& operator=(const Peer&) = delete;
+
+  uint64_t id() const { return id_; }  // never used again while the process runs
+  uint64_t session_id() const { return session_id_; }
+  uint64_t features() const { return features_; }  // what both sides know (rpc::Feature)
+  // The connection has ended; true before Service::OnPeerEnded is called.
+  bool ended() const { return ended_.load(); }
+  // `answered` runs once, on the connection's shard: true when the client has answered, false when
+  // the connection ended. One that does not answer within `timeout` is disconnected.
+  virtual void Ask(Opcode opcode, std::string body, Nanos timeout,
+                   std::function<void(bool)> answered) = 0;
+
+ protected:
+  void SetEnded() { ended_.store(true); }
+
+ private:
+  const uint64_t id_;
+  const uint64_t session_id_;
+  const uint64_t features_;
+  std::atomic<bool> ended_{false};
+};
+
 struct Request {
   FrameHeader header;
   std::string body;
   io::Buffer bulk;  // received bytes; CRC checked if the frame had one
   std::shared_ptr<Session> session;
+  std::shared_ptr<Peer> peer;  // the connection it came by
 };
 
 struct Response {
@@ -102,6 +132,8 @@ class Service {
   virtual Status CheckCommitted(uint32_t /*target*/, uint64_t /*transno*/) { return {}; }
   // All links of the session ended disconnect_grace ago; it is kept, the client may come back.
   virtual void OnSessionIdle(std::shared_ptr<Session> /*session*/) {}
+  // A connection ended. Runs on its shard.
+  virtual void OnPeerEnded(std::shared_ptr<Peer> /*peer*/) {}
 };
 
 // Durable knowledge of clients (hazard: after a restart the server must know who may come back).

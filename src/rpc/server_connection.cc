@@ -26,12 +26,35 @@ void RaiseTo(std::atomic<uint64_t>* value, uint64_t to) {
   }
 }
 
+uint64_t NextPeerId() {
+  static std::atomic<uint64_t> next{1};
+  return next.fetch_add(1);
+}
+
 bool IsServiceOpcode(Opcode opcode) {
   const auto number = static_cast<uint16_t>(opcode);
   return number >= 100 && number < 300 && IsKnown(opcode);
 }
 
 }  // namespace
+
+Server::Connection::ConnectionPeer::ConnectionPeer(Connection* connection, uint64_t session_id,
+                                                   uint64_t features)
+    : Peer(NextPeerId(), session_id, features),
+      shard_(connection->server_->shard),
+      connection_(connection->weak_from_this()) {}
+
+void Server::Connection::ConnectionPeer::Ask(Opcode opcode, std::string body, Nanos timeout,
+                                             std::function<void(bool)> answered) {
+  shard_->Post([weak = connection_, opcode, body = std::move(body), timeout,
+                answered = std::move(answered)]() mutable {
+    if (const auto connection = weak.lock()) {
+      connection->Ask(opcode, std::move(body), timeout, std::move(answered));
+    } else {
+      answered(false);
+    }
+  });
+}
 
 Server::Connection::Connection(std::shared_ptr<State> server, std::unique_ptr<Link> link)
     : server_(std::move(server)), link_(std::move(link)), peer_(link_->peer()) {}
@@ -74,7 +97,11 @@ void Server::Connection::OnMessage(Message message) {
       Close(Errc::kProtocol, "a frame came before the handshake was answered");
       return;
     case Phase::kEstablished:
-      if (!header.is_reply()) OnRequest(std::move(message));
+      if (header.is_reply()) {
+        OnAnswer(header.xid);
+      } else {
+        OnRequest(std::move(message));
+      }
       return;
     case Phase::kRefused:
     case Phase::kClosed:
@@ -253,6 +280,7 @@ async::Task<void> Server::Connection::Execute(std::shared_ptr<Connection> self, 
   request.body = std::move(message.body);
   request.bulk = std::move(message.bulk);
   request.session = self->session_;
+  request.peer = self->connection_peer_;
   Response response = co_await self->server_->service->Handle(std::move(request));
   self->tracker_->End(&entry);
   self->ReplyTo(header, std::move(response));
@@ -305,6 +333,46 @@ void Server::Connection::SendRequest(Opcode opcode, const std::string& body, uin
   link_->Send(std::move(request));
 }
 
+void Server::Connection::Ask(Opcode opcode, std::string body, Nanos timeout,
+                             std::function<void(bool)> answered) {
+  if (link_ == nullptr || phase_ != Phase::kEstablished) {
+    answered(false);
+    return;
+  }
+  const uint64_t xid = server_->next_xid++;
+  const async::TimerId timer =
+      server_->shard->AddTimer(server_->shard->Now() + timeout, [weak = weak_from_this(), opcode] {
+        const auto self = weak.lock();
+        if (self == nullptr) return;
+        const std::string name(NameOf(opcode));
+        SHEEN_LOG(Warn, "{}: {} timer expired: evicting client {} at {}",
+                  self->server_->sessions->identity().server_name, name, self->client_name_,
+                  self->peer_);
+        self->Close(Errc::kTimedOut, "the client did not answer a " + name);
+      });
+  asked_.emplace(xid, Asked{std::move(answered), timer});
+  SendRequest(opcode, body, xid);
+}
+
+void Server::Connection::OnAnswer(uint64_t xid) {
+  auto node = asked_.extract(xid);
+  if (node.empty()) return;
+  server_->shard->CancelTimer(node.mapped().timer);
+  node.mapped().answered(true);
+}
+
+void Server::Connection::EndPeer() {
+  std::map<uint64_t, Asked> left;
+  left.swap(asked_);
+  for (auto& [xid, asked] : left) {
+    server_->shard->CancelTimer(asked.timer);
+    asked.answered(false);
+  }
+  if (connection_peer_ == nullptr) return;
+  connection_peer_->End();
+  if (!server_->stopping) server_->service->OnPeerEnded(connection_peer_);
+}
+
 uint16_t Server::Connection::CrcFlags() const {
   return server_->options.checksums ? static_cast<uint16_t>(kBodyCrc | kBulkCrc) : uint16_t{0};
 }
@@ -323,6 +391,7 @@ void Server::Connection::OnClosed(const Error& reason) {
   if (phase_timer_set_) server_->shard->CancelTimer(phase_timer_);
   phase_timer_set_ = false;
   link_.reset();
+  EndPeer();
   LeaveSession();
   server_->Forget(this);
 }

@@ -12,6 +12,8 @@
 #pragma once
 
 #include <deque>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -54,6 +56,8 @@ class Server::Connection final : public LinkHandler,
   // Takes the link's messages from now on.
   void Start();
   void Close(Errc code, std::string reason);
+  // Peer::Ask, on the shard.
+  void Ask(Opcode opcode, std::string body, Nanos timeout, std::function<void(bool)> answered);
   // A request of the server's; the answer is ignored.
   void SendRequest(Opcode opcode, const std::string& body, uint64_t xid);
   bool established() const { return phase_ == Phase::kEstablished; }
@@ -68,6 +72,11 @@ class Server::Connection final : public LinkHandler,
     Message message;
     Nanos arrived{0};
   };
+  struct Asked {
+    std::function<void(bool)> answered;
+    async::TimerId timer;
+  };
+  class ConnectionPeer;
 
   MutableByteSpan SinkFor(const FrameHeader& header) override;
   void OnMessage(Message message) override;
@@ -99,6 +108,8 @@ class Server::Connection final : public LinkHandler,
   void ReplyTo(const FrameHeader& header, Response response);
   void ReplyError(const FrameHeader& header, Errc code, std::string message);
   uint16_t CrcFlags() const;
+  void OnAnswer(uint64_t xid);
+  void EndPeer();
   void LeaveSession();
 
   const std::shared_ptr<State> server_;
@@ -107,6 +118,8 @@ class Server::Connection final : public LinkHandler,
   Phase phase_ = Phase::kAwaitHello;
   std::shared_ptr<Session> session_;
   const std::shared_ptr<XidTracker> tracker_ = std::make_shared<XidTracker>();
+  std::shared_ptr<ConnectionPeer> connection_peer_;  // once established
+  std::map<uint64_t, Asked> asked_;                  // by xid
   std::string client_name_;
   async::TimerId phase_timer_;
   bool phase_timer_set_ = false;
@@ -117,6 +130,18 @@ class Server::Connection final : public LinkHandler,
   bool retry_timer_set_ = false;
   bool starting_ = false;    // StartQueued is on the stack
   bool in_session_ = false;  // counted in the session's link_count
+};
+
+class Server::Connection::ConnectionPeer final : public Peer {
+ public:
+  ConnectionPeer(Connection* connection, uint64_t session_id, uint64_t features);
+  void Ask(Opcode opcode, std::string body, Nanos timeout,
+           std::function<void(bool)> answered) override;
+  void End() { SetEnded(); }
+
+ private:
+  async::Shard* const shard_;
+  const std::weak_ptr<Connection> connection_;  // used on the shard only
 };
 
 }  // namespace sheen::rpc

@@ -130,6 +130,8 @@ void Server::Connection::Establish(const v1::Hello& hello, std::shared_ptr<Sessi
   session_->link_count.fetch_add(1);
   session_->last_heard_ns.store(server_->shard->Now().count());
   session_->AddLink(hello.link(), tracker_);
+  connection_peer_ = std::make_shared<ConnectionPeer>(this, session_->id(),
+                                                      identity.features & hello.features());
   link_->SetEstablished();
 
   v1::HelloReply reply;

@@ -151,6 +151,14 @@ Input SetLayout() {
   return Make(Opcode::kMdsSetLayout, m);
 }
 
+Input LockCancel() {
+  v1::LockList m;
+  v1::InodeLock* lock = m.add_locks();
+  Set(lock->mutable_fid(), kFile);
+  lock->set_bits(0x13);
+  return Make(Opcode::kMdsLockCancel, m);
+}
+
 Input ReportSize() {
   v1::ReportSizeRequest m;
   Set(m.mutable_fid(), kFile);
@@ -185,7 +193,7 @@ std::vector<Input> MdsInputs() {
           Make(Opcode::kMdsAllocateSequence, v1::AllocateSequenceRequest()),
           Make(Opcode::kMdsSync, v1::MdsSyncRequest()),
           Make(Opcode::kMdsClusterMap, v1::ClusterMapRequest()),
-          ReportSize()};
+          ReportSize(), LockCancel()};
 }
 
 void SetObject(v1::ObjectName* out) {

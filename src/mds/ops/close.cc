@@ -87,6 +87,10 @@ Status Close(OpContext* context, const v1::CloseRequest& request, v1::CloseReply
     changed = true;
   }
   if (changed) mdt::PutInode(context->txn, fid, *inode);
+  if (changed && inode->nlink > 0 && inode->IsRegular() && !inode->size_unsafe()) {
+    FillAttr(fid, *inode, false, reply->mutable_attr());
+    context->GrantAfter(fid, lock::kAttrBits);
+  }
   return {};
 }
 

@@ -106,6 +106,8 @@ Status Create(OpContext* context, const v1::CreateRequest& request, v1::CreateRe
   reply->set_created(true);
   reply->set_cookie(cookie);
   FillAttr(parent, directory, false, reply->mutable_parent_attr());
+  context->GrantAfter(parent, lock::kAttrBits);
+  context->GrantAfter(fid, inode.size_unsafe() ? lock::kLookup : lock::kLookup | lock::kAttrBits);
   return {};
 }
 

@@ -38,6 +38,9 @@ Status Link(OpContext* context, const v1::LinkRequest& request, v1::LinkReply* r
   Touch(&directory, time_ns);
   mdt::PutInode(context->txn, parent, directory);
   FillAttr(fid, inode, false, reply->mutable_attr());
+  FillAttr(parent, directory, false, reply->mutable_parent_attr());
+  context->GrantAfter(parent, lock::kAttrBits);
+  if (!inode.size_unsafe()) context->GrantAfter(fid, lock::kLookup | lock::kAttrBits);
   reply->set_cookie(cookie);
   return {};
 }

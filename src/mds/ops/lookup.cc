@@ -8,9 +8,31 @@
 namespace sheen::mds::ops {
 namespace {
 
+constexpr uint32_t kBits = lock::kLookup | lock::kAttrBits;
+
 Status Answer(OpContext* context, const Fid& fid, v1::LookupReply* reply) {
-  SHEEN_TRY_ASSIGN(const mdt::Inode inode, context->Inode(fid));
+  SHEEN_TRY_ASSIGN(const mdt::Inode inode, context->GrantedInode(fid, kBits));
   FillAttr(fid, inode, false, reply->mutable_attr());
+  return {};
+}
+
+// The name is read again under the lock that covers it: in between it may have gone.
+Result<bool> StillThere(OpContext* context, const Fid& parent, const std::string& name,
+                        const Fid& fid) {
+  if (context->granted.empty()) return true;
+  SHEEN_TRY_ASSIGN(const mdt::Found again, context->Find(parent, name));
+  return again.entry && again.entry->fid == fid;
+}
+
+Status Absent(OpContext* context, const Fid& parent, const std::string& name,
+              v1::LookupReply* reply) {
+  if (context->peer == nullptr) return Fail(Errc::kNoEntry);
+  if (context->GrantNow(parent, lock::kUpdate)) {
+    SHEEN_TRY_ASSIGN(const mdt::Found again, context->Find(parent, name));
+    if (again.entry) context->Untell(parent, lock::kUpdate);
+    // Made this very moment: no such name is as true.
+  }
+  reply->set_negative(true);
   return {};
 }
 
@@ -25,9 +47,14 @@ Status Lookup(OpContext* context, const v1::LookupRequest& request, v1::LookupRe
   if (name == "..") return Answer(context, directory.parent, reply);
   SHEEN_TRY(CheckName(name));
   SHEEN_TRY_ASSIGN(mdt::Found found, context->Find(parent, name));
-  if (!found.entry) return Fail(Errc::kNoEntry);
+  if (!found.entry) return Absent(context, parent, name, reply);
   Status answered = Answer(context, found.entry->fid, reply);
-  if (answered || answered.error().code() != Errc::kStale) return answered;
+  if (!answered && answered.error().code() != Errc::kStale) return answered;
+  if (answered) {
+    SHEEN_TRY_ASSIGN(const bool there, StillThere(context, parent, name, found.entry->fid));
+    if (!there) context->Untell(found.entry->fid, kBits);
+    return {};
+  }
   SHEEN_TRY(context->Latch(parent));
   SHEEN_TRY_ASSIGN(found, context->Find(parent, name));
   if (!found.entry) return Fail(Errc::kNoEntry);

@@ -77,6 +77,9 @@ Status MakeNode(OpContext* context, const v1::MakeNodeRequest& request, v1::Make
   Touch(&directory, time_ns);
   mdt::PutInode(context->txn, parent, directory);
   FillAttr(fid, inode, false, reply->mutable_attr());
+  FillAttr(parent, directory, false, reply->mutable_parent_attr());
+  context->GrantAfter(parent, lock::kAttrBits);
+  context->GrantAfter(fid, lock::kLookup | lock::kAttrBits);
   reply->set_cookie(cookie);
   return {};
 }

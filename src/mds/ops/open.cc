@@ -11,9 +11,9 @@ namespace sheen::mds::ops {
 Status Open(OpContext* context, const v1::OpenRequest& request, v1::OpenReply* reply) {
   SHEEN_TRY_ASSIGN(const Fid fid, ValidFid(request.fid()));
   SHEEN_TRY(context->Latch(fid));
-  SHEEN_TRY_ASSIGN(mdt::Inode inode, context->Inode(fid));
   const uint32_t access = AccessOfOpenFlags(request.flags());
   const bool write = (access & kAccessWrite) != 0;
+  SHEEN_TRY_ASSIGN(mdt::Inode inode, context->GrantedInode(fid, write ? 0 : lock::kAttrBits));
   if (inode.IsDirectory() && write) return Fail(Errc::kIsDirectory);
   if (inode.IsSymlink()) return Fail(Errc::kLoop);
   const bool again = request.reopen() && context->session->earlier_boot.load();

@@ -34,6 +34,7 @@ Status FidToPath(OpContext*, const v1::FidToPathRequest&, v1::FidToPathReply*);
 Status AllocateSequence(OpContext*, const v1::AllocateSequenceRequest&, v1::AllocateSequenceReply*);
 Status Sync(OpContext*, const v1::MdsSyncRequest&, v1::MdsSyncReply*);
 Status GetClusterMap(OpContext*, const v1::ClusterMapRequest&, v1::ClusterMap*);
+Status LockCancel(OpContext*, const v1::LockList&, v1::LockCancelReply*);
 Status ReportSize(OpContext*, const v1::ReportSizeRequest&, v1::ReportSizeReply*);
 
 // Shared by open, create and close (open_state.cc): marks the size unsafe for a writer, and takes

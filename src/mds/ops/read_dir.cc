@@ -15,6 +15,7 @@ constexpr uint32_t kBytesMax = 1 << 20;
 // Upper bounds of an encoded Entry without its name, and of its Attr without layout.
 constexpr size_t kEntryBytes = 48;
 constexpr size_t kAttrBytes = 160;
+constexpr size_t kLockBytes = 32;
 
 // False: the page is full, and the entry is not in it.
 Result<bool> AddEntry(OpContext* context, const v1::ReadDirRequest& request, uint64_t cookie,
@@ -28,7 +29,12 @@ Result<bool> AddEntry(OpContext* context, const v1::ReadDirRequest& request, uin
   if (request.plus()) {
     SHEEN_TRY_ASSIGN(inode, mdt::FindInode(*context->txn, dirent.fid));
     if (!inode) return true;
-    bytes += kAttrBytes + (inode->size_unsafe() ? inode->layout.size() : 0);
+    if (!inode->size_unsafe() && context->GrantNow(dirent.fid, lock::kAttrBits)) {
+      SHEEN_TRY_ASSIGN(inode, mdt::FindInode(*context->txn, dirent.fid));
+      if (!inode || inode->size_unsafe()) context->Untell(dirent.fid, lock::kAttrBits);
+      if (!inode) return true;
+    }
+    bytes += kAttrBytes + kLockBytes + (inode->size_unsafe() ? inode->layout.size() : 0);
   }
   if (bytes > *room && reply->entries_size() > 0) return false;
   *room -= std::min(*room, bytes);
@@ -45,6 +51,8 @@ Result<bool> AddEntry(OpContext* context, const v1::ReadDirRequest& request, uin
 
 Status ReadDir(OpContext* context, const v1::ReadDirRequest& request, v1::ReadDirReply* reply) {
   SHEEN_TRY_ASSIGN(const Fid fid, ValidFid(request.fid()));
+  // Under it the names stay as they are listed.
+  context->GrantNow(fid, lock::kAttrBits);
   SHEEN_TRY_ASSIGN(const mdt::Inode directory, context->Directory(fid));
   if (!context->core->handles.HasOpen(fid, context->session_id(), false)) {
     SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessRead));

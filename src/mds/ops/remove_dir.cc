@@ -29,6 +29,8 @@ Status RemoveDir(OpContext* context, const v1::RemoveDirRequest& request,
   Touch(&directory, time_ns);
   mdt::PutInode(context->txn, parent, directory);
   SHEEN_TRY(DropName(context, fid, &inode, time_ns));
+  FillAttr(parent, directory, false, reply->mutable_parent_attr());
+  context->GrantAfter(parent, lock::kAttrBits);
   SetFid(fid, reply->mutable_fid());
   reply->set_time_ns(time_ns);
   return {};

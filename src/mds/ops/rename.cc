@@ -226,6 +226,11 @@ Status Rename(OpContext* context, const v1::RenameRequest& request, v1::RenameRe
   SHEEN_TRY(CheckPermissions(*context, move));
   SHEEN_TRY(Apply(context, request, &move));
   Answer(move, reply);
+  FillAttr(move.from.parent, *move.from.directory, false, reply->mutable_old_parent_attr());
+  context->GrantAfter(move.from.parent, lock::kAttrBits);
+  if (move.same_parent) return {};
+  FillAttr(move.to.parent, *move.to.directory, false, reply->mutable_new_parent_attr());
+  context->GrantAfter(move.to.parent, lock::kAttrBits);
   return {};
 }
 

@@ -1,0 +1,353 @@
+#include "client/lock_cache.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+
+namespace sheen::client {
+
+void LockCache::SetPulse(uint32_t shard, std::shared_ptr<rpc::LinkPulse> pulse) {
+  pulses_[shard] = std::move(pulse);
+}
+
+bool LockCache::Alive(const LockOrigin& origin) const {
+  const auto& pulse = pulses_[origin.shard];
+  return pulse && pulse->ended_count.load(std::memory_order_relaxed) == origin.link;
+}
+
+bool LockCache::Trusted(const Node& node, Nanos now) const {
+  if (!Alive(node.origin)) return false;
+  const int64_t proved_ns =
+      pulses_[node.origin.shard]->proved_ns.load(std::memory_order_relaxed);
+  return now.count() - proved_ns < kLockLease.count();
+}
+
+bool LockCache::MayTake(const Bucket& bucket, uint64_t sent) {
+  return bucket.called_at <= sent && bucket.giving_back == 0;
+}
+
+LockCache::Node* LockCache::FindLocked(Bucket* bucket, const Fid& fid) {
+  const auto found = bucket->nodes.find(fid);
+  return found == bucket->nodes.end() ? nullptr : &found->second;
+}
+
+void LockCache::DropBits(Node* node, uint32_t bits) {
+  node->bits &= ~bits;
+  if ((bits & lock::kAttrBits) == 0) return;
+  node->has_attr = false;
+  node->complete = false;
+}
+
+void LockCache::EraseLocked(Bucket* bucket, const Fid& fid) {
+  if (bucket->nodes.erase(fid) > 0) size_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+// Another inode of the bucket that was not used lately goes; its locks are given back in the
+// background.
+void LockCache::EvictLocked(Bucket* bucket, const Fid& keep) {
+  for (int round = 0; round < 2; ++round) {
+    for (auto& [fid, node] : bucket->nodes) {
+      if (fid == keep) continue;
+      if (std::exchange(node.used, false)) continue;
+      if (node.bits != 0 && Alive(node.origin)) {
+        // Nothing of it may be taken until the server has let go of it.
+        ++bucket->giving_back;
+        const std::scoped_lock lock(surplus_mutex_);
+        surplus_locks_[node.origin.shard].push_back({fid, node.bits});
+        surplus_.fetch_add(1, std::memory_order_relaxed);
+      }
+      EraseLocked(bucket, Fid(fid));
+      return;
+    }
+  }
+}
+
+LockCache::Node* LockCache::Adopt(Bucket* bucket, const Fid& fid, const LockOrigin& origin,
+                                  uint32_t bits) {
+  if (inodes_max_ == 0 || !Alive(origin)) return nullptr;
+  auto [at, added] = bucket->nodes.try_emplace(fid);
+  if (added && size_.fetch_add(1, std::memory_order_relaxed) >= inodes_max_) {
+    EvictLocked(bucket, fid);
+    at = bucket->nodes.find(fid);
+  }
+  Node* node = &at->second;
+  const bool same = node->origin.shard == origin.shard && node->origin.link == origin.link;
+  if (!same) {
+    // What came by another connection ends with that one: only what is held by both goes on.
+    const uint32_t lasting = Trusted(*node, origin.at) ? node->bits & bits : 0;
+    DropBits(node, node->bits & ~lasting);
+    node->origin = origin;
+  }
+  const uint32_t gained = bits & ~node->bits;
+  if ((gained & lock::kLookup) != 0) node->lookup_generation = NextMoment();
+  if ((gained & lock::kUpdate) != 0) {
+    node->update_generation = NextMoment();
+    node->complete = false;
+  }
+  node->bits |= bits;
+  node->used = true;
+  return node;
+}
+
+void LockCache::PutName(Node* node, const std::string& name, Name value) {
+  if (!node->names) node->names = std::make_unique<Names>();
+  if (node->names->size() >= kNamesMax) {
+    node->names->clear();
+    node->complete = false;
+  }
+  (*node->names)[name] = value;
+}
+
+std::optional<Attr> LockCache::FindAttr(const Fid& fid, Nanos now) {
+  Bucket& bucket = BucketOf(fid);
+  const std::scoped_lock lock(bucket.mutex);
+  if (bucket.changing > 0) return std::nullopt;
+  Node* node = FindLocked(&bucket, fid);
+  if (node == nullptr || !node->has_attr || !Trusted(*node, now)) return std::nullopt;
+  node->used = true;
+  return node->attr;
+}
+
+LockCache::NameAnswer LockCache::FindName(const Fid& directory, const std::string& name,
+                                          Nanos now) {
+  Name found;
+  {
+    Bucket& bucket = BucketOf(directory);
+    const std::scoped_lock lock(bucket.mutex);
+    if (bucket.changing > 0) return {};
+    Node* node = FindLocked(&bucket, directory);
+    if (node == nullptr) return {};
+    node->used = true;
+    const bool covered = (node->bits & lock::kUpdate) != 0 && Trusted(*node, now);
+    const auto at = node->names ? node->names->find(name) : Names::iterator();
+    if (!node->names || at == node->names->end()) {
+      return {covered && node->complete ? NameState::kAbsent : NameState::kUnknown, {}};
+    }
+    found = at->second;
+    const bool listed = covered && found.generation == node->update_generation;
+    if (found.kind == NameKind::kAbsent) {
+      return {listed ? NameState::kAbsent : NameState::kUnknown, {}};
+    }
+    if (found.kind == NameKind::kAsk || (found.kind == NameKind::kByListing && !listed)) return {};
+  }
+  Bucket& bucket = BucketOf(found.child);
+  const std::scoped_lock lock(bucket.mutex);
+  if (bucket.changing > 0) return {};
+  Node* node = FindLocked(&bucket, found.child);
+  if (node == nullptr || !node->has_attr || !Trusted(*node, now)) return {};
+  if (found.kind == NameKind::kByLookup &&
+      ((node->bits & lock::kLookup) == 0 || node->lookup_generation != found.generation)) {
+    return {};
+  }
+  node->used = true;
+  return {NameState::kPresent, node->attr};
+}
+
+Fid LockCache::PeekName(const Fid& directory, const std::string& name) {
+  Bucket& bucket = BucketOf(directory);
+  const std::scoped_lock lock(bucket.mutex);
+  Node* node = FindLocked(&bucket, directory);
+  if (node == nullptr || !node->names) return {};
+  const auto at = node->names->find(name);
+  return at == node->names->end() ? Fid{} : at->second.child;
+}
+
+void LockCache::TakeAttr(uint64_t sent, const LockOrigin& origin, const Attr& attr,
+                         uint32_t bits) {
+  if ((bits & lock::kUpdate) == 0 || attr.size_unsafe) return;
+  Bucket& bucket = BucketOf(attr.fid);
+  const std::scoped_lock lock(bucket.mutex);
+  if (!MayTake(bucket, sent)) return;
+  Node* node = Adopt(&bucket, attr.fid, origin, bits);
+  if (node == nullptr) return;
+  // Asked before a change of ours, answered after it.
+  if (node->has_attr && attr.ctime_ns < node->attr.ctime_ns) return;
+  node->attr = attr;
+  node->has_attr = true;
+}
+
+void LockCache::TakeName(uint64_t sent, const LockOrigin& origin, const Fid& directory,
+                         const std::string& name, const Fid& child, uint32_t bits) {
+  Name value{child, 0, NameKind::kByListing};
+  if ((bits & lock::kLookup) != 0) {
+    Bucket& bucket = BucketOf(child);
+    const std::scoped_lock lock(bucket.mutex);
+    if (!MayTake(bucket, sent)) return;
+    const Node* node = Adopt(&bucket, child, origin, bits & lock::kLookup);
+    if (node == nullptr) return;
+    value.kind = NameKind::kByLookup;
+    value.generation = node->lookup_generation;
+  }
+  Bucket& bucket = BucketOf(directory);
+  const std::scoped_lock lock(bucket.mutex);
+  if (bucket.changing > 0 || bucket.changed_at > sent) return;
+  if (value.kind == NameKind::kByListing) {
+    Node* node = FindLocked(&bucket, directory);
+    if (node == nullptr || !MayTake(bucket, sent) || (node->bits & lock::kUpdate) == 0) return;
+    value.generation = node->update_generation;
+    PutName(node, name, value);
+    return;
+  }
+  // A directory's node without locks carries names that their children's locks cover.
+  auto [at, added] = bucket.nodes.try_emplace(directory);
+  if (added) size_.fetch_add(1, std::memory_order_relaxed);
+  PutName(&at->second, name, value);
+}
+
+void LockCache::TakeAbsent(uint64_t sent, const LockOrigin& origin, const Fid& directory,
+                           const std::string& name) {
+  Bucket& bucket = BucketOf(directory);
+  const std::scoped_lock lock(bucket.mutex);
+  if (!MayTake(bucket, sent) || bucket.changing > 0 || bucket.changed_at > sent) return;
+  Node* node = Adopt(&bucket, directory, origin, lock::kUpdate);
+  if (node == nullptr) return;
+  PutName(node, name, {{}, node->update_generation, NameKind::kAbsent});
+}
+
+void LockCache::TakeDirectory(uint64_t sent, const LockOrigin& origin, const Fid& directory) {
+  Bucket& bucket = BucketOf(directory);
+  const std::scoped_lock lock(bucket.mutex);
+  if (MayTake(bucket, sent)) Adopt(&bucket, directory, origin, lock::kUpdate);
+}
+
+void LockCache::TakeNew(uint64_t sent, const LockOrigin& origin, const Attr& attr, uint32_t bits,
+                        bool empty) {
+  if (bits == 0) return;
+  Bucket& bucket = BucketOf(attr.fid);
+  const std::scoped_lock lock(bucket.mutex);
+  if (!MayTake(bucket, sent)) return;
+  Node* node = Adopt(&bucket, attr.fid, origin, bits);
+  if (node == nullptr || (bits & lock::kUpdate) == 0) return;
+  node->attr = attr;
+  node->has_attr = true;
+  node->complete = empty;
+}
+
+void LockCache::Callback(const Fid& fid, uint32_t bits) {
+  Bucket& bucket = BucketOf(fid);
+  const std::scoped_lock lock(bucket.mutex);
+  bucket.called_at = NextMoment();
+  if (Node* node = FindLocked(&bucket, fid)) DropBits(node, bits);
+}
+
+void LockCache::Forget(const Fid& fid) {
+  Bucket& bucket = BucketOf(fid);
+  const std::scoped_lock lock(bucket.mutex);
+  bucket.called_at = NextMoment();
+  EraseLocked(&bucket, fid);
+}
+
+void LockCache::Clear() {
+  for (Bucket& bucket : buckets_) {
+    const std::scoped_lock lock(bucket.mutex);
+    bucket.called_at = NextMoment();
+    size_.fetch_sub(bucket.nodes.size(), std::memory_order_relaxed);
+    bucket.nodes.clear();
+  }
+}
+
+std::vector<HeldLock> LockCache::TakeSurplus(uint32_t shard) {
+  const std::scoped_lock lock(surplus_mutex_);
+  surplus_.fetch_sub(surplus_locks_[shard].size(), std::memory_order_relaxed);
+  return std::exchange(surplus_locks_[shard], {});
+}
+
+void LockCache::GivenBack(const std::vector<HeldLock>& locks) {
+  for (const HeldLock& held : locks) {
+    Bucket& bucket = BucketOf(held.fid);
+    const std::scoped_lock lock(bucket.mutex);
+    SHEEN_ASSERT(bucket.giving_back > 0);
+    --bucket.giving_back;
+    bucket.called_at = NextMoment();
+  }
+}
+
+LockCache::Change::Change(LockCache* cache, std::vector<Fid> fids, std::vector<Fid> renamed)
+    : cache_(cache),
+      fids_(std::move(fids)),
+      renamed_(std::move(renamed)),
+      began_(cache->NextMoment()) {
+  fids_.insert(fids_.end(), renamed_.begin(), renamed_.end());
+  std::ranges::sort(fids_);
+  const auto [first, last] = std::ranges::unique(fids_);
+  fids_.erase(first, last);
+  std::erase_if(fids_, [](const Fid& fid) { return fid.empty(); });
+  for (const Fid& fid : fids_) {
+    Bucket& bucket = cache_->BucketOf(fid);
+    const std::scoped_lock lock(bucket.mutex);
+    ++bucket.changing;
+    bucket.changed_at = cache_->NextMoment();
+  }
+}
+
+LockCache::Change::~Change() {
+  if (!ended_) End(true);
+}
+
+void LockCache::Change::Refused() { End(false); }
+
+void LockCache::Change::Done() { End(true); }
+
+void LockCache::Change::End(bool forget) {
+  SHEEN_ASSERT(!ended_);
+  ended_ = true;
+  for (const Fid& fid : fids_) {
+    Bucket& bucket = cache_->BucketOf(fid);
+    const std::scoped_lock lock(bucket.mutex);
+    --bucket.changing;
+    bucket.changed_at = cache_->NextMoment();
+    if (!forget || std::ranges::find(kept_, fid) != kept_.end()) continue;
+    bucket.called_at = cache_->NextMoment();
+    if (std::ranges::find(renamed_, fid) != renamed_.end()) {
+      cache_->EraseLocked(&bucket, fid);
+    } else if (Node* node = cache_->FindLocked(&bucket, fid)) {
+      cache_->DropBits(node, lock::kAttrBits);
+    }
+  }
+}
+
+void LockCache::Change::Keep(const LockOrigin& origin, const Attr& attr, uint32_t bits) {
+  if ((bits & lock::kUpdate) == 0 || attr.size_unsafe) return;
+  Bucket& bucket = cache_->BucketOf(attr.fid);
+  const std::scoped_lock lock(bucket.mutex);
+  // A callback came while the answer was on its way.
+  if (!MayTake(bucket, began_)) return;
+  Node* node = cache_->Adopt(&bucket, attr.fid, origin, bits);
+  if (node == nullptr) return;
+  if (!node->has_attr || attr.ctime_ns >= node->attr.ctime_ns) {
+    node->attr = attr;
+    node->has_attr = true;
+  }
+  kept_.push_back(attr.fid);
+}
+
+void LockCache::Change::SetName(const Fid& directory, const std::string& name, const Fid& child) {
+  Name value{child, 0, NameKind::kAsk};
+  {
+    Bucket& bucket = cache_->BucketOf(child);
+    const std::scoped_lock lock(bucket.mutex);
+    const Node* node = cache_->FindLocked(&bucket, child);
+    if (node != nullptr && (node->bits & lock::kLookup) != 0) {
+      value.kind = NameKind::kByLookup;
+      value.generation = node->lookup_generation;
+    }
+  }
+  Bucket& bucket = cache_->BucketOf(directory);
+  const std::scoped_lock lock(bucket.mutex);
+  if (Node* node = cache_->FindLocked(&bucket, directory)) PutName(node, name, value);
+}
+
+void LockCache::Change::SetAbsent(const Fid& directory, const std::string& name) {
+  Bucket& bucket = cache_->BucketOf(directory);
+  const std::scoped_lock lock(bucket.mutex);
+  Node* node = cache_->FindLocked(&bucket, directory);
+  if (node == nullptr || (node->bits & lock::kUpdate) == 0) return;
+  if (node->complete) {
+    if (node->names) node->names->erase(name);
+  } else {
+    PutName(node, name, {{}, node->update_generation, NameKind::kAbsent});
+  }
+}
+
+}  // namespace sheen::client

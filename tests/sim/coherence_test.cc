@@ -1,0 +1,237 @@
+// Three clients with warm caches at the same few names, at the same time: whatever is read was
+// written last by somebody, or is being written.
+//
+// Every change is unique: a time that is set, a file that is made. A reading is too old when what
+// it shows had been replaced, and the replacement answered, before the reading began.
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/random.h"
+#include "sheen/v1/mds.pb.h"
+#include "support/sim_cluster.h"
+
+namespace sheen::test {
+namespace {
+
+using client::Filesystem;
+
+constexpr int kNames = 4;
+constexpr int kOperations = 150;  // of each task; every client runs two
+
+// What one thing (a name, a file's time) has been, by whom and when.
+class History final {
+ public:
+  explicit History(int64_t first) { writes_.push_back({first, Nanos(-2), Nanos(-1)}); }
+
+  size_t Begin(int64_t value, Nanos now) {
+    writes_.push_back({value, now, Nanos::max()});
+    return writes_.size() - 1;
+  }
+  void End(size_t write, Nanos now) { writes_[write].end = now; }
+  // It has not happened.
+  void Undo(size_t write) { writes_[write].value = kNever; }
+
+  // Could a reading from `begin` on have shown `value`?
+  bool Explains(int64_t value, Nanos begin) const {
+    for (const Write& shown : writes_) {
+      if (shown.value == value && !Replaced(shown, begin)) return true;
+    }
+    return false;
+  }
+
+ private:
+  static constexpr int64_t kNever = INT64_MIN;
+  struct Write {
+    int64_t value;
+    Nanos begin;
+    Nanos end;
+  };
+  bool Replaced(const Write& shown, Nanos begin) const {
+    for (const Write& later : writes_) {
+      if (later.value == kNever) continue;
+      if (shown.end < later.begin && later.end < begin) return true;
+    }
+    return false;
+  }
+  std::vector<Write> writes_;
+};
+
+constexpr int64_t kAbsent = 0;
+
+class Racers final {
+ public:
+  explicit Racers(SimCluster* cluster, uint64_t seed)
+      : shard_(cluster->shard()), random_(seed), names_(kNames, History(kAbsent)) {}
+
+  async::Task<void> Race(Filesystem* fs, int* left) {
+    for (int i = 0; i < kOperations && !::testing::Test::HasFailure(); ++i) {
+      co_await shard_->Sleep(std::chrono::microseconds(random_.Below(800)));
+      const auto name = static_cast<int>(random_.Below(kNames));
+      switch (random_.Below(10)) {
+        case 0:
+          co_await Make(fs, name);
+          break;
+        case 1:
+          co_await Remove(fs, name);
+          break;
+        case 2:
+        case 3:
+          co_await SetTime(fs, name);
+          break;
+        default:
+          co_await Look(fs, name);
+      }
+    }
+    --*left;
+  }
+
+  int known() const { return known_; }
+
+ private:
+  static std::string NameOf(int name) { return "name" + std::to_string(name); }
+  static int64_t Value(const Fid& fid) { return static_cast<int64_t>(fid.ToInode()); }
+
+  async::Task<void> Make(Filesystem* fs, int name) {
+    History* history = &names_[static_cast<size_t>(name)];
+    const Nanos begin = shard_->Now();
+    // Its FID is known only afterwards; others may see it before that.
+    const size_t write = history->Begin(kUnknown, begin);
+    const auto made = co_await fs->MakeNode(0, fs->root(), NameOf(name), S_IFIFO | 0644, 0);
+    if (!made) {
+      EXPECT_EQ(made.error().code(), Errc::kExists) << made.error().ToString();
+      history->Undo(write);
+      co_return;
+    }
+    history->Undo(write);
+    const size_t known = history->Begin(Value(made->fid), begin);
+    history->End(known, shard_->Now());
+    files_.try_emplace(Value(made->fid), History(made->mtime_ns));
+    for (const Early& early : early_[Value(made->fid)]) EXPECT_GE(early.end, begin);
+    early_.erase(Value(made->fid));
+  }
+
+  async::Task<void> Remove(Filesystem* fs, int name) {
+    History* history = &names_[static_cast<size_t>(name)];
+    const size_t write = history->Begin(kAbsent, shard_->Now());
+    const Status removed = co_await fs->Unlink(0, fs->root(), NameOf(name));
+    if (removed) {
+      history->End(write, shard_->Now());
+      co_return;
+    }
+    EXPECT_EQ(removed.error().code(), Errc::kNoEntry) << removed.error().ToString();
+    history->Undo(write);
+  }
+
+  async::Task<void> SetTime(Filesystem* fs, int name) {
+    const auto found = co_await fs->Lookup(0, fs->root(), NameOf(name));
+    if (!found) co_return;
+    const auto at = files_.find(Value(found->fid));
+    if (at == files_.end()) co_return;  // its maker has not been answered yet
+    client::AttrChange change;
+    change.valid = v1::SET_MTIME;
+    change.mtime_ns = ++last_time_;
+    const size_t write = at->second.Begin(change.mtime_ns, shard_->Now());
+    const auto set = co_await fs->SetAttr(0, found->fid, change, 0);
+    if (set) {
+      EXPECT_EQ(set->mtime_ns, change.mtime_ns);
+      files_.at(Value(found->fid)).End(write, shard_->Now());
+    } else {
+      EXPECT_EQ(set.error().code(), Errc::kStale) << set.error().ToString();
+      files_.at(Value(found->fid)).Undo(write);
+    }
+  }
+
+  async::Task<void> Look(Filesystem* fs, int name) {
+    const Nanos begin = shard_->Now();
+    const auto found = co_await fs->Lookup(0, fs->root(), NameOf(name));
+    if (shard_->Now() == begin) ++known_;
+    if (!found) {
+      EXPECT_EQ(found.error().code(), Errc::kNoEntry) << found.error().ToString();
+      EXPECT_TRUE(names_[static_cast<size_t>(name)].Explains(kAbsent, begin))
+          << NameOf(name) << " is there";
+      co_return;
+    }
+    const int64_t value = Value(found->fid);
+    const auto at = files_.find(value);
+    if (at == files_.end()) {
+      early_[value].push_back({shard_->Now()});
+      co_return;
+    }
+    EXPECT_TRUE(names_[static_cast<size_t>(name)].Explains(value, begin))
+        << NameOf(name) << " is not " << found->fid.ToString() << " any more";
+    EXPECT_TRUE(at->second.Explains(found->mtime_ns, begin))
+        << NameOf(name) << ": time " << found->mtime_ns << " is old";
+    const Nanos again = shard_->Now();
+    const auto attr = co_await fs->GetAttr(0, found->fid);
+    if (!attr) co_return;
+    EXPECT_TRUE(files_.at(value).Explains(attr->mtime_ns, again))
+        << NameOf(name) << ": time " << attr->mtime_ns << " is old";
+  }
+
+  // Seen before its maker was answered.
+  struct Early {
+    Nanos end;
+  };
+  static constexpr int64_t kUnknown = -1;
+  async::Shard* const shard_;
+  Random random_;
+  std::vector<History> names_;
+  std::map<int64_t, History> files_;
+  std::map<int64_t, std::vector<Early>> early_;
+  int64_t last_time_ = 1000;
+  int known_ = 0;
+};
+
+async::Task<void> RaceAll(async::Shard* shard, Racers* racers,
+                          std::vector<Filesystem*> filesystems) {
+  int left = 0;
+  for (Filesystem* fs : filesystems) {
+    for (int task = 0; task < 2; ++task) {
+      ++left;
+      shard->Spawn(racers->Race(fs, &left));
+    }
+  }
+  while (left > 0) co_await shard->Sleep(std::chrono::milliseconds(1));
+}
+
+void RunRace(uint64_t seed, SimOptions options) {
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  options.seed = seed;
+  SimCluster cluster(options);
+  const std::vector<Filesystem*> filesystems{cluster.AddClient("alice"), cluster.AddClient("bob"),
+                                             cluster.AddClient("carol")};
+  Racers racers(&cluster, seed);
+  cluster.Run(RaceAll(cluster.shard(), &racers, filesystems));
+  // The caches were in use.
+  EXPECT_GT(racers.known(), 20);
+}
+
+constexpr uint64_t kSeeds = 20;
+
+TEST(SimCoherenceTest, NothingReadIsOlderThanWhatWasAnswered) {
+  const uint64_t seed = TestSeed();
+  for (uint64_t i = 0; i < kSeeds && !::testing::Test::HasFailure(); ++i) RunRace(seed + i, {});
+}
+
+TEST(SimCoherenceTest, NorOverBrokenConnections) {
+  const uint64_t seed = TestSeed();
+  for (uint64_t i = 0; i < kSeeds && !::testing::Test::HasFailure(); ++i) {
+    RunRace(seed + i, {.break_one_in = 100});
+  }
+}
+
+TEST(SimCoherenceTest, NorWhenTheStoreWouldBlock) {
+  const uint64_t seed = TestSeed();
+  for (uint64_t i = 0; i < kSeeds && !::testing::Test::HasFailure(); ++i) {
+    RunRace(seed + i, {.would_block_every = 3});
+  }
+}
+
+}  // namespace
+}  // namespace sheen::test
