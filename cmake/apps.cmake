@@ -67,6 +67,13 @@ endif()
 sheen_app(mds sheen-mds sheen_apps_common sheen_mds sheen_kv_rocks sheen_rpc_grpc)
 sheen_app(oss sheen-oss sheen_apps_common sheen_oss sheen_kv_rocks sheen_rpc_grpc)
 sheen_app(client sheen-client sheen_apps_common sheen_fuse)
+# docs/adr/0003. Sanitizers bring an allocator of their own.
+if(NOT SHEEN_SANITIZE)
+  pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
+  foreach(daemon sheen-mds sheen-oss sheen-client)
+    target_link_libraries(${daemon} PRIVATE PkgConfig::JEMALLOC)
+  endforeach()
+endif()
 # lfs is a library and a main(), so that its parsing and its output have unit tests.
 sheen_module(apps/lfs EXCLUDE "main\\.cc" DEPS sheen_layout sheen_proto)
 add_executable(lfs ${CMAKE_SOURCE_DIR}/src/apps/lfs/main.cc)
