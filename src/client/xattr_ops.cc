@@ -104,7 +104,8 @@ async::Task<Status> Filesystem::RemoveXattr(CredentialId who, Fid fid, std::stri
   request.set_name(std::move(name));
   LockCache::Change change(&state_->locks, {fid});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsRemoveXattr, who, request);
-  auto answered = co_await MdsChange<v1::RemoveXattrReply>(state_->Here(), std::move(call), &change);
+  auto answered =
+      co_await MdsChange<v1::RemoveXattrReply>(state_->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
   change.Done();
   NoteTransno(state_.get(), fid, answered->transno);
