@@ -88,6 +88,28 @@ async::Task<Status> Glimpse(State* state, LayoutPtr layout, ObjectStates* states
   co_return Status();
 }
 
+namespace {
+
+// A writer went without telling: its server or its machine stopped. Not an error when it fails: the
+// size stays unsafe and is asked for again.
+async::Task<void> ReportFound(State* state, Attr found) {
+  const BackgroundMark mark(state);
+  LockCache::Change change(&state->locks, {found.fid});
+  v1::ReportSizeRequest request;
+  FidToWire(found.fid, request.mutable_fid());
+  request.set_size_epoch(found.size_epoch);
+  request.set_size(found.size);
+  request.set_blocks(found.blocks);
+  request.set_mtime_ns(found.mtime_ns);
+  request.set_ctime_ns(found.ctime_ns);
+  rpc::Call call = MakeCall(rpc::Opcode::kMdsReportSize, 0, request);
+  const auto answered =
+      co_await MdsChange<v1::ReportSizeReply>(state->Here(), std::move(call), &change);
+  static_cast<void>(answered);
+}
+
+}  // namespace
+
 async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire) {
   SHEEN_CO_TRY_ASSIGN(Attr attr, AttrFromWire(wire));
   LayoutPtr layout;
@@ -96,6 +118,7 @@ async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire) {
     ObjectStates states;
     SHEEN_CO_TRY(co_await Glimpse(state, layout, &states));
     attr = MergeGlimpse(attr, *layout, states);
+    if (wire.report_wanted()) state->Here()->shard()->Spawn(ReportFound(state, attr));
   }
   if (const std::shared_ptr<OpenFile> file = state->files.Find(attr.fid)) {
     if (layout) file->UpdateLayout(layout);

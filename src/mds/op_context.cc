@@ -156,6 +156,14 @@ void FillAttr(const Fid& fid, const mdt::Inode& inode, bool with_layout, v1::Att
   if (with_layout || inode.size_unsafe()) out->set_layout(inode.layout);
 }
 
+void AnswerAttr(const OpContext& context, const Fid& fid, const mdt::Inode& inode, v1::Attr* out) {
+  FillAttr(fid, inode, false, out);
+  if (!inode.IsRegular() || !inode.size_unsafe()) return;
+  Core& core = *context.core;
+  const bool writers = core.handles.OthersOf(fid, 0, 0).writers > 0;
+  out->set_report_wanted(!writers && !core.recovery.Active(core.Now()));
+}
+
 int64_t SaneTime(const OpContext& context, int64_t time_ns) {
   return std::clamp<int64_t>(time_ns, 0, context.now_ns + kClockSkewMax);
 }

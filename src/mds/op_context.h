@@ -114,6 +114,8 @@ Status CheckName(std::string_view name);
 Status CheckNewFid(const OpContext& context, const Fid& fid);
 void Touch(mdt::Inode* inode, int64_t time_ns);  // mtime and ctime
 void FillAttr(const Fid& fid, const mdt::Inode& inode, bool with_layout, v1::Attr* out);
+// As FillAttr, for one who asks; says when the size could become safe again.
+void AnswerAttr(const OpContext& context, const Fid& fid, const mdt::Inode& inode, v1::Attr* out);
 // Times that a client reports from OSTs: none is taken from far in the future.
 int64_t SaneTime(const OpContext& context, int64_t time_ns);
 

@@ -7,7 +7,7 @@ namespace sheen::mds::ops {
 Status GetAttr(OpContext* context, const v1::GetAttrRequest& request, v1::GetAttrReply* reply) {
   SHEEN_TRY_ASSIGN(const Fid fid, ValidFid(request.fid()));
   SHEEN_TRY_ASSIGN(const mdt::Inode inode, context->GrantedInode(fid, lock::kAttrBits));
-  FillAttr(fid, inode, false, reply->mutable_attr());
+  AnswerAttr(*context, fid, inode, reply->mutable_attr());
   return {};
 }
 

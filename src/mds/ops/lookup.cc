@@ -12,7 +12,7 @@ constexpr uint32_t kBits = lock::kLookup | lock::kAttrBits;
 
 Status Answer(OpContext* context, const Fid& fid, v1::LookupReply* reply) {
   SHEEN_TRY_ASSIGN(const mdt::Inode inode, context->GrantedInode(fid, kBits));
-  FillAttr(fid, inode, false, reply->mutable_attr());
+  AnswerAttr(*context, fid, inode, reply->mutable_attr());
   return {};
 }
 

@@ -93,6 +93,20 @@ TEST_F(SizeTest, TheMarkOutlivesAPowerCutAndItsWriter) {
   EXPECT_TRUE(CloseWriter(session_, file, 1, 10).reply.glimpse_wanted());
 }
 
+TEST_F(SizeTest, WhoFindsAnUnsafeSizeThatNobodyCanChangeIsAskedToReportIt) {
+  const auto other = Connect();
+  const Fid file = Create(kRootFid, "f");
+  OpenAs(other, file, 1, O_WRONLY);
+  EXPECT_FALSE(Attr(file).report_wanted()) << "it is being written";
+  ASSERT_TRUE(Run(service_->Remove(other->id())).has_value());
+  const v1::Attr attr = Attr(file);
+  EXPECT_TRUE(attr.size_unsafe());
+  ASSERT_TRUE(attr.report_wanted());
+  EXPECT_TRUE(Report(file, attr.size_epoch(), 70));
+  EXPECT_FALSE(Attr(file).size_unsafe());
+  EXPECT_EQ(Attr(file).size(), 70u);
+}
+
 TEST_F(SizeTest, ADeclaredHandleClosesAsItWouldHaveBefore) {
   const Fid file = Create(kRootFid, "f");
   OpenAs(session_, file, 1, O_WRONLY);
