@@ -1,5 +1,5 @@
 # One unit test program a module, so that working on one relinks one: build/bin/unit-NAME.
-foreach(module base async fid layout io kv rpc ost mdt mds oss client fuse)
+foreach(module base async fid layout lock io kv rpc ost mdt mds oss client fuse)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/${module}/*_test.cc)
   if(sources)
     add_executable(unit-${module} ${sources})
