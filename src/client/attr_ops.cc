@@ -54,11 +54,11 @@ async::Task<Result<Attr>> TruncateOpen(State* state, CredentialId who, OpenFile*
 
 async::Task<Result<Attr>> Filesystem::GetAttr(CredentialId who, Fid fid) {
   State* state = state_.get();
-  const std::shared_ptr<OpenFile> file = state->files.Find(fid);
-  if (!file || file->quiet()) {
-    const std::optional<Attr> known = state->locks.FindAttr(fid, state->Here()->shard()->Now());
-    if (known) co_return *known;
-  } else {
+  const std::optional<Attr> known = state->locks.FindAttr(fid, state->Here()->shard()->Now());
+  if (known) {
+    if (const std::optional<Attr> now = AttrNow(state, *known)) co_return *now;
+  }
+  if (state->files.Find(fid)) {
     const std::shared_ptr<OpenFile> settled = co_await SettledFile(state, fid);
   }
   v1::GetAttrRequest request;

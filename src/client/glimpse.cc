@@ -127,6 +127,12 @@ async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire) {
   co_return attr;
 }
 
+std::optional<Attr> AttrNow(State* state, const Attr& locked) {
+  const std::shared_ptr<OpenFile> file = state->files.Find(locked.fid);
+  if (!file || file->quiet()) return locked;
+  return file->SoleWriterAttr(locked);
+}
+
 async::Task<std::shared_ptr<OpenFile>> SettledFile(State* state, Fid fid) {
   std::shared_ptr<OpenFile> file = state->files.Find(fid);
   while (file && file->closing()) co_await file->WaitClosed();

@@ -3,6 +3,8 @@
 // Shard-confined as the ShardContext that they use.
 #pragma once
 
+#include <optional>
+
 #include "client/attr_merge.h"
 #include "client/open_file.h"
 #include "client/state.h"
@@ -15,6 +17,9 @@ namespace sheen::client {
 async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire);
 // Fills `states` (shaped as the layout) from the OSTs: one request an OST, all at once.
 async::Task<Status> Glimpse(State* state, LayoutPtr layout, ObjectStates* states);
+// What attributes that a lock covers are by now: a file that this mount is writing has grown.
+// nullopt: the servers are to be asked.
+std::optional<Attr> AttrNow(State* state, const Attr& locked);
 // The open file, once no close of this mount is under way; nullptr: not open here.
 async::Task<std::shared_ptr<OpenFile>> SettledFile(State* state, Fid fid);
 // Fetches the file's layout anew. Errors: those of the MDS; kNoData: it has none.

@@ -53,9 +53,9 @@ std::optional<Result<Attr>> KnownName(State* state, const Fid& parent, const std
     case LockCache::NameState::kAbsent:
       return Result<Attr>(Fail(Errc::kNoEntry));
     case LockCache::NameState::kPresent: {
-      const std::shared_ptr<OpenFile> file = state->files.Find(known.attr.fid);
-      if (file && !file->quiet()) return std::nullopt;
-      return Result<Attr>(known.attr);
+      const std::optional<Attr> attr = AttrNow(state, known.attr);
+      if (!attr) return std::nullopt;
+      return Result<Attr>(*attr);
     }
     case LockCache::NameState::kUnknown:
       return std::nullopt;

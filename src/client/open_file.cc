@@ -96,6 +96,13 @@ bool OpenFile::quiet() const {
   return writer_count_ == 0 && closing_count_ == 0 && !reporting_;
 }
 
+std::optional<Attr> OpenFile::SoleWriterAttr(const Attr& at_open) const {
+  const std::scoped_lock lock(mutex_);
+  if (writer_count_ == 0 || closing_count_ > 0 || reporting_) return std::nullopt;
+  if (!layout_ || !AllKnown(states_)) return std::nullopt;
+  return MergeGlimpse(at_open, *layout_, states_);
+}
+
 bool OpenFile::idle() const {
   const std::scoped_lock lock(mutex_);
   return handles_.empty() && closing_count_ == 0;

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -87,6 +88,9 @@ class OpenFile final {
   bool idle() const;
   // Nothing of this mount can be changing its size and times: no writer, no close under way.
   bool quiet() const;
+  // Attributes as of now from those at the open, of a file that no other mount has opened for
+  // writing since: all its objects are known here. nullopt: they are not, or a close is under way.
+  std::optional<Attr> SoleWriterAttr(const Attr& at_open) const;
   std::vector<OpenHandle> handles() const;
 
   // Suspends while a close is under way: `while (file->closing()) co_await file->WaitClosed();`

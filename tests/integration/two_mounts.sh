@@ -72,6 +72,26 @@ for i in range(100):
     os.pwrite(w, b"OVER", i * 5000)
     os.fstat(r)
     assert os.pread(r, 4, i * 5000) == b"OVER"
+# The creator knows the size itself, until another writer comes.
+for i in range(50):
+    fa = os.open(a + f"/sole{i}", os.O_CREAT | os.O_RDWR)
+    os.write(fa, b"12345")
+    assert os.fstat(fa).st_size == 5 and os.stat(b + f"/sole{i}").st_size == 5
+    fb = os.open(b + f"/sole{i}", os.O_WRONLY | os.O_APPEND)
+    os.write(fb, b"678")
+    assert os.fstat(fa).st_size == 8, os.fstat(fa).st_size
+    if i % 2:
+        os.close(fb)
+    os.ftruncate(fa, 2)
+    assert os.stat(b + f"/sole{i}").st_size == 2 == os.fstat(fa).st_size
+    os.pwrite(fa, b"x", 99)
+    assert os.stat(b + f"/sole{i}").st_size == 100 == os.fstat(fa).st_size
+    os.close(fa)
+    if not i % 2:
+        os.write(fb, b"end")
+        assert os.stat(a + f"/sole{i}").st_size == 103
+        os.close(fb)
+    assert os.stat(a + f"/sole{i}").st_size == os.stat(b + f"/sole{i}").st_size == 100 + (i + 1) % 2 * 3
 PY
 sheen dev umount "$WORK/second" --name "$NAME" >/dev/null
 say ok

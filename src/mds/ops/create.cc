@@ -107,7 +107,8 @@ Status Create(OpContext* context, const v1::CreateRequest& request, v1::CreateRe
   reply->set_cookie(cookie);
   FillAttr(parent, directory, false, reply->mutable_parent_attr());
   context->GrantAfter(parent, lock::kAttrBits);
-  context->GrantAfter(fid, inode.size_unsafe() ? lock::kLookup : lock::kLookup | lock::kAttrBits);
+  // Nobody but the creator can be writing: it knows the size, until another's open takes this back.
+  context->GrantAfter(fid, lock::kLookup | lock::kAttrBits);
   return {};
 }
 
