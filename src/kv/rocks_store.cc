@@ -167,6 +167,11 @@ class RocksStore final : public Store {
         db_->Get(ReadOptionsOf(blocking), HandleOf(family), SliceOf(key), &value);
     if (status.IsNotFound()) return std::optional<std::string>();
     if (!status.ok()) return std::unexpected(ErrorOf(status, directory_));
+    // A table that is not open, and may not be opened now, counts for RocksDB as one that may have
+    // the key: it answers "found" without a value (7.8, TableCache::Get with kBlockCacheTier).
+    if (value.empty() && blocking == Blocking::kNever) {
+      return Fail(Errc::kWouldBlock, directory_ + ": the row's table may not be open");
+    }
     return std::optional<std::string>(std::move(value));
   }
 

@@ -299,6 +299,41 @@ TEST(RocksStoreTest, ColdReadAnswersWouldBlockAndThenReadsWhenItMay) {
   EXPECT_EQ(cursor->status().error().code(), Errc::kWouldBlock);
 }
 
+// RocksDB opens a part of many tables only; a read that may not open one knows nothing of its rows.
+TEST(RocksStoreTest, OfATableThatIsNotOpenReadsSayThatTheyWouldBlock) {
+  constexpr Family kFamilies = 60;
+  TempDir dir;
+  RocksOptions options = OptionsOf(dir, true);
+  for (Family i = 3; i < kFamilies; ++i) options.families.push_back("more" + std::to_string(i));
+  {
+    const auto store = OpenRocksStore(options);
+    ASSERT_TRUE(store.has_value()) << store.error().ToString();
+    Batch batch;
+    for (Family i = 0; i < kFamilies; ++i) batch.Put(i, "key", std::string(100, 'v'));
+    ASSERT_TRUE((*store)->Write(batch, Blocking::kMayBlock));
+  }
+  options.create = false;
+  // The first makes tables of the log.
+  ASSERT_TRUE(OpenRocksStore(options).has_value());
+  const auto store = OpenRocksStore(options);
+  ASSERT_TRUE(store.has_value()) << store.error().ToString();
+  int blocked = 0;
+  for (Family i = 0; i < kFamilies; ++i) {
+    const auto cursor = (*store)->NewCursor(i, Blocking::kNever);
+    cursor->Seek("");
+    EXPECT_TRUE(cursor->Valid() || !cursor->status()) << i;
+    const auto value = (*store)->Get(i, "key", Blocking::kNever);
+    if (!value) {
+      EXPECT_EQ(value.error().code(), Errc::kWouldBlock);
+      ++blocked;
+      continue;
+    }
+    ASSERT_TRUE(value->has_value()) << i;
+    EXPECT_EQ((*value)->size(), 100u) << i;
+  }
+  EXPECT_EQ(blocked, kFamilies) << "nothing is in the cache";
+}
+
 // Runs in a process of its own, started by the test below, so that only its memory is counted.
 TEST(RocksStoreTest, DISABLED_TwoStoresInAProcessOfTheirOwn) {
   TempDir first;
