@@ -101,6 +101,7 @@ void Background::Start() {
 
 async::Task<void> Background::Stop() {
   stopping_ = true;
+  core_->space->Cancel();
   tick_.WakeAll(shard_);
   co_await gate_.Close();
 }
@@ -213,9 +214,24 @@ async::Task<bool> Background::SendSome(uint32_t ost_index) {
 
 async::Task<void> Background::RefreshSpace() {
   if (!core_->options.own_space) co_return;
-  std::function<Result<v1::TargetSpace>()> read = [this] { return core_->options.own_space(); };
+  std::function<Result<v1::TargetSpace>()> read = [this] { return core_->space->Measure(); };
   const auto space = co_await core_->options.pool->Run<Result<v1::TargetSpace>>(std::move(read));
   if (space) core_->cluster->SetOwnSpace(*space);
+  if (tending_ || stopping_ || !core_->space->WantsTending() || !gate_.Enter()) co_return;
+  tending_ = true;
+  shard_->Spawn(TendSpace());
+}
+
+// Apart from the loop: rewriting tables may take minutes, and commits go on.
+async::Task<void> Background::TendSpace() {
+  std::function<Status()> tend = [this] { return core_->space->Tend(); };
+  const Status tended = co_await core_->options.pool->Run<Status>(std::move(tend));
+  if (!tended) {
+    SHEEN_LOG(Info, "{}: its disk is full, and no space was won back now: {}", core_->mdt->name(),
+              tended.error().ToString());
+  }
+  tending_ = false;
+  gate_.Leave(shard_);
 }
 
 }  // namespace sheen::mds

@@ -43,6 +43,7 @@ class Background final {
   // False: nothing left to send, or the OSS could not take it now.
   async::Task<bool> SendSome(uint32_t ost_index);
   async::Task<void> RefreshSpace();
+  async::Task<void> TendSpace();
 
   Core* const core_;
   async::Shard* const shard_;
@@ -50,6 +51,7 @@ class Background final {
   async::WaitQueue tick_;
   bool stopping_ = false;
   bool orphans_reaped_ = false;
+  bool tending_ = false;
   std::set<uint32_t> sending_;  // OSTs that have a sender
 };
 

@@ -11,6 +11,7 @@
 #include "mds/cluster_map.h"
 #include "mds/committer.h"
 #include "mds/handle_table.h"
+#include "mds/own_space.h"
 #include "mds/service.h"
 #include "mds/session_map.h"
 #include "mdt/mdt.h"
@@ -25,6 +26,7 @@ struct Core {
   std::unique_ptr<mdt::Mdt> mdt;
   std::unique_ptr<Committer> committer;
   std::unique_ptr<ClusterMap> cluster;
+  std::unique_ptr<OwnSpace> space;
 
   HandleTable handles;
   SessionMap sessions;

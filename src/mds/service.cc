@@ -89,6 +89,7 @@ MdsService::MdsService(MdsOptions options) : state_(std::make_unique<State>(std:
 
 MdsService::~MdsService() {
   if (state_->core.committer) state_->core.committer->Drain();
+  if (state_->core.space) state_->core.space->Drain();
 }
 
 Status MdsService::Open() {
@@ -102,8 +103,10 @@ Status MdsService::Open() {
                                           .target_timeout = options.target_timeout,
                                           .on_changed = options.on_map_changed});
   SHEEN_TRY(core.cluster->Load());
+  core.space = std::make_unique<OwnSpace>(core.mdt.get(), options.pool, options.clock,
+                                          options.own_space);
   if (options.own_space) {
-    SHEEN_TRY_ASSIGN(const v1::TargetSpace space, options.own_space());
+    SHEEN_TRY_ASSIGN(const v1::TargetSpace space, core.space->Measure());
     core.cluster->SetOwnSpace(space);
   }
   SHEEN_TRY_ASSIGN(state_->stored, ReadClients(core.mdt.get()));

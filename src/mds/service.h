@@ -38,7 +38,8 @@ struct MdsOptions {
   std::string fsname;
   uint32_t index = 0;
   // Space of the disk under the store (statvfs). Called on the pool; may block. Only the numbers
-  // and `device` of the answer are used. Empty: the MDT shows no space.
+  // and `device` of the answer are used. Empty: the MDT shows no space and takes its disk for
+  // endless. Below kv::SpaceReserve nothing can be created.
   std::function<Result<v1::TargetSpace>()> own_space;
   // The cluster map has a new version: wire it to rpc::Server::Broadcast(kMapChanged) on each shard
   // by Shard::Post. Called on any thread.

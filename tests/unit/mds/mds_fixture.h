@@ -163,6 +163,7 @@ class MdsFixture : public ::testing::Test {
   std::vector<std::shared_ptr<rpc::Session>> sessions_;
   std::shared_ptr<rpc::Session> session_;  // the usual one
   std::vector<uint64_t> map_versions_;
+  v1::TargetSpace own_space_;  // what the MDT's disk says; no size: endless
   uint64_t next_session_ = 1;
   uint64_t next_xid_ = 1;
   uint64_t next_handle_ = 1000;

@@ -36,7 +36,7 @@ void MdsFixture::Start() {
                  .objects = &objects_,
                  .clock = &clock_,
                  .fsname = "sheen",
-                 .own_space = [] { return Result<v1::TargetSpace>(v1::TargetSpace()); },
+                 .own_space = [this] { return Result<v1::TargetSpace>(own_space_); },
                  .on_map_changed = [this](uint64_t version) { map_versions_.push_back(version); }});
   const Status opened = service_->Open();
   ASSERT_TRUE(opened.has_value()) << opened.error().ToString();
