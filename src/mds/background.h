@@ -1,7 +1,7 @@
 // Background: the work of one MDS that no request waits for. It commits every commit_interval,
 // sends durable outbox rows to the OSSs and deletes what they have committed, destroys
-// open-unlinked files when the time for clients to come back is over, and looks at the MDT's own
-// space.
+// open-unlinked files when the time for clients to come back is over (evicting who did not), and
+// looks at the MDT's own space.
 //
 // Shard-confined: it lives on the shard given at construction.
 #pragma once
@@ -37,6 +37,7 @@ class Background final {
  private:
   async::Task<void> Loop();
   async::Task<void> WaitTick();
+  async::Task<void> SettleOrphans();
   async::Task<void> ReapOrphans();
   async::Task<void> StartSenders();
   async::Task<void> SendAll(uint32_t ost_index);

@@ -10,6 +10,7 @@
 
 #include "mds/cluster_map.h"
 #include "mds/committer.h"
+#include "mds/eviction.h"
 #include "mds/handle_table.h"
 #include "mds/own_space.h"
 #include "mds/service.h"
@@ -27,6 +28,8 @@ struct Core {
   std::unique_ptr<Committer> committer;
   std::unique_ptr<ClusterMap> cluster;
   std::unique_ptr<OwnSpace> space;
+  // Made by StartBackground().
+  std::unique_ptr<Eviction> eviction;
 
   HandleTable handles;
   SessionMap sessions;

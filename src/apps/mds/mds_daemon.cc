@@ -115,6 +115,7 @@ Status MdsDaemon::OpenService() {
     SHEEN_LOG(Info, "cluster map version {}", version);
     if (plane_ != nullptr) plane_->Broadcast(rpc::Opcode::kMapChanged, "");
   };
+  options.on_session_evicted = [this](uint64_t session) { sessions_->Erase(session); };
   service_ = std::make_unique<mds::MdsService>(options);
   const Status opened = service_->Open();
   if (!opened && opened.error().code() == Errc::kNoEntry) return NotFormatted(config_);
