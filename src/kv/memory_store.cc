@@ -42,6 +42,11 @@ size_t MemoryDisk::unsynced_batches() const {
   return unsynced_.size();
 }
 
+size_t MemoryDisk::reclaims(Reclaim what) const {
+  const std::scoped_lock lock(mutex_);
+  return reclaims_[static_cast<size_t>(what)];
+}
+
 void MemoryDisk::Apply(const Batch& batch, Tables* tables) {
   for (const Batch::Operation& operation : batch.operations()) {
     SHEEN_ASSERT(operation.family < tables->size());
@@ -151,6 +156,13 @@ class MemoryStore final : public Store {
     SHEEN_TRY(disk_->WriteFailure());
     for (const Batch& batch : disk_->unsynced_) MemoryDisk::Apply(batch, &disk_->durable_);
     disk_->unsynced_.clear();
+    return {};
+  }
+
+  Status ReclaimSpace(Reclaim what, std::atomic<bool>* /*cancel*/) override {
+    const std::scoped_lock lock(disk_->mutex_);
+    SHEEN_TRY(disk_->WriteFailure());
+    ++disk_->reclaims_[static_cast<size_t>(what)];
     return {};
   }
 

@@ -26,6 +26,8 @@ class MemoryDisk final {
   // Every n-th call with Blocking::kNever answers kWouldBlock; 0 = never.
   void WouldBlockEvery(uint64_t n);
   size_t unsynced_batches() const;
+  // How often ReclaimSpace was called.
+  size_t reclaims(Reclaim what) const;
 
  private:
   friend class MemoryStore;
@@ -45,6 +47,7 @@ class MemoryDisk final {
   Errc fail_writes_ = Errc::kOk;
   uint64_t would_block_every_ = 0;
   uint64_t calls_ = 0;
+  size_t reclaims_[2] = {};  // by Reclaim
 };
 
 std::unique_ptr<Store> OpenMemoryStore(MemoryDisk* disk);

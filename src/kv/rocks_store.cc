@@ -19,14 +19,15 @@
 
 #include "base/log.h"
 #include "kv/rocks_recovery.h"
+#include "kv/rocks_space.h"
 
 namespace sheen::kv {
 
 namespace {
 
 constexpr uint64_t kMebibyte = 1 << 20;
-// Bounds the log that an open has to replay, and with it the time of a restart.
-constexpr uint64_t kLogBytesMax = 128 * kMebibyte;
+// In write buffers. Bounds the log that an open has to replay, and with it the time of a restart.
+constexpr uint64_t kLogBuffersMax = 16;
 constexpr int kOpenTablesMax = 256;
 constexpr double kBloomBitsPerKey = 10;
 
@@ -145,10 +146,12 @@ class RocksCursor final : public Cursor {
 
 class RocksStore final : public Store {
  public:
-  RocksStore(DirectoryLock lock, std::string directory, std::unique_ptr<rocksdb::DB> db,
-             std::vector<rocksdb::ColumnFamilyHandle*> handles, std::shared_ptr<FailureLatch> latch)
+  RocksStore(DirectoryLock lock, std::string directory, std::unique_ptr<rocksdb::Env> env,
+             std::unique_ptr<rocksdb::DB> db, std::vector<rocksdb::ColumnFamilyHandle*> handles,
+             std::shared_ptr<FailureLatch> latch)
       : lock_(std::move(lock)),
         directory_(std::move(directory)),
+        env_(std::move(env)),
         db_(std::move(db)),
         handles_(std::move(handles)),
         latch_(std::move(latch)) {}
@@ -167,6 +170,11 @@ class RocksStore final : public Store {
         db_->Get(ReadOptionsOf(blocking), HandleOf(family), SliceOf(key), &value);
     if (status.IsNotFound()) return std::optional<std::string>();
     if (!status.ok()) return std::unexpected(ErrorOf(status, directory_));
+    // A table that is not open, and may not be opened now, counts for RocksDB as one that may have
+    // the key: it answers "found" without a value (7.8, TableCache::Get with kBlockCacheTier).
+    if (value.empty() && blocking == Blocking::kNever) {
+      return Fail(Errc::kWouldBlock, directory_ + ": the row's table may not be open");
+    }
     return std::optional<std::string>(std::move(value));
   }
 
@@ -205,6 +213,21 @@ class RocksStore final : public Store {
            !synced_sequence_.compare_exchange_weak(before, covered, std::memory_order_release)) {
     }
     return latch_->Check();
+  }
+
+  Status ReclaimSpace(Reclaim what, std::atomic<bool>* cancel) override {
+    SHEEN_TRY(latch_->Check());
+    rocksdb::Status status = db_->Flush(rocksdb::FlushOptions(), handles_);
+    rocksdb::CompactRangeOptions options;
+    options.exclusive_manual_compaction = false;
+    options.canceled = cancel;
+    for (size_t i = 1; what == Reclaim::kDeletedRows && status.ok() && i < handles_.size(); ++i) {
+      status = db_->CompactRange(options, handles_[i], nullptr, nullptr);
+    }
+    if (status.ok()) return {};
+    if (cancel->load()) return Fail(Errc::kCancelled);
+    if (status.IsCompactionTooLarge()) return Fail(Errc::kNoSpace, status.ToString());
+    return std::unexpected(ErrorOf(status, directory_));
   }
 
   uint64_t ApproximateBytes() const override {
@@ -246,11 +269,18 @@ class RocksStore final : public Store {
 
   const DirectoryLock lock_;  // first in, last out
   const std::string directory_;
+  const std::unique_ptr<rocksdb::Env> env_;  // null: RocksDB's own; outlives db_
   const std::unique_ptr<rocksdb::DB> db_;
   const std::vector<rocksdb::ColumnFamilyHandle*> handles_;
   const std::shared_ptr<FailureLatch> latch_;
   std::atomic<uint64_t> synced_sequence_ = 0;  // what the last Sync covered
 };
+
+// The arithmetic is in kv/space_reserve.h.
+uint64_t WriteBufferBytes(const RocksOptions& options) {
+  if (options.reserve_bytes == 0) return options.write_buffer_bytes;
+  return std::clamp<uint64_t>(options.reserve_bytes / 16, 256 << 10, options.write_buffer_bytes);
+}
 
 rocksdb::DBOptions DbOptionsOf(const RocksOptions& options, std::shared_ptr<FailureLatch> latch) {
   rocksdb::DBOptions db;
@@ -260,14 +290,14 @@ rocksdb::DBOptions DbOptionsOf(const RocksOptions& options, std::shared_ptr<Fail
   db.manual_wal_flush = false;
   db.recycle_log_file_num = 0;
   db.track_and_verify_wals_in_manifest = true;
-  db.max_total_wal_size = kLogBytesMax;
+  db.max_total_wal_size = kLogBuffersMax * WriteBufferBytes(options);
   db.max_bgerror_resume_count = 0;
   db.paranoid_checks = true;
   db.listeners.push_back(std::make_shared<ErrorListener>(std::move(latch)));
   // Small: one daemon may have several stores.
   db.max_background_jobs = 2;
   db.max_open_files = kOpenTablesMax;
-  db.db_write_buffer_size = 4 * options.write_buffer_bytes;
+  db.db_write_buffer_size = 4 * WriteBufferBytes(options);
   db.skip_stats_update_on_db_open = true;
   db.stats_dump_period_sec = 0;
   db.stats_persist_period_sec = 0;
@@ -289,9 +319,15 @@ rocksdb::ColumnFamilyOptions FamilyOptionsOf(const RocksOptions& options,
   table.format_version = 5;
   rocksdb::ColumnFamilyOptions family;
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  family.write_buffer_size = options.write_buffer_bytes;
+  family.write_buffer_size = WriteBufferBytes(options);
   family.max_write_buffer_number = 3;
-  family.arena_block_size = std::min<uint64_t>(256 << 10, options.write_buffer_bytes);
+  family.arena_block_size = std::min<uint64_t>(256 << 10, WriteBufferBytes(options) / 8);
+  if (options.reserve_bytes > 0) {
+    family.max_bytes_for_level_base =
+        std::min(family.max_bytes_for_level_base, options.reserve_bytes / 4);
+    family.target_file_size_base =
+        std::clamp(options.reserve_bytes / 24, kMebibyte, family.target_file_size_base);
+  }
   family.level_compaction_dynamic_level_bytes = true;
   family.compression = rocksdb::kLZ4Compression;
   return family;
@@ -335,6 +371,12 @@ Result<std::unique_ptr<Store>> OpenRocksStore(const RocksOptions& options) {
   SHEEN_TRY_ASSIGN(DirectoryLock lock, DirectoryLock::Take(options.directory));
   auto latch = std::make_shared<FailureLatch>();
   rocksdb::DBOptions db_options = DbOptionsOf(options, latch);
+  LimitedEnv limited;
+  if (options.compaction_room) {
+    limited = LimitCompactions(options.compaction_room);
+    db_options.env = limited.env.get();
+    db_options.listeners.push_back(limited.listener);
+  }
   const auto cache = rocksdb::NewLRUCache(options.cache_bytes, /*num_shard_bits=*/4);
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   families.emplace_back(rocksdb::kDefaultColumnFamilyName, FamilyOptionsOf(options, cache));
@@ -363,9 +405,9 @@ Result<std::unique_ptr<Store>> OpenRocksStore(const RocksOptions& options) {
   const rocksdb::Status status =
       rocksdb::DB::Open(db_options, options.directory, families, &handles, &raw);
   if (!status.ok()) return std::unexpected(ErrorOf(status, options.directory));
-  return std::unique_ptr<Store>(std::make_unique<RocksStore>(std::move(lock), options.directory,
-                                                             std::unique_ptr<rocksdb::DB>(raw),
-                                                             std::move(handles), std::move(latch)));
+  return std::unique_ptr<Store>(std::make_unique<RocksStore>(
+      std::move(lock), options.directory, std::move(limited.env), std::unique_ptr<rocksdb::DB>(raw),
+      std::move(handles), std::move(latch)));
 }
 
 }  // namespace sheen::kv

@@ -5,6 +5,7 @@
 // death of the process, and power loss only after a Sync() that began after it returned.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -22,6 +23,10 @@ using Family = uint32_t;
 // May the call wait for the disk or for a compaction? On a shard: kNever, and Errc::kWouldBlock
 // means: run the whole operation again on the blocking pool with kMayBlock.
 enum class Blocking : uint8_t { kNever, kMayBlock };
+
+// What to win back of the disk: the log, by a flush; or also what deleted rows take, by rewriting
+// every table that has some.
+enum class Reclaim : uint8_t { kLog, kDeletedRows };
 
 class Batch final {
  public:
@@ -75,6 +80,10 @@ class Store {
   virtual Status Write(const Batch& batch, Blocking blocking) = 0;
   // Everything written before the call survives power loss when it returns. Blocks.
   virtual Status Sync() = 0;
+  // Gives space back to the disk; blocks, for kDeletedRows as long as rewriting the store takes.
+  // Becomes true in `cancel`: ends early, with kCancelled. Errors: kNoSpace (there is no room to do
+  // it now; the store goes on), kIo.
+  virtual Status ReclaimSpace(Reclaim what, std::atomic<bool>* cancel) = 0;
   virtual uint64_t ApproximateBytes() const = 0;
 };
 

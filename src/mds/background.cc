@@ -13,9 +13,9 @@ namespace {
 constexpr size_t kObjectsPerOrder = 2000;
 constexpr uint32_t kOrphansPerScan = 1000;
 
-Result<std::vector<Fid>> OrphansFrom(mdt::Mdt* mdt, Fid from) {
+Result<std::vector<Fid>> OrphansFrom(mdt::Mdt* mdt, Fid from, uint32_t count_max) {
   const mdt::Txn txn(mdt->store(), mdt->transnos(), kv::Blocking::kMayBlock);
-  return mdt::ListOrphans(txn, from, kOrphansPerScan);
+  return mdt::ListOrphans(txn, from, count_max);
 }
 
 Status DeleteRows(mdt::Mdt* mdt, const std::vector<std::string>& keys) {
@@ -101,6 +101,7 @@ void Background::Start() {
 
 async::Task<void> Background::Stop() {
   stopping_ = true;
+  core_->space->Cancel();
   tick_.WakeAll(shard_);
   co_await gate_.Close();
 }
@@ -115,7 +116,7 @@ async::Task<void> Background::WaitTick() {
 async::Task<void> Background::Loop() {
   while (!stopping_) {
     core_->committer->Kick();
-    if (!orphans_reaped_ && !core_->recovery.Active(core_->Now())) co_await ReapOrphans();
+    if (!orphans_reaped_) co_await SettleOrphans();
     co_await StartSenders();
     co_await RefreshSpace();
     if (stopping_) break;
@@ -124,12 +125,31 @@ async::Task<void> Background::Loop() {
   gate_.Leave(shard_);
 }
 
+// A client that has been silent since the restart may still write to a file without a name. It is
+// ended, and refused by the OSSs, before such a file goes; when there is none it may come back.
+async::Task<void> Background::SettleOrphans() {
+  if (core_->recovery.Active(core_->Now())) co_return;
+  const std::vector<uint64_t> silent = core_->recovery.Silent();
+  if (!silent.empty()) {
+    std::function<Result<std::vector<Fid>>()> look = [this] {
+      return OrphansFrom(core_->mdt.get(), Fid(), 1);
+    };
+    const auto any = co_await core_->options.pool->Run<Result<std::vector<Fid>>>(std::move(look));
+    if (any && !any->empty()) {
+      for (const uint64_t session : silent) {
+        core_->eviction->Begin(session, "it did not come back after the server's restart");
+      }
+    }
+  }
+  if (!core_->recovery.HandlesUnknown(core_->Now())) co_await ReapOrphans();
+}
+
 // What was open and without a name when the server stopped, and nobody has declared again.
 async::Task<void> Background::ReapOrphans() {
   Fid from;
   for (;;) {
     std::function<Result<std::vector<Fid>>()> list = [this, from] {
-      return OrphansFrom(core_->mdt.get(), from);
+      return OrphansFrom(core_->mdt.get(), from, kOrphansPerScan);
     };
     const auto fids = co_await core_->options.pool->Run<Result<std::vector<Fid>>>(std::move(list));
     if (!fids) {
@@ -213,9 +233,24 @@ async::Task<bool> Background::SendSome(uint32_t ost_index) {
 
 async::Task<void> Background::RefreshSpace() {
   if (!core_->options.own_space) co_return;
-  std::function<Result<v1::TargetSpace>()> read = [this] { return core_->options.own_space(); };
+  std::function<Result<v1::TargetSpace>()> read = [this] { return core_->space->Measure(); };
   const auto space = co_await core_->options.pool->Run<Result<v1::TargetSpace>>(std::move(read));
   if (space) core_->cluster->SetOwnSpace(*space);
+  if (tending_ || stopping_ || !core_->space->WantsTending() || !gate_.Enter()) co_return;
+  tending_ = true;
+  shard_->Spawn(TendSpace());
+}
+
+// Apart from the loop: rewriting tables may take minutes, and commits go on.
+async::Task<void> Background::TendSpace() {
+  std::function<Status()> tend = [this] { return core_->space->Tend(); };
+  const Status tended = co_await core_->options.pool->Run<Status>(std::move(tend));
+  if (!tended) {
+    SHEEN_LOG(Info, "{}: its disk is full, and no space was won back now: {}", core_->mdt->name(),
+              tended.error().ToString());
+  }
+  tending_ = false;
+  gate_.Leave(shard_);
 }
 
 }  // namespace sheen::mds

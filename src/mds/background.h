@@ -1,7 +1,7 @@
 // Background: the work of one MDS that no request waits for. It commits every commit_interval,
 // sends durable outbox rows to the OSSs and deletes what they have committed, destroys
-// open-unlinked files when the time for clients to come back is over, and looks at the MDT's own
-// space.
+// open-unlinked files when the time for clients to come back is over (evicting who did not), and
+// looks at the MDT's own space.
 //
 // Shard-confined: it lives on the shard given at construction.
 #pragma once
@@ -37,12 +37,14 @@ class Background final {
  private:
   async::Task<void> Loop();
   async::Task<void> WaitTick();
+  async::Task<void> SettleOrphans();
   async::Task<void> ReapOrphans();
   async::Task<void> StartSenders();
   async::Task<void> SendAll(uint32_t ost_index);
   // False: nothing left to send, or the OSS could not take it now.
   async::Task<bool> SendSome(uint32_t ost_index);
   async::Task<void> RefreshSpace();
+  async::Task<void> TendSpace();
 
   Core* const core_;
   async::Shard* const shard_;
@@ -50,6 +52,7 @@ class Background final {
   async::WaitQueue tick_;
   bool stopping_ = false;
   bool orphans_reaped_ = false;
+  bool tending_ = false;
   std::set<uint32_t> sending_;  // OSTs that have a sender
 };
 

@@ -369,4 +369,13 @@ std::string ClusterMap::ServerOfOst(uint32_t index) const {
   return {};
 }
 
+std::vector<std::string> ClusterMap::OssNames() const {
+  std::set<std::string> names;
+  std::lock_guard lock(mutex_);
+  for (const TargetInfo& target : map_.targets) {
+    if (!target.is_mdt) names.insert(target.server);
+  }
+  return {names.begin(), names.end()};
+}
+
 }  // namespace sheen::mds

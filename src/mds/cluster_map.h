@@ -76,6 +76,8 @@ class ClusterMap final {
   bool WarmingUp() const;
   // Server that has the OST; empty: no such OST is registered.
   std::string ServerOfOst(uint32_t index) const;
+  // Servers with an OST, each once.
+  std::vector<std::string> OssNames() const;
 
  private:
   struct Space {

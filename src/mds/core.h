@@ -10,8 +10,10 @@
 
 #include "mds/cluster_map.h"
 #include "mds/committer.h"
+#include "mds/eviction.h"
 #include "mds/handle_table.h"
 #include "mds/lock_table.h"
+#include "mds/own_space.h"
 #include "mds/service.h"
 #include "mds/session_map.h"
 #include "mdt/mdt.h"
@@ -29,6 +31,9 @@ struct Core {
   std::unique_ptr<mdt::Mdt> mdt;
   std::unique_ptr<Committer> committer;
   std::unique_ptr<ClusterMap> cluster;
+  std::unique_ptr<OwnSpace> space;
+  // Made by StartBackground().
+  std::unique_ptr<Eviction> eviction;
 
   HandleTable handles;
   // Shared with timers that may outlive the service.

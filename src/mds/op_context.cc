@@ -208,7 +208,7 @@ Status DropName(OpContext* context, const Fid& fid, mdt::Inode* inode, int64_t t
   }
   // While clients are still to come back it is not known who has it open.
   Core& core = *context->core;
-  if (core.handles.IsOpen(fid) || core.recovery.Active(core.Now())) {
+  if (core.handles.IsOpen(fid) || core.recovery.HandlesUnknown(core.Now())) {
     mdt::AddOrphan(context->txn, fid, time_ns);
     mdt::PutInode(context->txn, fid, *inode);
     return {};

@@ -96,6 +96,9 @@ struct OpContext {
   // As Inode. Errors: kNotDirectory too.
   Result<mdt::Inode> Directory(const Fid& fid);
   Result<mdt::Found> Find(const Fid& parent, std::string_view name);
+  // Before anything that makes the store larger. What was answered once is done again in a replay,
+  // full or not. Errors: kNoSpace (the MDT's disk is full).
+  Status CheckRoom() const { return replay ? Status() : core->space->CheckRoom(); }
   // The operation's one time: now, but later than the ctime of every inode that it changes; in a
   // replay the time decided then.
   int64_t TimeFor(int64_t decided_ns, std::initializer_list<const mdt::Inode*> inodes) const;

@@ -67,7 +67,7 @@ Status ReapOrphan(OpContext* context, std::string_view body, std::string* /*repl
   const Fid fid = Fid::FromKey(body);
   SHEEN_TRY(context->Latch(fid));
   Core& core = *context->core;
-  if (core.handles.IsOpen(fid) || core.recovery.Active(core.Now())) return {};
+  if (core.handles.IsOpen(fid) || core.recovery.HandlesUnknown(core.Now())) return {};
   SHEEN_TRY_ASSIGN(const std::optional<mdt::Inode> inode, mdt::FindInode(*context->txn, fid));
   if (inode && inode->nlink > 0) {
     return Fail(Errc::kCorrupt, fid.ToString() +

@@ -148,6 +148,9 @@ void Run::AppendGrants(OpContext* context) {
 Status Run::Execute(kv::Blocking blocking) {
   response_ = {};
   wait_committed_ = 0;
+  if (job_.session != nullptr && job_.session->evicted.load(std::memory_order_relaxed)) {
+    return Fail(Errc::kEvicted, "the session was ended while the request waited; mount again");
+  }
   if (!latches_.LockKnown()) return Fail(Errc::kWouldBlock);
   mdt::Txn txn(core_->mdt->store(), core_->mdt->transnos(), blocking);
   if (job_.slot != 0) {
@@ -304,6 +307,7 @@ void TakeLockFields(const rpc::Request& request, Job* job) {
 // A session counts as back with its first request that is not part of coming back.
 void NoteBack(Core* core, const rpc::Request& request, ClientSession* session) {
   if (!session->awaited.load(std::memory_order_relaxed)) return;
+  session->NoteHeard();
   const bool coming_back = (request.header.flags & (rpc::kReplay | rpc::kResend)) != 0 ||
                            request.header.opcode == rpc::Opcode::kMdsOpen;
   if (coming_back || !session->awaited.exchange(false)) return;

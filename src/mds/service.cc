@@ -69,15 +69,6 @@ Result<uint64_t> WriteClient(mdt::Mdt* mdt, const SaveOrder& order) {
   return transno;
 }
 
-Status DeleteClient(mdt::Mdt* mdt, const ClientSession& session) {
-  mdt::Txn txn(mdt->store(), mdt->transnos(), kv::Blocking::kMayBlock);
-  txn.Delete(mdt::kClients, mdt::SessionKey(session.id()));
-  for (const uint32_t slot : session.Slots()) {
-    txn.Delete(mdt::kSlots, mdt::SlotKey(session.id(), slot));
-  }
-  return mdt->Commit(&txn);
-}
-
 }  // namespace
 
 struct MdsService::State {
@@ -93,6 +84,7 @@ MdsService::MdsService(MdsOptions options) : state_(std::make_unique<State>(std:
 
 MdsService::~MdsService() {
   if (state_->core.committer) state_->core.committer->Drain();
+  if (state_->core.space) state_->core.space->Drain();
 }
 
 Status MdsService::Open() {
@@ -106,21 +98,30 @@ Status MdsService::Open() {
                                           .target_timeout = options.target_timeout,
                                           .on_changed = options.on_map_changed});
   SHEEN_TRY(core.cluster->Load());
+  core.space = std::make_unique<OwnSpace>(core.mdt.get(), options.pool, options.clock,
+                                          options.own_space);
   if (options.own_space) {
-    SHEEN_TRY_ASSIGN(const v1::TargetSpace space, options.own_space());
+    SHEEN_TRY_ASSIGN(const v1::TargetSpace space, core.space->Measure());
     core.cluster->SetOwnSpace(space);
   }
   SHEEN_TRY_ASSIGN(state_->stored, ReadClients(core.mdt.get()));
-  std::vector<uint64_t> awaited;
+  std::vector<std::shared_ptr<ClientSession>> awaited;
+  std::vector<uint64_t> evicted;
   for (const StoredSession& stored : state_->stored) {
     const auto session = core.sessions.Insert(stored.id, stored.row.client);
     session->earlier_boot.store(true);
+    session->ended.store(stored.row.evicted);
+    session->evicted.store(stored.row.evicted);
+    if (stored.row.evicted) {
+      evicted.push_back(stored.id);
+      continue;
+    }
     session->awaited.store(true);
     core.handles.AddSession(stored.id);
-    awaited.push_back(stored.id);
+    awaited.push_back(session);
   }
   SHEEN_TRY(ReadSlots(core.mdt.get(), core.sessions));
-  core.recovery.Begin(awaited, core.Now() + options.recovery_wait);
+  core.recovery.Begin(awaited, evicted, core.Now() + options.recovery_wait);
   core.outbox_waiting.store(true);
   SHEEN_LOG(Info, "{}: boot {}, recovered up to transno {:#x}, {} known clients", state_->mdt_name,
             boot(), recovered_transno(), awaited.size());
@@ -129,12 +130,17 @@ Status MdsService::Open() {
 
 void MdsService::StartBackground(async::Shard* shard) {
   SHEEN_ASSERT(state_->core.mdt != nullptr && state_->background == nullptr);
+  state_->core.eviction = std::make_unique<Eviction>(&state_->core, shard);
+  state_->core.eviction->Start();
   state_->background = std::make_unique<Background>(&state_->core, shard);
   state_->background->Start();
 }
 
 async::Task<Status> MdsService::Stop() {
-  if (state_->background) co_await state_->background->Stop();
+  if (state_->background) {
+    co_await state_->background->Stop();
+    co_await state_->core.eviction->Stop();
+  }
   if (!state_->core.mdt) co_return Status();
   std::function<Status()> sync = [this] { return state_->core.mdt->Sync(); };
   co_return co_await state_->core.options.pool->Run<Status>(std::move(sync));
@@ -144,8 +150,11 @@ std::vector<std::shared_ptr<rpc::Session>> MdsService::LoadSessions() {
   std::vector<std::shared_ptr<rpc::Session>> sessions;
   sessions.reserve(state_->stored.size());
   for (const StoredSession& stored : state_->stored) {
+    if (stored.row.evicted) continue;
     sessions.push_back(
         std::make_shared<rpc::Session>(stored.id, stored.row.client, stored.row.secret));
+    const auto session = state_->core.sessions.Find(stored.id);
+    if (session != nullptr) session->SetConnections(sessions.back());
   }
   return sessions;
 }
@@ -220,23 +229,15 @@ async::Task<Status> MdsService::Remove(uint64_t session_id) {
   Core& core = state_->core;
   const std::shared_ptr<ClientSession> session = core.sessions.Find(session_id);
   if (session == nullptr) co_return Status();
-  session->ended.store(true);
+  if (session->ended.exchange(true)) co_return Status();
+  // Said by the client itself, which holds nothing any more.
   core.locks->DropSession(session_id);
-  for (const auto& [fid, handle] : core.handles.CloseSession(session_id)) {
-    // Errors are the store's: the file then waits in the table of open-unlinked ones.
-    Status closed =
-        co_await RunInternal(&core, &DropHandle, DropHandleBody(fid, session_id, handle));
-    if (closed) closed = co_await RunInternal(&core, &ReapOrphan, mdt::InodeKey(fid));
-    if (!closed) SHEEN_LOG(Warn, "{}: {}", fid.ToString(), closed.error().ToString());
-  }
-  std::function<Status()> erase = [&core, &session] {
-    return DeleteClient(core.mdt.get(), *session);
-  };
-  const Status erased = co_await core.options.pool->Run<Status>(std::move(erase));
-  core.recovery.Back(session_id);
-  core.sessions.Erase(session_id);
-  core.handles.ForgetSession(session_id);
-  co_return erased;
+  co_return co_await EndSession(&core, session);
+}
+
+async::Task<Status> MdsService::EvictSession(uint64_t session_id, std::string reason) {
+  SHEEN_ASSERT(state_->core.eviction != nullptr);
+  co_return co_await state_->core.eviction->Evict(session_id, std::move(reason));
 }
 
 Result<v1::RegisterServerReply> MdsService::RegisterServer(

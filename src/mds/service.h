@@ -38,14 +38,19 @@ struct MdsOptions {
   std::string fsname;
   uint32_t index = 0;
   // Space of the disk under the store (statvfs). Called on the pool; may block. Only the numbers
-  // and `device` of the answer are used. Empty: the MDT shows no space.
+  // and `device` of the answer are used. Empty: the MDT shows no space and takes its disk for
+  // endless. Below kv::SpaceReserve nothing can be created.
   std::function<Result<v1::TargetSpace>()> own_space;
   // The cluster map has a new version: wire it to rpc::Server::Broadcast(kMapChanged) on each shard
   // by Shard::Post. Called on any thread.
   std::function<void(uint64_t map_version)> on_map_changed;
+  // The server has ended a session: wire it to rpc::SessionTable::Erase. Called on the shard of
+  // StartBackground().
+  std::function<void(uint64_t session_id)> on_session_evicted;
 
   Nanos commit_interval = std::chrono::seconds(1);
   // After a restart: open-unlinked files wait this long for clients to declare their handles again.
+  // Who has been silent until then is evicted when there are such files.
   Nanos recovery_wait = std::chrono::seconds(20);
   // A target whose server has not sent a heartbeat for this long is down.
   Nanos target_timeout = std::chrono::seconds(5);
@@ -70,7 +75,7 @@ class MdsService final : public rpc::Service,
   // the rpc::Servers have stopped.
   async::Task<Status> Stop();
 
-  // Sessions that may come back, for rpc::SessionTable::Load.
+  // Sessions that may come back, for rpc::SessionTable::Load. Before the first request.
   std::vector<std::shared_ptr<rpc::Session>> LoadSessions();
   // For the handshake; server_name is "mds" and the index.
   rpc::ServerIdentity Identity() const;
@@ -83,6 +88,13 @@ class MdsService final : public rpc::Service,
   // Why it stopped serving (a failed write or sync); empty while it serves.
   std::string StopReason() const;
   uint64_t session_count() const;
+
+  // Ends a client's session without it: for who waits for something that the client holds and does
+  // not give back (`reason`, for the log). No request of it is executed any more; then it is fenced
+  // at every OSS of the cluster map, which is tried until each has answered or is gone; then its
+  // handles are dropped, and the answer comes. Survives power loss and restarts of the server. On
+  // any shard, after StartBackground(). Errors: kCancelled (the server stops), the store's.
+  async::Task<Status> EvictSession(uint64_t session_id, std::string reason);
 
   // rpc::Service
   async::Task<rpc::Response> Handle(rpc::Request request) override;

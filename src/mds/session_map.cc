@@ -1,12 +1,15 @@
 #include "mds/session_map.h"
 
+#include <utility>
+
 #include "base/bytes.h"
 #include "base/log.h"
+#include "rpc/server.h"
 
 namespace sheen::mds {
 
 ClientSession::ClientSession(uint64_t id, const Uuid& client)
-    : id_(id), writer_id_(LoadLittle<uint64_t>(client.bytes.data())) {}
+    : id_(id), client_(client), writer_id_(LoadLittle<uint64_t>(client.bytes.data())) {}
 
 std::optional<SlotMemo> ClientSession::Slot(uint32_t slot) const {
   std::lock_guard lock(mutex_);
@@ -28,6 +31,15 @@ std::vector<uint32_t> ClientSession::Slots() const {
   return slots;
 }
 
+bool ClientSession::Heard() const {
+  if (heard_.load(std::memory_order_relaxed)) return true;
+  return connections_ != nullptr && connections_->last_heard_ns.load() != 0;
+}
+
+void ClientSession::SetConnections(std::shared_ptr<const rpc::Session> connections) {
+  connections_ = std::move(connections);
+}
+
 std::shared_ptr<ClientSession> SessionMap::Find(uint64_t id) const {
   std::shared_lock lock(mutex_);
   const auto found = sessions_.find(id);
@@ -46,14 +58,25 @@ void SessionMap::Erase(uint64_t id) {
   sessions_.erase(id);
 }
 
+std::vector<std::shared_ptr<ClientSession>> SessionMap::All() const {
+  std::vector<std::shared_ptr<ClientSession>> sessions;
+  std::shared_lock lock(mutex_);
+  sessions.reserve(sessions_.size());
+  for (const auto& [id, session] : sessions_) sessions.push_back(session);
+  return sessions;
+}
+
 size_t SessionMap::size() const {
   std::shared_lock lock(mutex_);
   return sessions_.size();
 }
 
-void Recovery::Begin(const std::vector<uint64_t>& sessions, Nanos deadline) {
+void Recovery::Begin(const std::vector<std::shared_ptr<ClientSession>>& awaited,
+                     const std::vector<uint64_t>& evicted, Nanos deadline) {
   std::lock_guard lock(mutex_);
-  awaited_.insert(sessions.begin(), sessions.end());
+  for (const auto& session : awaited) awaited_.emplace(session->id(), session);
+  evicted_.insert(evicted.begin(), evicted.end());
+  CountLocked();
   deadline_ = deadline;
   active_.store(!awaited_.empty(), std::memory_order_release);
   if (!awaited_.empty()) {
@@ -64,6 +87,9 @@ void Recovery::Begin(const std::vector<uint64_t>& sessions, Nanos deadline) {
 void Recovery::Back(uint64_t session) {
   std::lock_guard lock(mutex_);
   awaited_.erase(session);
+  silent_.erase(session);
+  evicted_.erase(session);
+  CountLocked();
   if (!awaited_.empty() || !active_.load()) return;
   active_.store(false, std::memory_order_release);
   SHEEN_LOG(Info, "recovery: all known clients are back");
@@ -73,10 +99,25 @@ bool Recovery::Active(Nanos now) {
   if (!active_.load(std::memory_order_acquire)) return false;
   std::lock_guard lock(mutex_);
   if (active_.load() && now >= deadline_) {
+    for (const auto& [id, session] : awaited_) {
+      if (!session->Heard()) silent_.emplace(id, session);
+    }
+    CountLocked();
+    // After the count: who sees the end sees the silent ones too.
     active_.store(false, std::memory_order_release);
-    SHEEN_LOG(Warn, "recovery: {} clients did not come back in time", awaited_.size());
+    SHEEN_LOG(Warn, "recovery: {} clients did not come back in time, {} of them are silent",
+              awaited_.size(), silent_.size());
   }
   return active_.load();
+}
+
+std::vector<uint64_t> Recovery::Silent() {
+  std::vector<uint64_t> silent;
+  std::lock_guard lock(mutex_);
+  std::erase_if(silent_, [](const auto& entry) { return entry.second->Heard(); });
+  CountLocked();
+  for (const auto& [id, session] : silent_) silent.push_back(id);
+  return silent;
 }
 
 }  // namespace sheen::mds

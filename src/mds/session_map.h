@@ -18,6 +18,10 @@
 #include "base/random.h"
 #include "fid/fid.h"
 
+namespace sheen::rpc {
+class Session;
+}
+
 namespace sheen::mds {
 
 struct SlotMemo {
@@ -32,6 +36,7 @@ class ClientSession final {
 
   ClientSession(uint64_t id, const Uuid& client);
   uint64_t id() const { return id_; }
+  const Uuid& client() const { return client_; }
   // Names the client in inodes (Inode::unsafe_session): unlike session ids it is not used again.
   uint64_t writer_id() const { return writer_id_; }
 
@@ -42,13 +47,25 @@ class ClientSession final {
   Fid SlotLatch(uint32_t slot) const { return Fid{id_, slot, UINT32_MAX}; }
 
   std::atomic<bool> ended{false};
-  std::atomic<bool> awaited{false};  // known from before a restart, not heard of since
+  std::atomic<bool> evicted{false};  // by the server (eviction.h); ended too
+  // Known from before a restart, and it has not made an ordinary request since.
+  std::atomic<bool> awaited{false};
   // Known from before this boot: it may declare handles again.
   std::atomic<bool> earlier_boot{false};
 
+  // Has an awaited session shown a sign of life since the restart? A request, or a connection of
+  // `connections`, which the server's session table keeps.
+  bool Heard() const;
+  void NoteHeard() { heard_.store(true, std::memory_order_relaxed); }
+  // Before the first request.
+  void SetConnections(std::shared_ptr<const rpc::Session> connections);
+
  private:
   const uint64_t id_;
+  const Uuid client_;
   const uint64_t writer_id_;
+  std::atomic<bool> heard_{false};
+  std::shared_ptr<const rpc::Session> connections_;
   mutable std::mutex mutex_;  // guards slots_
   std::unordered_map<uint32_t, SlotMemo> slots_;
 };
@@ -58,6 +75,7 @@ class SessionMap final {
   std::shared_ptr<ClientSession> Find(uint64_t id) const;
   std::shared_ptr<ClientSession> Insert(uint64_t id, const Uuid& client);
   void Erase(uint64_t id);
+  std::vector<std::shared_ptr<ClientSession>> All() const;
   size_t size() const;
 
  private:
@@ -65,19 +83,36 @@ class SessionMap final {
   std::unordered_map<uint64_t, std::shared_ptr<ClientSession>> sessions_;
 };
 
-// The time after a restart in which open-unlinked files wait for clients to declare their handles.
-// It ends when all known clients are back or at its deadline. Thread-safe.
+// What is not known after a restart: who has what open. Clients that were known come back and
+// declare their handles; the time for that ends when all are back or at a deadline.
+//
+// Two kinds may have files open for longer: clients that were silent until the deadline, and those
+// whose eviction an earlier boot began. Nothing that they may have had open is destroyed before
+// every OSS refuses them. Thread-safe.
 class Recovery final {
  public:
-  void Begin(const std::vector<uint64_t>& sessions, Nanos deadline);
+  void Begin(const std::vector<std::shared_ptr<ClientSession>>& awaited,
+             const std::vector<uint64_t>& evicted, Nanos deadline);
   // The session made its first ordinary request, or ended.
   void Back(uint64_t session);
+  // The time for coming back is not over.
   bool Active(Nanos now);
+  // Files may be open that nobody has declared.
+  bool HandlesUnknown(Nanos now) {
+    return Active(now) || others_.load(std::memory_order_acquire);
+  }
+  // After the deadline: those who have not shown a sign of life since the restart.
+  std::vector<uint64_t> Silent();
 
  private:
+  void CountLocked() { others_.store(!silent_.empty() || !evicted_.empty()); }
+
   std::atomic<bool> active_{false};
-  std::mutex mutex_;  // guards the rest
-  std::unordered_set<uint64_t> awaited_;
+  std::atomic<bool> others_{false};  // silent_ or evicted_ has some
+  std::mutex mutex_;                 // guards the rest
+  std::unordered_map<uint64_t, std::shared_ptr<ClientSession>> awaited_;
+  std::unordered_map<uint64_t, std::shared_ptr<ClientSession>> silent_;
+  std::unordered_set<uint64_t> evicted_;
   Nanos deadline_{0};
 };
 

@@ -124,11 +124,23 @@ Status Mdt::Commit(Txn* txn) {
     uint64_t highest = written_.load(std::memory_order_relaxed);
     while (highest < transno && !written_.compare_exchange_weak(highest, transno)) {
     }
+    Count(txn->batch());
   } else if (written.error().code() == Errc::kIo || written.error().code() == Errc::kCorrupt) {
     StopServing(written.error());
   }
   txn->Abort();
   return written;
+}
+
+void Mdt::Count(const kv::Batch& batch) {
+  uint64_t bytes = 0;
+  uint64_t deleted = 0;
+  for (const kv::Batch::Operation& operation : batch.operations()) {
+    bytes += operation.key.size() + operation.value.size();
+    if (operation.kind != kv::Batch::Operation::Kind::kPut) ++deleted;
+  }
+  bytes_written_.fetch_add(bytes, std::memory_order_relaxed);
+  if (deleted > 0) rows_deleted_.fetch_add(deleted, std::memory_order_relaxed);
 }
 
 Status Mdt::Sync() {

@@ -73,6 +73,9 @@ class Mdt final {
   uint64_t LastWritten() const { return written_.load(std::memory_order_acquire); }
   // Something is committed that a Sync would make durable.
   bool Dirty() const { return written_.load(std::memory_order_acquire) > LastCommitted(); }
+  // Since the start, of all batches: bytes of keys and values, and rows deleted.
+  uint64_t BytesWritten() const { return bytes_written_.load(std::memory_order_relaxed); }
+  uint64_t RowsDeleted() const { return rows_deleted_.load(std::memory_order_relaxed); }
   // Why it was stopped; empty: it was not.
   std::string StopReason() const;
   bool stopped() const { return stopped_.load(std::memory_order_acquire); }
@@ -88,6 +91,7 @@ class Mdt final {
  private:
   Mdt(kv::Store* store, Superblock superblock, uint64_t recovered, NameHash::Function hash);
   void StopServing(const Error& cause);
+  void Count(const kv::Batch& batch);
 
   kv::Store* const store_;
   const Superblock superblock_;
@@ -99,6 +103,8 @@ class Mdt final {
   std::atomic<uint64_t> last_committed_;
   std::atomic<uint64_t> written_;  // highest transno whose batch is in the log
   std::atomic<uint64_t> next_sequence_;
+  std::atomic<uint64_t> bytes_written_{0};
+  std::atomic<uint64_t> rows_deleted_{0};
   std::atomic<bool> stopped_{false};
   mutable std::mutex reason_mutex_;  // guards reason_
   std::string reason_;

@@ -9,6 +9,9 @@ namespace sheen::mdt {
 namespace {
 
 constexpr uint8_t kRecordVersion = 1;
+// A client's row with the same bytes; a program that does not know it must not serve, since it
+// would not finish the eviction.
+constexpr uint8_t kEvictedClientVersion = 2;
 
 Status CheckVersion(uint32_t found, uint32_t known, std::string_view what) {
   if (found == 0) return Fail(Errc::kCorrupt, std::string(what) + ": record version 0");
@@ -149,7 +152,7 @@ Result<SlotRow> DecodeSlot(std::string_view bytes) {
 
 std::string Encode(const ClientRow& row) {
   Encoder out;
-  out.U8(kRecordVersion);
+  out.U8(row.evicted ? kEvictedClientVersion : kRecordVersion);
   out.Raw(row.client.bytes.data(), row.client.bytes.size());
   out.Raw(row.secret.data(), row.secret.size());
   return out.Take();
@@ -157,8 +160,10 @@ std::string Encode(const ClientRow& row) {
 
 Result<ClientRow> DecodeClient(std::string_view bytes) {
   Decoder in(bytes);
-  SHEEN_TRY(CheckVersion(in.U8(), kRecordVersion, "client"));
+  const uint8_t version = in.U8();
+  SHEEN_TRY(CheckVersion(version, kEvictedClientVersion, "client"));
   ClientRow row;
+  row.evicted = version == kEvictedClientVersion;
   const std::string_view client = in.Raw(row.client.bytes.size());
   const std::string_view secret = in.Raw(row.secret.size());
   if (!in.done()) return Broken("client");

@@ -74,6 +74,7 @@ struct SlotRow {
 struct ClientRow {
   Uuid client;
   std::array<uint8_t, 16> secret{};
+  bool evicted = false;  // by this server, and not every OSS is known to refuse it yet
 };
 
 // An effect on one OST, sent when it is durable and deleted when the OST has committed it.

@@ -72,7 +72,7 @@ class OssService final : public rpc::Service,
   async::Task<Status> DestroyObjects(v1::DestroyObjectsRequest request) override;
   async::Task<Status> SetObjectOwner(v1::SetObjectOwnerRequest request) override;
   // The sessions that the client has had up to now are refused from now on (kFenced), also after a
-  // restart; "survives power loss".
+  // restart; "survives power loss". Requests of theirs that were under way have ended.
   async::Task<Status> FenceSession(v1::FenceSessionRequest request) override;
 
   // rpc::SessionStore: rows in the index of the first target. "survives power loss".
@@ -85,6 +85,8 @@ class OssService final : public rpc::Service,
   ost::Target* SessionTarget() const;
   io::FileIo* CurrentIo() const;
   Status CheckFence(const rpc::Session* session) const;
+  // Returns when every request has ended that began before the call.
+  async::Task<void> WaitForRequests();
   async::Task<void> BackgroundLoop(async::Shard* shard);
 
   const OssOptions options_;

@@ -16,6 +16,8 @@
 namespace sheen::oss {
 namespace {
 
+// How often a fence looks whether requests that were under way have ended.
+constexpr Nanos kRequestsLook = std::chrono::milliseconds(2);
 constexpr char kSessionPrefix = 's';
 constexpr char kFencePrefix = 'f';
 constexpr uint8_t kRowVersion = 1;
@@ -69,7 +71,7 @@ ost::Target* OssService::SessionTarget() const {
 }
 
 Status OssService::CheckFence(const rpc::Session* session) const {
-  if (session == nullptr || !has_fences_.load(std::memory_order_acquire)) return {};
+  if (session == nullptr || !has_fences_.load()) return {};
   std::lock_guard guard(mutex_);
   if (!fenced_.contains(session->id())) return {};
   return Fail(Errc::kFenced,
@@ -123,11 +125,23 @@ async::Task<Status> OssService::FenceSession(v1::FenceSessionRequest request) {
       row.Raw(client.bytes.data(), client.bytes.size());
       batch.Put(ost::kSessionFamily, Key(kFencePrefix, session_id), Seal(std::move(row)));
     }
-    has_fences_.store(!fenced_.empty(), std::memory_order_release);
+    has_fences_.store(!fenced_.empty());
   }
   if (batch.empty()) co_return Status();  // never was here
   SHEEN_LOG(Warn, "client {} is fenced off", client.ToString());
-  co_return co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch));
+  SHEEN_CO_TRY(co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch)));
+  co_await WaitForRequests();
+  co_return Status();
+}
+
+async::Task<void> OssService::WaitForRequests() {
+  async::Shard* const shard = async::Shard::Current();
+  std::optional<uint64_t> turn = in_flight_.Turn();
+  while (!turn) {
+    co_await shard->Sleep(kRequestsLook);
+    turn = in_flight_.Turn();
+  }
+  while (!in_flight_.Ended(*turn)) co_await shard->Sleep(kRequestsLook);
 }
 
 async::Task<Result<std::vector<std::shared_ptr<rpc::Session>>>> OssService::LoadSessions() {

@@ -20,6 +20,9 @@ class ObjectControl {
                                              v1::DestroyObjectsRequest request) = 0;
   virtual async::Task<Status> SetObjectOwner(std::string server,
                                              v1::SetObjectOwnerRequest request) = 0;
+  // When it answers well, no request of the sessions that the client has had there is executed any
+  // more, also after power loss.
+  virtual async::Task<Status> FenceSession(std::string server, v1::FenceSessionRequest request) = 0;
 };
 
 // The other side of it, implemented by src/oss; called on one of its shards.

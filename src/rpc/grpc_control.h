@@ -32,7 +32,7 @@ class GrpcObjectControl final : public ObjectControl {
                                      v1::DestroyObjectsRequest request) override;
   async::Task<Status> SetObjectOwner(std::string server,
                                      v1::SetObjectOwnerRequest request) override;
-  async::Task<Status> FenceSession(std::string server, v1::FenceSessionRequest request);
+  async::Task<Status> FenceSession(std::string server, v1::FenceSessionRequest request) override;
 
  private:
   struct State;

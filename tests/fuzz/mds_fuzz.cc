@@ -21,6 +21,9 @@ class NoObjects final : public rpc::ObjectControl {
   async::Task<Status> SetObjectOwner(std::string, v1::SetObjectOwnerRequest) override {
     co_return Status{};
   }
+  async::Task<Status> FenceSession(std::string, v1::FenceSessionRequest) override {
+    co_return Status{};
+  }
 };
 
 void RegisterOss(mds::MdsService* service) {

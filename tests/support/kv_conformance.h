@@ -181,6 +181,22 @@ TYPED_TEST_P(KvConformance, ApproximateBytesGrowsWithTheData) {
   EXPECT_GE(this->store()->ApproximateBytes(), before + (2 << 20));
 }
 
+TYPED_TEST_P(KvConformance, ReclaimingSpaceChangesNoRow) {
+  for (int i = 0; i < 200; ++i) this->Put(0, std::to_string(i), std::string(1000, 'x'));
+  Batch batch;
+  for (int i = 0; i < 100; ++i) batch.Delete(0, std::to_string(i));
+  ASSERT_TRUE(this->store()->Write(batch, Blocking::kMayBlock));
+  const auto before = this->Scan(0, "");
+  std::atomic<bool> cancel{false};
+  ASSERT_TRUE(this->store()->ReclaimSpace(Reclaim::kLog, &cancel));
+  EXPECT_EQ(this->Scan(0, ""), before);
+  ASSERT_TRUE(this->store()->ReclaimSpace(Reclaim::kDeletedRows, &cancel));
+  EXPECT_EQ(this->Scan(0, ""), before);
+  ASSERT_TRUE(this->store()->Sync());
+  this->rig_.Restart();
+  EXPECT_EQ(this->Scan(0, ""), before);
+}
+
 TYPED_TEST_P(KvConformance, RandomBatchesMatchAModel) {
   const char* given = std::getenv("SHEEN_SEED");
   const uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 0) : RandomU64();
@@ -229,6 +245,6 @@ REGISTER_TYPED_TEST_SUITE_P(KvConformance, AbsentKeyIsNoError, LastPutWinsAndFam
                             SeekFindsTheFirstKeyNotBelow, CursorSeesTheStoreAsItWasMade,
                             SyncedDataSurvivesARestart, EmptyBatchAndSyncOfNothingSucceed,
                             FreshWritesAreReadWithoutBlocking, ApproximateBytesGrowsWithTheData,
-                            RandomBatchesMatchAModel);
+                            ReclaimingSpaceChangesNoRow, RandomBatchesMatchAModel);
 
 }  // namespace sheen::kv

@@ -127,6 +127,10 @@ class MortalStore final : public kv::Store {
     SHEEN_TRY(fuse_->Use());
     return inner_->Sync();
   }
+  Status ReclaimSpace(kv::Reclaim what, std::atomic<bool>* cancel) override {
+    SHEEN_TRY(fuse_->Use());
+    return inner_->ReclaimSpace(what, cancel);
+  }
   uint64_t ApproximateBytes() const override { return inner_->ApproximateBytes(); }
 
  private:

@@ -113,6 +113,12 @@ struct SimCluster::Control final : rpc::ObjectControl {
     Status status = co_await service->SetObjectOwner(std::move(request));
     co_return status;
   }
+  async::Task<Status> FenceSession(std::string server, v1::FenceSessionRequest request) override {
+    rpc::ObjectControlService* service = Find(server);
+    if (service == nullptr) co_return Fail(Errc::kUnavailable, server + " is down");
+    Status status = co_await service->FenceSession(std::move(request));
+    co_return status;
+  }
   SimCluster* cluster;
 };
 
@@ -171,11 +177,13 @@ client::Filesystem* SimCluster::AddClient(const std::string& name, Nanos deadlin
 void SimCluster::StartMds() {
   mds_ = std::make_unique<Mds>();
   mds_->store = kv::OpenMemoryStore(&mds_disk_);
-  mds_->service = std::make_unique<mds::MdsService>(mds::MdsOptions{.store = mds_->store.get(),
-                                                                    .pool = &pool_,
-                                                                    .objects = control_.get(),
-                                                                    .clock = &clock_,
-                                                                    .fsname = kFsname});
+  mds_->service = std::make_unique<mds::MdsService>(mds::MdsOptions{
+      .store = mds_->store.get(),
+      .pool = &pool_,
+      .objects = control_.get(),
+      .clock = &clock_,
+      .fsname = kFsname,
+      .on_session_evicted = [this](uint64_t session) { mds_->sessions->Erase(session); }});
   const Status opened = mds_->service->Open();
   ASSERT_TRUE(opened) << opened.error().ToString();
   mds_->sessions =
@@ -302,6 +310,15 @@ void SimCluster::RestartMds() {
 void SimCluster::RestartOss() {
   StopOss();
   StartOss();
+}
+
+void SimCluster::Evict(client::Filesystem* client) {
+  const auto session = mds_->sessions->FindClient(client->identity().uuid());
+  ASSERT_NE(session, nullptr);
+  Run([](mds::MdsService* service, uint64_t id) -> async::Task<void> {
+    const Status evicted = co_await service->EvictSession(id, "a test");
+    EXPECT_TRUE(evicted) << (evicted ? "" : evicted.error().ToString());
+  }(mds_->service.get(), session->id()));
 }
 
 }  // namespace sheen::test

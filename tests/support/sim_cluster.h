@@ -45,6 +45,8 @@ class SimCluster final {
   // is lost.
   void RestartMds();
   void RestartOss();
+  // The MDS ends the client's session (MdsService::EvictSession).
+  void Evict(client::Filesystem* client);
   async::Shard* shard() { return &shard_; }
   rpc::SimNetwork* network() { return &network_; }
   mds::MdsService* mds();

@@ -5,10 +5,13 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "apps/common/disk_identity.h"
 #include "apps/common/version.h"
 #include "base/log.h"
 #include "kv/rocks_store.h"
+#include "kv/space_reserve.h"
 #include "mdt/schema.h"
 
 namespace sheen::apps {
@@ -31,6 +34,14 @@ Result<v1::TargetSpace> SpaceOf(const std::string& directory) {
   out.set_files_free(space.f_ffree);
   out.set_device(DiskIdentity(info.st_dev));
   return out;
+}
+
+// What a compaction may write now; a disk that does not say how much it has does not limit it.
+uint64_t CompactionRoom(const std::string& directory) {
+  const auto space = SpaceOf(directory);
+  if (!space || space->bytes_total() == 0) return UINT64_MAX;
+  const uint64_t floor = kv::CompactionFloor(kv::SpaceReserve(space->bytes_total()));
+  return space->bytes_available() - std::min(space->bytes_available(), floor);
 }
 
 std::optional<rpc::Address> ControlAddressOf(const v1::ClusterMap& map, const std::string& name) {
@@ -76,6 +87,10 @@ Status MdsDaemon::OpenStore() {
   kv::RocksOptions options;
   options.directory = config_.dir;
   options.families = mdt::FamilyNames();
+  // Without a directory there is no space; the store says so better.
+  const auto space = SpaceOf(config_.dir);
+  if (space) options.reserve_bytes = kv::SpaceReserve(space->bytes_total());
+  options.compaction_room = [directory = config_.dir] { return CompactionRoom(directory); };
   auto store = kv::OpenRocksStore(options);
   if (store) {
     store_ = std::move(*store);
@@ -100,6 +115,7 @@ Status MdsDaemon::OpenService() {
     SHEEN_LOG(Info, "cluster map version {}", version);
     if (plane_ != nullptr) plane_->Broadcast(rpc::Opcode::kMapChanged, "");
   };
+  options.on_session_evicted = [this](uint64_t session) { sessions_->Erase(session); };
   service_ = std::make_unique<mds::MdsService>(options);
   const Status opened = service_->Open();
   if (!opened && opened.error().code() == Errc::kNoEntry) return NotFormatted(config_);

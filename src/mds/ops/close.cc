@@ -71,7 +71,7 @@ Status Close(OpContext* context, const v1::CloseRequest& request, v1::CloseReply
   if (!inode) return {};
 
   const HandleTable::Others others = core.handles.OthersOf(fid, session, request.handle());
-  if (inode->nlink == 0 && others.all == 0 && !core.recovery.Active(core.Now())) {
+  if (inode->nlink == 0 && others.all == 0 && !core.recovery.HandlesUnknown(core.Now())) {
     mdt::RemoveOrphan(context->txn, fid);
     return DestroyInode(context, fid, *inode);
   }

@@ -82,6 +82,7 @@ Status Create(OpContext* context, const v1::CreateRequest& request, v1::CreateRe
 
   if (directory.nlink == 0) return Fail(Errc::kNoEntry, "the directory was removed");
   SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessWrite));
+  SHEEN_TRY(context->CheckRoom());
   SHEEN_TRY(context->Latch(fid));
   SHEEN_TRY(CheckNewFid(*context, fid));
   const int64_t time_ns = context->TimeFor(request.decided_time_ns(), {&directory});

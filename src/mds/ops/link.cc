@@ -1,7 +1,7 @@
 // link: one more name for a file.
 //
 // Errors: kExists, kPerm (of a directory), kNoEntry (the file has no name left), kTooManyLinks,
-// kNameTooLong.
+// kNameTooLong, kNoSpace.
 #include <algorithm>
 
 #include "mds/ops/ops.h"
@@ -24,6 +24,7 @@ Status Link(OpContext* context, const v1::LinkRequest& request, v1::LinkReply* r
   if (directory.nlink == 0 || inode.nlink == 0) return Fail(Errc::kNoEntry);
   SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessWrite));
   if (inode.nlink >= mdt::kLinkCountMax) return Fail(Errc::kTooManyLinks);
+  SHEEN_TRY(context->CheckRoom());
 
   const int64_t time_ns = context->TimeFor(request.decided_time_ns(), {&directory, &inode});
   SHEEN_TRY_ASSIGN(const uint64_t cookie, AddName(context, &directory, place,

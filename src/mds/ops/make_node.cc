@@ -1,7 +1,8 @@
 // make_node: mkdir, symlink, mknod. A directory takes its parent's default layout with it (the
 // root's applies by itself to all below that have none).
 //
-// Errors: kExists, kTooManyLinks, kNameTooLong; kPerm (a device by anyone but the superuser).
+// Errors: kExists, kTooManyLinks, kNameTooLong, kNoSpace; kPerm (a device by anyone but the
+// superuser).
 #include <sys/stat.h>
 
 #include "mds/ops/ops.h"
@@ -49,6 +50,7 @@ Status MakeNode(OpContext* context, const v1::MakeNodeRequest& request, v1::Make
   if (directory.nlink == 0) return Fail(Errc::kNoEntry, "the directory was removed");
   SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessWrite));
   SHEEN_TRY(CheckType(*context, request));
+  SHEEN_TRY(context->CheckRoom());
   SHEEN_TRY(context->Latch(fid));
   SHEEN_TRY(CheckNewFid(*context, fid));
 

@@ -55,6 +55,7 @@ Status SetLayout(OpContext* context, const v1::SetLayoutRequest& request,
   SHEEN_TRY_ASSIGN(const Fid fid, ValidFid(request.fid()));
   SHEEN_TRY(context->Latch(fid));
   SHEEN_TRY_ASSIGN(mdt::Inode inode, context->Inode(fid));
+  const size_t layout_bytes = inode.layout.size();
   if (inode.IsDirectory()) {
     SHEEN_TRY(SetDirectory(context, request, &inode));
   } else if (inode.IsRegular()) {
@@ -62,6 +63,7 @@ Status SetLayout(OpContext* context, const v1::SetLayoutRequest& request,
   } else {
     return Fail(Errc::kInvalid, "only files and directories have a layout");
   }
+  if (inode.layout.size() > layout_bytes) SHEEN_TRY(context->CheckRoom());
   inode.ctime_ns = context->TimeFor(0, {&inode});
   mdt::PutInode(context->txn, fid, inode);
   reply->set_layout(inode.layout);

@@ -1,7 +1,7 @@
 // set_xattr: makes or replaces one extended attribute.
 //
-// Errors: kExists (XATTR_CREATE), kNoData (XATTR_REPLACE), kNoSpace (64 KiB of names),
-// kNotSupported, kRange (name or value too long).
+// Errors: kExists (XATTR_CREATE), kNoData (XATTR_REPLACE), kNoSpace (64 KiB of names; or a larger
+// value on a full disk), kNotSupported, kRange (name or value too long).
 #include <sys/xattr.h>
 
 #include <algorithm>
@@ -19,11 +19,10 @@ Status SetXattr(OpContext* context, const v1::SetXattrRequest& request, v1::SetX
   SHEEN_TRY(context->Latch(fid));
   SHEEN_TRY_ASSIGN(mdt::Inode inode, context->Inode(fid));
   SHEEN_TRY(CheckXattr(*context, inode, request.name(), true));
-  if (request.flags() != 0) {
-    SHEEN_TRY_ASSIGN(const auto before, mdt::FindXattr(*context->txn, fid, request.name()));
-    if (before && (request.flags() & XATTR_CREATE) != 0) return Fail(Errc::kExists);
-    if (!before && (request.flags() & XATTR_REPLACE) != 0) return Fail(Errc::kNoData);
-  }
+  SHEEN_TRY_ASSIGN(const auto before, mdt::FindXattr(*context->txn, fid, request.name()));
+  if (before && (request.flags() & XATTR_CREATE) != 0) return Fail(Errc::kExists);
+  if (!before && (request.flags() & XATTR_REPLACE) != 0) return Fail(Errc::kNoData);
+  if (!before || request.value().size() > before->size()) SHEEN_TRY(context->CheckRoom());
   SHEEN_TRY(mdt::PutXattr(context->txn, fid, &inode, request.name(), request.value()));
   const int64_t time_ns = context->TimeFor(request.decided_time_ns(), {&inode});
   inode.ctime_ns = std::max(inode.ctime_ns, time_ns);

@@ -4,10 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <thread>
 
+#include "base/random.h"
 #include "support/kv_conformance.h"
 
 namespace sheen::kv {
@@ -297,6 +301,111 @@ TEST(RocksStoreTest, ColdReadAnswersWouldBlockAndThenReadsWhenItMay) {
   cursor->Seek("");
   EXPECT_FALSE(cursor->Valid());
   EXPECT_EQ(cursor->status().error().code(), Errc::kWouldBlock);
+}
+
+// RocksDB opens a part of many tables only; a read that may not open one knows nothing of its rows.
+TEST(RocksStoreTest, OfATableThatIsNotOpenReadsSayThatTheyWouldBlock) {
+  constexpr Family kFamilies = 60;
+  TempDir dir;
+  RocksOptions options = OptionsOf(dir, true);
+  for (Family i = 3; i < kFamilies; ++i) options.families.push_back("more" + std::to_string(i));
+  {
+    const auto store = OpenRocksStore(options);
+    ASSERT_TRUE(store.has_value()) << store.error().ToString();
+    Batch batch;
+    for (Family i = 0; i < kFamilies; ++i) batch.Put(i, "key", std::string(100, 'v'));
+    ASSERT_TRUE((*store)->Write(batch, Blocking::kMayBlock));
+  }
+  options.create = false;
+  // The first makes tables of the log.
+  ASSERT_TRUE(OpenRocksStore(options).has_value());
+  const auto store = OpenRocksStore(options);
+  ASSERT_TRUE(store.has_value()) << store.error().ToString();
+  int blocked = 0;
+  for (Family i = 0; i < kFamilies; ++i) {
+    const auto cursor = (*store)->NewCursor(i, Blocking::kNever);
+    cursor->Seek("");
+    EXPECT_TRUE(cursor->Valid() || !cursor->status()) << i;
+    const auto value = (*store)->Get(i, "key", Blocking::kNever);
+    if (!value) {
+      EXPECT_EQ(value.error().code(), Errc::kWouldBlock);
+      ++blocked;
+      continue;
+    }
+    ASSERT_TRUE(value->has_value()) << i;
+    EXPECT_EQ((*value)->size(), 100u) << i;
+  }
+  EXPECT_EQ(blocked, kFamilies) << "nothing is in the cache";
+}
+
+// Rows that replace each other over several tables, so that there is something to compact.
+void FillTables(Store* store, int rounds) {
+  std::atomic<bool> cancel{false};
+  Random random(7);
+  for (int round = 0; round < rounds; ++round) {
+    for (int i = 0; i < 500; ++i) {
+      Batch batch;
+      std::string value(1000, 'x');
+      for (char& byte : value) byte = static_cast<char>(random.Below(256));
+      batch.Put(0, KeyOf(i), std::move(value));
+      ASSERT_TRUE(store->Write(batch, Blocking::kMayBlock));
+    }
+    ASSERT_TRUE(store->ReclaimSpace(Reclaim::kLog, &cancel));
+  }
+}
+
+TEST(RocksStoreTest, ACompactionThatFindsNoRoomLeavesTheStoreServing) {
+  TempDir dir;
+  std::atomic<uint64_t> room{0};
+  RocksOptions options = OptionsOf(dir, true);
+  options.reserve_bytes = 16 << 20;
+  options.compaction_room = [&room] { return room.load(); };
+  std::atomic<bool> cancel{false};
+  {
+    const auto store = OpenRocksStore(options);
+    ASSERT_TRUE(store.has_value()) << store.error().ToString();
+    FillTables(store->get(), 6);
+    const uint64_t before = (*store)->ApproximateBytes();
+    const Status reclaimed = (*store)->ReclaimSpace(Reclaim::kDeletedRows, &cancel);
+    ASSERT_FALSE(reclaimed.has_value());
+    EXPECT_EQ(reclaimed.error().code(), Errc::kNoSpace);
+    // Writing, flushing and syncing go on.
+    FillTables(store->get(), 2);
+    ASSERT_TRUE((*store)->Sync().has_value());
+    EXPECT_GT((*store)->ApproximateBytes(), before);
+    PutNumber(store->get(), 1);
+    ASSERT_TRUE((*store)->Sync().has_value());
+  }
+  room.store(UINT64_MAX);
+  options.create = false;
+  const auto store = OpenRocksStore(options);
+  ASSERT_TRUE(store.has_value()) << store.error().ToString();
+  ASSERT_TRUE((*store)->ReclaimSpace(Reclaim::kDeletedRows, &cancel).has_value());
+  EXPECT_LT((*store)->ApproximateBytes(), 1U << 20) << "one version of 500 rows of 1000 bytes";
+  EXPECT_TRUE((*store)->Get(0, KeyOf(499), Blocking::kMayBlock)->has_value());
+  EXPECT_TRUE((*store)->Get(1, KeyOf(1), Blocking::kMayBlock)->has_value());
+}
+
+TEST(RocksStoreTest, CompactionsGoOnWhenThereIsRoomAgain) {
+  TempDir dir;
+  std::atomic<uint64_t> room{0};
+  RocksOptions options = OptionsOf(dir, true);
+  options.compaction_room = [&room] { return room.load(); };
+  std::atomic<bool> cancel{false};
+  const auto store = OpenRocksStore(options);
+  ASSERT_TRUE(store.has_value()) << store.error().ToString();
+  FillTables(store->get(), 6);
+  EXPECT_FALSE((*store)->ReclaimSpace(Reclaim::kDeletedRows, &cancel).has_value());
+  room.store(1ULL << 40);
+  // RocksDB looks every 5 s whether it may go on.
+  Status reclaimed = (*store)->ReclaimSpace(Reclaim::kDeletedRows, &cancel);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!reclaimed && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::yield();
+    reclaimed = (*store)->ReclaimSpace(Reclaim::kDeletedRows, &cancel);
+  }
+  ASSERT_TRUE(reclaimed.has_value()) << reclaimed.error().ToString();
+  EXPECT_LT((*store)->ApproximateBytes(), 1U << 20);
 }
 
 // Runs in a process of its own, started by the test below, so that only its memory is counted.

@@ -8,6 +8,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,8 +38,22 @@ class FakeObjects final : public rpc::ObjectControl {
     owners.push_back(request);
     co_return Status();
   }
+  async::Task<Status> FenceSession(std::string server, v1::FenceSessionRequest request) override {
+    if (down || unfenceable.contains(server)) {
+      co_return Fail(Errc::kUnavailable, server + " is down");
+    }
+    fences.push_back({std::move(server), request.client_uuid(), destroyed.size()});
+    co_return Status();
+  }
+  struct Fence {
+    std::string server;
+    std::string client;
+    size_t destroyed_before = 0;  // size of `destroyed`
+  };
 
   bool down = false;
+  std::set<std::string> unfenceable;  // servers that do not answer FenceSession
+  std::vector<Fence> fences;
   std::vector<std::string> destroyed;
   std::vector<v1::SetObjectOwnerRequest> owners;
 };
@@ -163,6 +178,8 @@ class MdsFixture : public ::testing::Test {
   std::vector<std::shared_ptr<rpc::Session>> sessions_;
   std::shared_ptr<rpc::Session> session_;  // the usual one
   std::vector<uint64_t> map_versions_;
+  std::vector<uint64_t> evicted_sessions_;  // as the session table heard of them
+  v1::TargetSpace own_space_;  // what the MDT's disk says; no size: endless
   uint64_t next_session_ = 1;
   uint64_t next_xid_ = 1;
   uint64_t next_handle_ = 1000;

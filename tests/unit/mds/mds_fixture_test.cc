@@ -36,8 +36,9 @@ void MdsFixture::Start() {
                  .objects = &objects_,
                  .clock = &clock_,
                  .fsname = "sheen",
-                 .own_space = [] { return Result<v1::TargetSpace>(v1::TargetSpace()); },
-                 .on_map_changed = [this](uint64_t version) { map_versions_.push_back(version); }});
+                 .own_space = [this] { return Result<v1::TargetSpace>(own_space_); },
+                 .on_map_changed = [this](uint64_t version) { map_versions_.push_back(version); },
+                 .on_session_evicted = [this](uint64_t id) { evicted_sessions_.push_back(id); }});
   const Status opened = service_->Open();
   ASSERT_TRUE(opened.has_value()) << opened.error().ToString();
   if (background_) service_->StartBackground(&shard_);

@@ -101,6 +101,9 @@ TEST(RecordsTest, BytesAreThoseOfTheFormatDocument) {
   ExpectGolden("outbox", OutboxKey(1, kTransno, 0), Encode(ExampleOutbox()));
   ExpectGolden("orphan", InodeKey(kFile), EncodeOrphan(1'700'000'000'000'000'004));
   ExpectGolden("client", SessionKey(5), Encode(ExampleClient()));
+  ClientRow evicted = ExampleClient();
+  evicted.evicted = true;
+  ExpectGolden("client_evicted", SessionKey(5), Encode(evicted));
   ExpectGolden("slot", SlotKey(5, 2), Encode(SlotRow{77, kTransno, "REPLY"}));
   ExpectGolden("superblock", std::string(kSuperblockKey), Encode(ExampleSuperblock()));
   ExpectGolden("committed", std::string(kCommittedKey), EncodeCommitted(kTransno));
@@ -119,6 +122,11 @@ TEST(RecordsTest, EveryRecordComesBackAsItWas) {
   EXPECT_EQ(DecodeSuperblock(Encode(ExampleSuperblock())).value().hash_key,
             ExampleSuperblock().hash_key);
   EXPECT_EQ(DecodeClient(Encode(ExampleClient())).value().secret, ExampleClient().secret);
+  for (const bool evicted : {false, true}) {
+    ClientRow row = ExampleClient();
+    row.evicted = evicted;
+    EXPECT_EQ(DecodeClient(Encode(row)).value().evicted, evicted);
+  }
   EXPECT_EQ(DecodeXattr(EncodeXattr(std::string(65536, 'x'))).value().size(), 65536u);
 }
 

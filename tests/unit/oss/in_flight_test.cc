@@ -25,5 +25,22 @@ TEST(InFlightTest, OldestIsNeverLaterThanTheOldestRequest) {
   EXPECT_EQ(in_flight.OldestNs(now), now);
 }
 
+TEST(InFlightTest, AMomentIsOverWhenWhatBeganBeforeItHasEnded) {
+  InFlight in_flight;
+  auto before = std::make_unique<InFlight::Entry>(&in_flight, 0);
+  const auto first = in_flight.Turn();
+  ASSERT_TRUE(first.has_value());
+  const InFlight::Entry after(&in_flight, 0);
+  EXPECT_FALSE(in_flight.Ended(*first));
+  EXPECT_FALSE(in_flight.Turn().has_value()) << "there is no third phase";
+  before.reset();
+  EXPECT_TRUE(in_flight.Ended(*first)) << "what began later does not count";
+  const auto second = in_flight.Turn();
+  ASSERT_TRUE(second.has_value());
+  EXPECT_FALSE(in_flight.Ended(*second));
+  const InFlight::Entry later(&in_flight, 0);
+  EXPECT_TRUE(in_flight.Ended(*first)) << "and stays so";
+}
+
 }  // namespace
 }  // namespace sheen::oss

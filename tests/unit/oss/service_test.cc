@@ -46,8 +46,8 @@ class ServiceTest : public ::testing::Test {
     Start();
   }
 
-  rpc::Response Call(rpc::Opcode opcode, std::string body, std::string_view bulk = {},
-                     uint32_t target = kTarget) {
+  rpc::Request RequestOf(rpc::Opcode opcode, std::string body, std::string_view bulk = {},
+                         uint32_t target = kTarget) {
     rpc::Request request;
     request.header.opcode = opcode;
     request.header.target = target;
@@ -57,16 +57,23 @@ class ServiceTest : public ::testing::Test {
       request.bulk = io::Buffer::Allocate(bulk.size());
       std::memcpy(request.bulk.data(), bulk.data(), bulk.size());
     }
-    return world.Run(service->Handle(std::move(request)));
+    return request;
   }
-  rpc::Response Write(uint32_t oid, uint64_t offset, std::string_view data) {
+  rpc::Response Call(rpc::Opcode opcode, std::string body, std::string_view bulk = {},
+                     uint32_t target = kTarget) {
+    return world.Run(service->Handle(RequestOf(opcode, std::move(body), bulk, target)));
+  }
+  rpc::Request WriteRequest(uint32_t oid, uint64_t offset, std::string_view data) {
     v1::OstWriteRequest body;
     *body.mutable_object() = NameOf(oid);
     body.set_offset(offset);
     body.set_handle(1);
     body.set_block_bytes(4096);
     AppendBlockSums(offset, AsBytes(data), 4096, body.mutable_block_crc());
-    return Call(rpc::Opcode::kOstWrite, body.SerializeAsString(), data);
+    return RequestOf(rpc::Opcode::kOstWrite, body.SerializeAsString(), data);
+  }
+  rpc::Response Write(uint32_t oid, uint64_t offset, std::string_view data) {
+    return world.Run(service->Handle(WriteRequest(oid, offset, data)));
   }
   rpc::Response Read(uint32_t oid, uint64_t offset, uint32_t length) {
     v1::OstReadRequest body;
@@ -77,6 +84,7 @@ class ServiceTest : public ::testing::Test {
   }
 
   OstWorld world;
+  std::unique_ptr<io::MemoryFileIo> slow_io;
   std::unique_ptr<OssService> service;
   std::shared_ptr<rpc::Session> session;
 };
@@ -269,6 +277,31 @@ TEST_F(ServiceTest, SessionsAndFencesSurviveAPowerCut) {
   ASSERT_TRUE(world.Run(service->Save(10, client, {6})));
   session = std::make_shared<rpc::Session>(10, client, std::array<uint8_t, 16>{6});
   EXPECT_EQ(Write(1, 0, "back").status, Errc::kOk);
+}
+
+TEST_F(ServiceTest, AFenceAnswersAfterTheWritesThatWereUnderWay) {
+  slow_io = std::make_unique<io::MemoryFileIo>(
+      &world.files, &world.shard,
+      io::MemoryFileIoOptions{.latency_min = std::chrono::seconds(1),
+                              .latency_max = std::chrono::seconds(1)});
+  service = std::make_unique<OssService>();
+  service->AddTarget(kTarget, world.target.get());
+  service->RegisterShard(&world.shard, slow_io.get());
+  const Uuid client = Uuid::Random();
+  ASSERT_TRUE(world.Run(service->Save(7, client, {1})));
+  session = std::make_shared<rpc::Session>(7, client, std::array<uint8_t, 16>{1});
+  std::optional<rpc::Response> written;
+  std::optional<Status> fenced;
+  world.Start(service->Handle(WriteRequest(1, 0, "under way")), &written);
+  v1::FenceSessionRequest fence;
+  fence.set_client_uuid(client.bytes.data(), client.bytes.size());
+  world.Start(service->FenceSession(fence), &fenced);
+  world.Finish(&fenced);
+  ASSERT_TRUE(written.has_value());
+  EXPECT_EQ(written->status, Errc::kOk);
+  EXPECT_EQ(Write(1, 0, "late").status, Errc::kFenced);
+  session.reset();
+  EXPECT_EQ(AsText(Read(1, 0, 100).bulk.span()), "under way");
 }
 
 TEST_F(ServiceTest, TargetThatWentBackInTimeRefusesTheClient) {

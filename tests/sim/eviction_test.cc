@@ -1,0 +1,62 @@
+// A client that the MDS evicts while it writes: its file goes, and no write of it arrives later.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "support/sim_cluster.h"
+
+namespace sheen::test {
+namespace {
+
+using client::Filesystem;
+
+constexpr std::string_view kText = "written by alice";
+
+ByteSpan Text() { return {reinterpret_cast<const std::byte*>(kText.data()), kText.size()}; }
+
+class EvictedWriter final {
+ public:
+  async::Task<void> Begin(Filesystem* alice, Filesystem* bob) {
+    auto made = co_await alice->Create(0, alice->root(), "f", {.mode = 0644, .flags = O_RDWR});
+    EXPECT_TRUE(made);
+    if (!made) co_return;
+    fid_ = made->attr.fid;
+    handle_ = made->handle;
+    const auto wrote = co_await alice->Write(fid_, handle_, 0, Text(), {});
+    EXPECT_TRUE(wrote);
+    const Status unlinked = co_await bob->Unlink(0, bob->root(), "f");
+    EXPECT_TRUE(unlinked);
+  }
+  // Its sessions at the OSSs are fenced, so the write ends with an error that is not tried again.
+  async::Task<void> WriteLate(Filesystem* alice) {
+    const auto wrote = co_await alice->Write(fid_, handle_, 0, Text(), {});
+    EXPECT_FALSE(wrote);
+    if (!wrote) EXPECT_EQ(wrote.error().code(), Errc::kFenced) << wrote.error().ToString();
+  }
+  async::Task<void> CheckGone(Filesystem* bob) {
+    const auto attr = co_await bob->GetAttr(0, fid_);
+    EXPECT_FALSE(attr);
+  }
+
+ private:
+  Fid fid_;
+  uint64_t handle_ = 0;
+};
+
+TEST(SimEvictionTest, NoWriteOfAnEvictedClientArrives) {
+  const uint64_t seed = TestSeed();
+  SimCluster cluster({.seed = seed});
+  Filesystem* const alice = cluster.AddClient("alice");
+  Filesystem* const bob = cluster.AddClient("bob");
+  EvictedWriter writer;
+  cluster.Run(writer.Begin(alice, bob));
+  cluster.Evict(alice);
+  cluster.Run(writer.CheckGone(bob));
+  cluster.Run(writer.WriteLate(alice));
+  async::RunFor(cluster.shard(), std::chrono::seconds(30));
+  cluster.Run(writer.WriteLate(alice));
+}
+
+}  // namespace
+}  // namespace sheen::test
