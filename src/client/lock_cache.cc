@@ -50,11 +50,12 @@ void LockCache::EvictLocked(Bucket* bucket, const Fid& keep) {
     for (auto& [fid, node] : bucket->nodes) {
       if (fid == keep) continue;
       if (std::exchange(node.used, false)) continue;
-      if (node.bits != 0 && Alive(node.origin)) {
-        // Nothing of it may be taken until the server has let go of it.
+      if (Alive(node.origin)) {
+        // Nothing of it may be taken until the server has let go of it. It may know of more bits
+        // than are still in use here.
         ++bucket->giving_back;
         const std::scoped_lock lock(surplus_mutex_);
-        surplus_locks_[node.origin.shard].push_back({fid, node.bits});
+        surplus_locks_[node.origin.shard].push_back({fid, lock::kAllInodeBits});
         surplus_.fetch_add(1, std::memory_order_relaxed);
       }
       EraseLocked(bucket, Fid(fid));
@@ -158,11 +159,10 @@ void LockCache::TakeAttr(uint64_t sent, const LockOrigin& origin, const Attr& at
   if ((bits & lock::kUpdate) == 0 || attr.size_unsafe) return;
   Bucket& bucket = BucketOf(attr.fid);
   const std::scoped_lock lock(bucket.mutex);
-  if (!MayTake(bucket, sent)) return;
+  // Asked before a change of ours began or ended: what it says may be older than that one's answer.
+  if (!MayTake(bucket, sent) || bucket.changed_at > sent) return;
   Node* node = Adopt(&bucket, attr.fid, origin, bits);
-  if (node == nullptr) return;
-  // Asked before a change of ours, answered after it.
-  if (node->has_attr && attr.ctime_ns < node->attr.ctime_ns) return;
+  if (node == nullptr || (node->has_attr && attr.ctime_ns < node->attr.ctime_ns)) return;
   node->attr = attr;
   node->has_attr = true;
 }
@@ -211,17 +211,20 @@ void LockCache::TakeDirectory(uint64_t sent, const LockOrigin& origin, const Fid
   if (MayTake(bucket, sent)) Adopt(&bucket, directory, origin, lock::kUpdate);
 }
 
-void LockCache::TakeNew(uint64_t sent, const LockOrigin& origin, const Attr& attr, uint32_t bits,
-                        bool empty) {
-  if (bits == 0) return;
+uint64_t LockCache::TakeNew(uint64_t sent, const LockOrigin& origin, const Attr& attr,
+                            uint32_t bits, bool empty) {
+  if (bits == 0) return 0;
   Bucket& bucket = BucketOf(attr.fid);
   const std::scoped_lock lock(bucket.mutex);
-  if (!MayTake(bucket, sent)) return;
+  if (!MayTake(bucket, sent) || bucket.changed_at > sent) return 0;
   Node* node = Adopt(&bucket, attr.fid, origin, bits);
-  if (node == nullptr || (bits & lock::kUpdate) == 0) return;
-  node->attr = attr;
-  node->has_attr = true;
-  node->complete = empty;
+  if (node == nullptr) return 0;
+  if ((bits & lock::kUpdate) != 0) {
+    node->attr = attr;
+    node->has_attr = true;
+    node->complete = empty;
+  }
+  return (bits & lock::kLookup) != 0 ? node->lookup_generation : 0;
 }
 
 void LockCache::Callback(const Fid& fid, uint32_t bits) {
@@ -251,6 +254,15 @@ std::vector<HeldLock> LockCache::TakeSurplus(uint32_t shard) {
   const std::scoped_lock lock(surplus_mutex_);
   surplus_.fetch_sub(surplus_locks_[shard].size(), std::memory_order_relaxed);
   return std::exchange(surplus_locks_[shard], {});
+}
+
+std::vector<uint32_t> LockCache::ShardsWithSurplus() {
+  std::vector<uint32_t> shards;
+  const std::scoped_lock lock(surplus_mutex_);
+  for (uint32_t shard = 0; shard < kShardsMax; ++shard) {
+    if (!surplus_locks_[shard].empty()) shards.push_back(shard);
+  }
+  return shards;
 }
 
 void LockCache::GivenBack(const std::vector<HeldLock>& locks) {
@@ -307,32 +319,26 @@ void LockCache::Change::End(bool forget) {
   }
 }
 
-void LockCache::Change::Keep(const LockOrigin& origin, const Attr& attr, uint32_t bits) {
-  if ((bits & lock::kUpdate) == 0 || attr.size_unsafe) return;
+uint64_t LockCache::Change::Keep(const LockOrigin& origin, const Attr& attr, uint32_t bits) {
+  if ((bits & lock::kUpdate) == 0 || attr.size_unsafe) return 0;
   Bucket& bucket = cache_->BucketOf(attr.fid);
   const std::scoped_lock lock(bucket.mutex);
   // A callback came while the answer was on its way.
-  if (!MayTake(bucket, began_)) return;
+  if (!MayTake(bucket, began_)) return 0;
   Node* node = cache_->Adopt(&bucket, attr.fid, origin, bits);
-  if (node == nullptr) return;
+  if (node == nullptr) return 0;
   if (!node->has_attr || attr.ctime_ns >= node->attr.ctime_ns) {
     node->attr = attr;
     node->has_attr = true;
   }
   kept_.push_back(attr.fid);
+  return (bits & lock::kLookup) != 0 ? node->lookup_generation : 0;
 }
 
-void LockCache::Change::SetName(const Fid& directory, const std::string& name, const Fid& child) {
-  Name value{child, 0, NameKind::kAsk};
-  {
-    Bucket& bucket = cache_->BucketOf(child);
-    const std::scoped_lock lock(bucket.mutex);
-    const Node* node = cache_->FindLocked(&bucket, child);
-    if (node != nullptr && (node->bits & lock::kLookup) != 0) {
-      value.kind = NameKind::kByLookup;
-      value.generation = node->lookup_generation;
-    }
-  }
+void LockCache::Change::SetName(const Fid& directory, const std::string& name, const Fid& child,
+                                uint64_t lookup_generation) {
+  const NameKind kind = lookup_generation == 0 ? NameKind::kAsk : NameKind::kByLookup;
+  const Name value{child, lookup_generation, kind};
   Bucket& bucket = cache_->BucketOf(directory);
   const std::scoped_lock lock(bucket.mutex);
   if (Node* node = cache_->FindLocked(&bucket, directory)) PutName(node, name, value);

@@ -93,9 +93,12 @@ class LockCache final {
     // The server refused: nothing has changed.
     void Refused();
     // Of one of the inodes, with the locks of the answer. Without them: forgets the inode.
-    void Keep(const LockOrigin& origin, const Attr& attr, uint32_t bits);
-    // Names of one of the inodes, after its Keep.
-    void SetName(const Fid& directory, const std::string& name, const Fid& child);
+    // Gives the generation of the kLookup that came with it, or 0.
+    uint64_t Keep(const LockOrigin& origin, const Attr& attr, uint32_t bits);
+    // Names of one of the inodes, after its Keep. `lookup_generation`: from Keep or TakeNew of the
+    // child, whose lock covers the name; 0: the name is there, but what it is must be asked.
+    void SetName(const Fid& directory, const std::string& name, const Fid& child,
+                 uint64_t lookup_generation);
     void SetAbsent(const Fid& directory, const std::string& name);
     // Forgets what was not kept, and ends.
     void Done();
@@ -112,8 +115,9 @@ class LockCache final {
   };
   // A new inode of our own making: nobody else knows it. `empty`: a directory, all its names
   // (none) are known.
-  void TakeNew(uint64_t sent, const LockOrigin& origin, const Attr& attr, uint32_t bits,
-               bool empty);
+  // Gives the generation of its kLookup, or 0.
+  uint64_t TakeNew(uint64_t sent, const LockOrigin& origin, const Attr& attr, uint32_t bits,
+                   bool empty);
 
   void Callback(const Fid& fid, uint32_t bits);
   void Forget(const Fid& fid);
@@ -123,6 +127,7 @@ class LockCache final {
   // follow when the server has answered (or not): nothing of them is taken before.
   std::vector<HeldLock> TakeSurplus(uint32_t shard);
   void GivenBack(const std::vector<HeldLock>& locks);
+  std::vector<uint32_t> ShardsWithSurplus();
   bool HasSurplus() const { return surplus_.load(std::memory_order_relaxed) >= kSurplusMin; }
 
   uint64_t size() const { return size_.load(std::memory_order_relaxed); }

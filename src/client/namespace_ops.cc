@@ -38,10 +38,12 @@ async::Task<Result<Attr>> MakeAny(State* state, CredentialId who, v1::MakeNodeRe
   if (!answered) co_return std::unexpected(answered.error());
   SHEEN_CO_TRY_ASSIGN(const Attr attr, AttrFromWire(answered->reply.attr()));
   const Granted& granted = answered->granted;
-  state->locks.TakeNew(sent, granted.origin, attr, granted.BitsOf(fid), S_ISDIR(attr.mode));
+  const uint64_t generation = state->locks.TakeNew(sent, granted.origin, attr,
+                                                   granted.BitsOf(fid), S_ISDIR(attr.mode));
   KeepDirectory(granted, answered->reply.parent_attr(), &change);
-  change.SetName(parent, request.name(), fid);
+  change.SetName(parent, request.name(), fid, generation);
   change.Done();
+  state->Here()->TrimLocks();
   co_return attr;
 }
 
@@ -100,6 +102,7 @@ async::Task<Result<Attr>> Filesystem::Lookup(CredentialId who, Fid parent, std::
     if (answered->reply.negative()) {
       if ((granted.BitsOf(parent) & lock::kUpdate) != 0) {
         state->locks.TakeAbsent(sent, granted.origin, parent, name);
+        state->Here()->TrimLocks();
       }
       co_return Fail(Errc::kNoEntry);
     }
@@ -153,11 +156,13 @@ async::Task<Result<Attr>> Filesystem::Link(CredentialId who, Fid fid, Fid parent
   if (!answered) co_return std::unexpected(answered.error());
   NoteTransno(state, fid, answered->transno);
   const Granted& granted = answered->granted;
-  Result<Attr> attr = co_await FinishAttr(state, std::move(*answered->reply.mutable_attr()));
-  if (attr) change.Keep(granted.origin, *attr, granted.BitsOf(fid));
+  const Result<Attr> known = AttrFromWire(answered->reply.attr());
+  const uint64_t generation =
+      known ? change.Keep(granted.origin, *known, granted.BitsOf(fid)) : uint64_t{0};
   KeepDirectory(granted, answered->reply.parent_attr(), &change);
-  change.SetName(parent, request.name(), fid);
+  change.SetName(parent, request.name(), fid, generation);
   change.Done();
+  Result<Attr> attr = co_await FinishAttr(state, std::move(*answered->reply.mutable_attr()));
   co_return attr;
 }
 
@@ -219,9 +224,9 @@ async::Task<Status> Filesystem::Rename(CredentialId who, Fid old_parent, std::st
   // Of two names of one file nothing happens to either.
   const bool nothing = moved == replaced;
   const bool exchanged = !nothing && (flags & kRenameExchange) != 0;
-  change.SetName(new_parent, request.new_name(), moved);
+  change.SetName(new_parent, request.new_name(), moved, 0);
   if (nothing || exchanged) {
-    change.SetName(old_parent, request.old_name(), replaced);
+    change.SetName(old_parent, request.old_name(), replaced, 0);
   } else {
     change.SetAbsent(old_parent, request.old_name());
   }

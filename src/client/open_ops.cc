@@ -142,11 +142,13 @@ void KeepCreated(State* state, uint64_t sent, const v1::CreateRequest& request,
   const Result<Attr> parent = AttrFromWire(reply.parent_attr());
   if (reply.created() && attr && parent) {
     const uint32_t bits = granted.BitsOf(attr->fid);
-    state->locks.TakeNew(sent, granted.origin, *attr, bits, false);
+    const uint64_t generation =
+        state->locks.TakeNew(sent, granted.origin, *attr, bits, false);
     change->Keep(granted.origin, *parent, granted.BitsOf(parent->fid));
-    change->SetName(parent->fid, request.name(), attr->fid);
+    change->SetName(parent->fid, request.name(), attr->fid, generation);
   }
   change->Done();
+  state->Here()->TrimLocks();
 }
 
 }  // namespace

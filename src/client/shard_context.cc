@@ -159,7 +159,15 @@ void ShardContext::OnMdsRequest(rpc::Opcode opcode, const std::string& body) {
 }
 
 void ShardContext::TrimLocks() {
-  if (giving_back_ || state_->stopping || !state_->locks.HasSurplus()) return;
+  if (state_->stopping || !state_->locks.HasSurplus()) return;
+  for (const uint32_t shard : state_->locks.ShardsWithSurplus()) {
+    ShardContext* context = state_->contexts[shard].get();
+    if (context != nullptr) context->shard_->Post([context] { context->StartGivingBack(); });
+  }
+}
+
+void ShardContext::StartGivingBack() {
+  if (giving_back_ || state_->stopping) return;
   giving_back_ = true;
   shard_->Spawn(GiveLocksBack());
 }

@@ -46,7 +46,7 @@ class ShardContext final {
   async::Task<Status> RefreshMap(Nanos deadline);
   // In the background, one at a time.
   void StartRefresh();
-  // Gives locks back in the background when the cache holds too many.
+  // Gives locks back in the background, each on the shard it came by, when there are too many.
   void TrimLocks();
 
   // Highest transno known to be committed by that target; 0: nothing known.
@@ -76,6 +76,7 @@ class ShardContext final {
   // Waits as the error demands. False: give the error to the caller.
   async::Task<bool> PrepareRetry(Error error, uint32_t attempt, Nanos deadline);
   async::Task<void> RefreshInBackground();
+  void StartGivingBack();
   async::Task<void> GiveLocksBack();
   void OnMdsRequest(rpc::Opcode opcode, const std::string& body);
   Nanos DeadlineOf(const rpc::Call& call) const;

@@ -59,10 +59,10 @@ void OpContext::Untell(const Fid& fid, uint32_t bits) {
 Result<mdt::Inode> OpContext::GrantedInode(const Fid& fid, uint32_t bits) {
   SHEEN_TRY_ASSIGN(mdt::Inode inode, Inode(fid));
   // An unsafe size changes without the MDS.
-  const uint32_t wanted = inode.size_unsafe() ? bits & ~lock::kUpdate : bits;
+  const uint32_t wanted = inode.size_unsafe() ? bits & lock::kLookup : bits;
   if (wanted == 0 || !GrantNow(fid, wanted)) return inode;
   SHEEN_TRY_ASSIGN(inode, Inode(fid));
-  if (inode.size_unsafe()) Untell(fid, lock::kUpdate);
+  if (inode.size_unsafe()) Untell(fid, lock::kAttrBits);
   return inode;
 }
 

@@ -16,6 +16,9 @@ const rpc::Credential kServerCredential{};
 // A client that holds a lock must have given it back by then, or its connection is closed.
 constexpr Nanos kCallbackTimeout = std::chrono::seconds(20);
 
+// A rename names four inodes.
+constexpr int kSetAsideMax = 16;
+
 struct Job {
   OperationFunction function = nullptr;
   std::string_view body;
@@ -301,7 +304,8 @@ void TakeLockFields(const rpc::Request& request, Job* job) {
   const bool parsed = fields.ParseFromString(request.body);
   if (!parsed) return;  // the operation refuses it
   if (!fields.no_locks()) job->peer = request.peer;
-  for (const v1::Fid& fid : fields.set_aside()) job->set_aside.push_back(FidOf(fid));
+  const int count = std::min(fields.set_aside_size(), kSetAsideMax);
+  for (int i = 0; i < count; ++i) job->set_aside.push_back(FidOf(fields.set_aside(i)));
 }
 
 // A session counts as back with its first request that is not part of coming back.

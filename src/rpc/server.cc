@@ -77,6 +77,7 @@ Server::Server(async::Shard* shard, SessionTable* sessions, Service* service, Se
 
 Server::~Server() {
   state_->stopping = true;
+  state_->ended = true;
   for (const auto& [key, connection] : state_->connections) {
     connection->Close(Errc::kCancelled, "the server has ended");
   }

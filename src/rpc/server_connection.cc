@@ -370,7 +370,7 @@ void Server::Connection::EndPeer() {
   }
   if (connection_peer_ == nullptr) return;
   connection_peer_->End();
-  if (!server_->stopping) server_->service->OnPeerEnded(connection_peer_);
+  if (!server_->ended) server_->service->OnPeerEnded(connection_peer_);
 }
 
 uint16_t Server::Connection::CrcFlags() const {

@@ -46,6 +46,7 @@ struct Server::State final : std::enable_shared_from_this<State> {
   async::WaitQueue events;
   uint64_t next_xid = 1;  // of requests to clients
   bool stopping = false;
+  bool ended = false;  // the Server is gone, and perhaps its Service
   bool silence_check_running = false;
 };
 

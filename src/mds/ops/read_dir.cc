@@ -51,11 +51,13 @@ Result<bool> AddEntry(OpContext* context, const v1::ReadDirRequest& request, uin
 
 Status ReadDir(OpContext* context, const v1::ReadDirRequest& request, v1::ReadDirReply* reply) {
   SHEEN_TRY_ASSIGN(const Fid fid, ValidFid(request.fid()));
-  // Under it the names stay as they are listed.
-  context->GrantNow(fid, lock::kAttrBits);
-  SHEEN_TRY_ASSIGN(const mdt::Inode directory, context->Directory(fid));
+  SHEEN_TRY_ASSIGN(mdt::Inode directory, context->Directory(fid));
   if (!context->core->handles.HasOpen(fid, context->session_id(), false)) {
     SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessRead));
+  }
+  // Under it the names stay as they are listed.
+  if (request.plus() && context->GrantNow(fid, lock::kAttrBits)) {
+    SHEEN_TRY_ASSIGN(directory, context->Directory(fid));
   }
   SetFid(directory.parent, reply->mutable_parent());
   reply->set_end(true);

@@ -170,9 +170,10 @@ TEST_F(LockCacheTest, OfADirectoryOfOurOwnMakingEveryNameIsKnown) {
   {
     LockCache::Change change(&cache, {kDirectory});
     EXPECT_EQ(StateOf("name"), kUnknown);
-    cache.TakeNew(cache.Moment(), From(), AttrOf(kFile, 2), kChild, false);
+    const uint64_t generation =
+        cache.TakeNew(cache.Moment(), From(), AttrOf(kFile, 2), kChild, false);
     change.Keep(From(), AttrOf(kDirectory, 2), lock::kAttrBits);
-    change.SetName(kDirectory, "name", kFile);
+    change.SetName(kDirectory, "name", kFile, generation);
     change.Done();
   }
   EXPECT_EQ(StateOf("name"), kPresent);
@@ -208,6 +209,30 @@ TEST_F(LockCacheTest, LocksOfAnotherConnectionDoNotOutliveTheirOwn) {
   EXPECT_EQ(StateOf("name"), kUnknown);
   ++pulses[0]->ended_count;
   EXPECT_EQ(Ctime(kFile), 2);
+}
+
+TEST_F(LockCacheTest, AnOldAnswerIsNotTakenAfterAnotherConnectionsLockCameBetween) {
+  const uint64_t sent = cache.Moment();
+  {
+    LockCache::Change change(&cache, {kDirectory});
+    change.Keep(From(0), AttrOf(kDirectory, 2), lock::kAttrBits);
+    change.Done();
+  }
+  cache.TakeAbsent(cache.Moment(), From(1), kDirectory, "none");
+  cache.TakeAttr(sent, From(0), AttrOf(kDirectory, 1), lock::kAttrBits);
+  EXPECT_NE(Ctime(kDirectory), 1);
+}
+
+TEST_F(LockCacheTest, ANameIsCoveredByTheLockOfItsOwnAnswerOnly) {
+  cache.TakeNew(cache.Moment(), From(), AttrOf(kDirectory, 1), kChild, true);
+  LockCache::Change change(&cache, {kDirectory, kFile});
+  cache.Callback(kFile, lock::kLookup);  // the new name was removed again by somebody
+  cache.TakeName(cache.Moment(), From(), kDirectory, "old", kFile, lock::kLookup);
+  const uint64_t generation = change.Keep(From(), AttrOf(kFile, 2), kChild);
+  change.Keep(From(), AttrOf(kDirectory, 2), lock::kAttrBits);
+  change.SetName(kDirectory, "new", kFile, generation);
+  change.Done();
+  EXPECT_EQ(StateOf("new"), kUnknown);
 }
 
 TEST_F(LockCacheTest, TheSurplusIsGivenBackAndNotTakenMeanwhile) {
