@@ -159,7 +159,7 @@ class MemoryStore final : public Store {
     return {};
   }
 
-  Status ReclaimSpace(Reclaim what, std::atomic<bool>* /*cancel*/) override {
+  Status ReclaimSpace(Reclaim what) override {
     const std::scoped_lock lock(disk_->mutex_);
     SHEEN_TRY(disk_->WriteFailure());
     ++disk_->reclaims_[static_cast<size_t>(what)];

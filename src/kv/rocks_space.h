@@ -2,7 +2,7 @@
 // disk; one that fills it takes the log with it, and a log that cannot be written stops the store.
 // Here the tables that a compaction writes find the disk full while it still has room for the log
 // and for flushes. To RocksDB that is the one kind of "no space" that it goes on from: the
-// half-written tables are deleted, and it tries again every few seconds.
+// half-written tables are deleted, and it tries again a second later.
 //
 // A listener tells a compaction's tables from a flush's: RocksDB announces each just before it
 // makes the file, on the same thread.

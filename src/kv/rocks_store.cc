@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
+#include <rocksdb/experimental.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/slice.h>
@@ -215,18 +216,13 @@ class RocksStore final : public Store {
     return latch_->Check();
   }
 
-  Status ReclaimSpace(Reclaim what, std::atomic<bool>* cancel) override {
+  Status ReclaimSpace(Reclaim what) override {
     SHEEN_TRY(latch_->Check());
     rocksdb::Status status = db_->Flush(rocksdb::FlushOptions(), handles_);
-    rocksdb::CompactRangeOptions options;
-    options.exclusive_manual_compaction = false;
-    options.canceled = cancel;
     for (size_t i = 1; what == Reclaim::kDeletedRows && status.ok() && i < handles_.size(); ++i) {
-      status = db_->CompactRange(options, handles_[i], nullptr, nullptr);
+      status = StepDown(handles_[i]);
     }
     if (status.ok()) return {};
-    if (cancel->load()) return Fail(Errc::kCancelled);
-    if (status.IsCompactionTooLarge()) return Fail(Errc::kNoSpace, status.ToString());
     return std::unexpected(ErrorOf(status, directory_));
   }
 
@@ -239,6 +235,26 @@ class RocksStore final : public Store {
   }
 
  private:
+  // Rows above the last level go one down, and those that are deleted below meet their end.
+  // CompactRange would take as much of a level at once as it likes, up to the whole store, and need
+  // room for that; files that are marked go one by one.
+  rocksdb::Status StepDown(rocksdb::ColumnFamilyHandle* family) {
+    uint64_t pending = 0;
+    db_->GetIntProperty(family, rocksdb::DB::Properties::kCompactionPending, &pending);
+    if (pending > 0) return rocksdb::Status::OK();
+    rocksdb::ColumnFamilyMetaData files;
+    db_->GetColumnFamilyMetaData(family, &files);
+    const size_t top = files.levels.empty() ? 0 : files.levels.front().files.size();
+    if (top == 0 || files.file_count > top) {
+      return rocksdb::experimental::SuggestCompactRange(db_.get(), family, nullptr, nullptr);
+    }
+    // Of a family that has no other level yet nothing is ever marked. These are few.
+    rocksdb::CompactRangeOptions options;
+    options.exclusive_manual_compaction = false;
+    rocksdb::Status status = db_->CompactRange(options, family, nullptr, nullptr);
+    return status.IsNoSpace() || status.IsCompactionTooLarge() ? rocksdb::Status::OK() : status;
+  }
+
   // handles_[0] is RocksDB's "default", which holds nothing.
   rocksdb::ColumnFamilyHandle* HandleOf(Family family) const {
     SHEEN_ASSERT(family + 1 < handles_.size());
@@ -279,7 +295,7 @@ class RocksStore final : public Store {
 // The arithmetic is in kv/space_reserve.h.
 uint64_t WriteBufferBytes(const RocksOptions& options) {
   if (options.reserve_bytes == 0) return options.write_buffer_bytes;
-  return std::clamp<uint64_t>(options.reserve_bytes / 16, 256 << 10, options.write_buffer_bytes);
+  return std::clamp<uint64_t>(options.reserve_bytes / 32, 256 << 10, options.write_buffer_bytes);
 }
 
 rocksdb::DBOptions DbOptionsOf(const RocksOptions& options, std::shared_ptr<FailureLatch> latch) {
@@ -324,9 +340,10 @@ rocksdb::ColumnFamilyOptions FamilyOptionsOf(const RocksOptions& options,
   family.arena_block_size = std::min<uint64_t>(256 << 10, WriteBufferBytes(options) / 8);
   if (options.reserve_bytes > 0) {
     family.max_bytes_for_level_base =
-        std::min(family.max_bytes_for_level_base, options.reserve_bytes / 4);
-    family.target_file_size_base =
-        std::clamp(options.reserve_bytes / 24, kMebibyte, family.target_file_size_base);
+        std::min(family.max_bytes_for_level_base, options.reserve_bytes / 8);
+    family.target_file_size_base = std::clamp<uint64_t>(options.reserve_bytes / 48, 256 << 10,
+                                                        family.target_file_size_base);
+    family.max_compaction_bytes = options.reserve_bytes / 4;
   }
   family.level_compaction_dynamic_level_bytes = true;
   family.compression = rocksdb::kLZ4Compression;

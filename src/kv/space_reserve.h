@@ -8,17 +8,18 @@
 // Below the reserve only rows that replace or delete others are written. The arithmetic, with R the
 // reserve and the store's sizes made to fit it (RocksOptions::reserve_bytes):
 //
-//   R / 4   all memory tables as tables on the disk: four write buffers of R / 16, at most 8 MiB
-//           each, before the log that has the same rows can be deleted;
-//   R / 4   the log: R / 32 between two looks at the disk, what is in flight meanwhile, and R / 8
-//           of deletions until a flush gives the log back (mds::OwnSpace);
-//   R / 2   a compaction writes its output before its input goes: of level 0, four tables of a
-//           write buffer each and the first level (R / 4), R / 2 together; of a deeper level, one
-//           table of R / 24 and the about eleven that overlap it below, again R / 2.
+//   R / 8     all memory tables as tables on the disk: four write buffers of R / 32, at most 8 MiB
+//             each, before the log that has the same rows can be deleted;
+//   R / 4     the log: R / 32 between two looks at the disk, what is in flight meanwhile, and R / 8
+//             of deletions until a flush gives the log back (mds::OwnSpace);
+//   5 R / 8   compactions, which write their output before their input goes. One takes R / 4: of
+//             level 0 four tables of a write buffer each, and the first level (R / 8); of a deeper
+//             level one table of R / 48, and the about eleven that overlap it below. So there is
+//             room for two, and for one when a quarter of the reserve is gone.
 //
-// With write buffers at their usual 8 MiB that is 128 MiB. A large store has large tables (64 MiB
-// at R = 1.5 GiB), so it is 1 % of a larger disk; above 2 GiB nothing would be gained. It is never
-// more than 10 %: a tiny disk gets small buffers and tables instead.
+// With write buffers of 4 MiB that is 128 MiB. A large store has large tables (43 MiB at 2 GiB), so
+// it is 1 % of a larger disk; above 2 GiB little would be gained. It is never more than 10 %: a
+// tiny disk gets small buffers and tables instead.
 //
 // Pure functions; thread-safe.
 #pragma once
@@ -37,10 +38,10 @@ constexpr uint64_t SpaceReserve(uint64_t disk_bytes) {
   return std::min(share, disk_bytes / 10);
 }
 
-// What a compaction must leave of the disk for the log and for flushes: R / 2, at most 48 MiB (four
-// write buffers of 8 MiB and 16 MiB of log).
+// What a compaction must leave of the disk for the log and for flushes: 3 R / 8, at most 48 MiB
+// (four write buffers of 8 MiB and 16 MiB of log).
 constexpr uint64_t CompactionFloor(uint64_t reserve_bytes) {
-  return std::min<uint64_t>(reserve_bytes / 2, 48ULL << 20);
+  return std::min<uint64_t>(reserve_bytes / 8 * 3, 48ULL << 20);
 }
 
 }  // namespace sheen::kv

@@ -5,7 +5,6 @@
 // death of the process, and power loss only after a Sync() that began after it returned.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -25,7 +24,7 @@ using Family = uint32_t;
 enum class Blocking : uint8_t { kNever, kMayBlock };
 
 // What to win back of the disk: the log, by a flush; or also what deleted rows take, by rewriting
-// every table that has some.
+// the tables that have some.
 enum class Reclaim : uint8_t { kLog, kDeletedRows };
 
 class Batch final {
@@ -80,10 +79,10 @@ class Store {
   virtual Status Write(const Batch& batch, Blocking blocking) = 0;
   // Everything written before the call survives power loss when it returns. Blocks.
   virtual Status Sync() = 0;
-  // Gives space back to the disk; blocks, for kDeletedRows as long as rewriting the store takes.
-  // Becomes true in `cancel`: ends early, with kCancelled. Errors: kNoSpace (there is no room to do
-  // it now; the store goes on), kIo.
-  virtual Status ReclaimSpace(Reclaim what, std::atomic<bool>* cancel) = 0;
+  // Gives space back to the disk. Blocks for a flush; of kDeletedRows one step begins, which goes
+  // on in the background, table by table as far as there is room: call it again until nothing
+  // comes back any more. Nothing is begun while an earlier step goes on. Errors: kIo.
+  virtual Status ReclaimSpace(Reclaim what) = 0;
   virtual uint64_t ApproximateBytes() const = 0;
 };
 

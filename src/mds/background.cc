@@ -101,7 +101,6 @@ void Background::Start() {
 
 async::Task<void> Background::Stop() {
   stopping_ = true;
-  core_->space->Cancel();
   tick_.WakeAll(shard_);
   co_await gate_.Close();
 }
@@ -241,13 +240,13 @@ async::Task<void> Background::RefreshSpace() {
   shard_->Spawn(TendSpace());
 }
 
-// Apart from the loop: rewriting tables may take minutes, and commits go on.
+// Apart from the loop: a flush may take a second, and commits go on.
 async::Task<void> Background::TendSpace() {
   std::function<Status()> tend = [this] { return core_->space->Tend(); };
   const Status tended = co_await core_->options.pool->Run<Status>(std::move(tend));
   if (!tended) {
-    SHEEN_LOG(Info, "{}: its disk is full, and no space was won back now: {}", core_->mdt->name(),
-              tended.error().ToString());
+    SHEEN_LOG(Info, "{}: its disk is nearly full, and no space could be won back: {}",
+              core_->mdt->name(), tended.error().ToString());
   }
   tending_ = false;
   gate_.Leave(shard_);

@@ -11,11 +11,11 @@
 namespace sheen::mds {
 namespace {
 
-// What deleted rows took is not known (an xattr may be 64 KiB), nor how long the store takes to be
-// rewritten; so the time that goes into it is bounded, and it is not done for nothing.
+// What deleted rows took is not known (an xattr may be 64 KiB), so they are counted.
 constexpr uint64_t kDeletedRowsMin = 200;
-constexpr Nanos kCompactionPauseMin = std::chrono::seconds(5);
-constexpr int kPausePerCompaction = 4;  // times as long as it took
+// A step takes rows one level down; RocksDB has seven. What is not done in time goes on meanwhile.
+constexpr int kSteps = 7;
+constexpr Nanos kStepPause = std::chrono::seconds(1);
 
 std::string Mebibytes(uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
@@ -72,22 +72,23 @@ Status OwnSpace::CheckRoom() {
 }
 
 Status OwnSpace::Tend() {
-  const Nanos begin = clock_->Monotonic();
+  const Nanos now = clock_->Monotonic();
   const uint64_t written = mdt_->BytesWritten();
   const uint64_t deleted = mdt_->RowsDeleted();
-  const bool rows = deleted - compacted_at_ >= kDeletedRowsMin && begin >= compact_after_;
+  if (deleted - deleted_at_ >= kDeletedRowsMin) {
+    deleted_at_ = deleted;
+    steps_left_ = kSteps;
+  }
+  const bool rows = steps_left_ > 0 && now >= step_after_;
   const bool log = flushed_at_ == 0 || written - flushed_at_ >= reserve_.load() / 8;
   if (!rows && !log) return {};
-  const Status done =
-      mdt_->store()->ReclaimSpace(rows ? kv::Reclaim::kDeletedRows : kv::Reclaim::kLog, &cancel_);
+  SHEEN_TRY(
+      mdt_->store()->ReclaimSpace(rows ? kv::Reclaim::kDeletedRows : kv::Reclaim::kLog));
   flushed_at_ = written;
   if (rows) {
-    const Nanos end = clock_->Monotonic();
-    compact_after_ = end + std::max(kCompactionPauseMin, (end - begin) * kPausePerCompaction);
-    // Without room for it now: again after the pause, since flushes make some.
-    if (done) compacted_at_ = deleted;
+    --steps_left_;
+    step_after_ = now + kStepPause;
   }
-  SHEEN_TRY(done);
   const auto measured = Measure();
   return measured ? Status() : std::unexpected(measured.error());
 }

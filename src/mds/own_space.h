@@ -40,12 +40,9 @@ class OwnSpace final {
   // Less than 1.5 times the reserve is free, so Tend may win some back before it is all gone.
   bool WantsTending() const { return Written() >= tending_begins_.load(std::memory_order_relaxed); }
   // Gives back to the disk: the log, once and again after every R / 8 written to it; what some
-  // hundred deleted rows took, by rewriting the store in at most a fifth of the time. Blocks, as
-  // long as that takes. One call at a time. Errors: kNoSpace (no room to do it now), kCancelled,
-  // kIo.
+  // hundred deleted rows took, step by step in the background. Blocks for a flush. One call at a
+  // time. Errors: the store's and the source's.
   Status Tend();
-  // Ends a Tend early; there will be no other.
-  void Cancel() { cancel_.store(true); }
   // Blocks until no look at the disk that CheckRoom started runs. Not on a shard.
   void Drain();
 
@@ -64,13 +61,13 @@ class OwnSpace final {
   std::atomic<uint64_t> available_{0};            // as measured
   std::atomic<uint64_t> reserve_{0};
   std::atomic<bool> measuring_{false};
-  std::atomic<bool> cancel_{false};
   std::mutex measure_mutex_;  // one look at the disk at a time
 
   // Tend's.
   uint64_t flushed_at_ = 0;    // BytesWritten() at the last flush
-  uint64_t compacted_at_ = 0;  // RowsDeleted() at the last compaction
-  Nanos compact_after_{0};
+  uint64_t deleted_at_ = 0;    // RowsDeleted() at the last step but the repeated ones
+  int steps_left_ = 0;
+  Nanos step_after_{0};
 };
 
 }  // namespace sheen::mds

@@ -187,10 +187,9 @@ TYPED_TEST_P(KvConformance, ReclaimingSpaceChangesNoRow) {
   for (int i = 0; i < 100; ++i) batch.Delete(0, std::to_string(i));
   ASSERT_TRUE(this->store()->Write(batch, Blocking::kMayBlock));
   const auto before = this->Scan(0, "");
-  std::atomic<bool> cancel{false};
-  ASSERT_TRUE(this->store()->ReclaimSpace(Reclaim::kLog, &cancel));
+  ASSERT_TRUE(this->store()->ReclaimSpace(Reclaim::kLog));
   EXPECT_EQ(this->Scan(0, ""), before);
-  ASSERT_TRUE(this->store()->ReclaimSpace(Reclaim::kDeletedRows, &cancel));
+  ASSERT_TRUE(this->store()->ReclaimSpace(Reclaim::kDeletedRows));
   EXPECT_EQ(this->Scan(0, ""), before);
   ASSERT_TRUE(this->store()->Sync());
   this->rig_.Restart();

@@ -127,9 +127,9 @@ class MortalStore final : public kv::Store {
     SHEEN_TRY(fuse_->Use());
     return inner_->Sync();
   }
-  Status ReclaimSpace(kv::Reclaim what, std::atomic<bool>* cancel) override {
+  Status ReclaimSpace(kv::Reclaim what) override {
     SHEEN_TRY(fuse_->Use());
-    return inner_->ReclaimSpace(what, cancel);
+    return inner_->ReclaimSpace(what);
   }
   uint64_t ApproximateBytes() const override { return inner_->ApproximateBytes(); }
 

@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <thread>
 
 #include "apps/common/daemon.h"
 #include "apps/common/words.h"
@@ -25,6 +27,10 @@ namespace fs = std::filesystem;
 // A store's recovery after a crash can take a while.
 constexpr Nanos kStartPatience = std::chrono::seconds(60);
 constexpr Nanos kStopPatience = std::chrono::seconds(15);
+// A killed daemon's io_uring, and with it its listening socket, is taken down after its end (the
+// kernel's io_ring_exit_work), on a busy machine noticeably later.
+constexpr Nanos kPortPatience = std::chrono::seconds(3);
+constexpr Nanos kPortLook = std::chrono::milliseconds(20);
 
 // Would a listener get this port? SO_REUSEADDR as the daemons set it: connections of the last run
 // in TIME_WAIT do not count.
@@ -44,7 +50,12 @@ bool PortIsFree(int64_t port) {
 }
 
 int64_t PortToAsk(const DevServer& server, std::string_view which, int64_t port) {
-  if (port == 0 || PortIsFree(port)) return port;
+  if (port == 0) return port;
+  const auto deadline = std::chrono::steady_clock::now() + kPortPatience;
+  do {
+    if (PortIsFree(port)) return port;
+    std::this_thread::sleep_for(kPortLook);
+  } while (std::chrono::steady_clock::now() < deadline);
   std::printf(
       "%s: %s port %lld is taken by another program now; it gets a new one, and clients "
       "mounted with the old one must be mounted again\n",

@@ -340,7 +340,6 @@ TEST(RocksStoreTest, OfATableThatIsNotOpenReadsSayThatTheyWouldBlock) {
 
 // Rows that replace each other over several tables, so that there is something to compact.
 void FillTables(Store* store, int rounds) {
-  std::atomic<bool> cancel{false};
   Random random(7);
   for (int round = 0; round < rounds; ++round) {
     for (int i = 0; i < 500; ++i) {
@@ -350,62 +349,63 @@ void FillTables(Store* store, int rounds) {
       batch.Put(0, KeyOf(i), std::move(value));
       ASSERT_TRUE(store->Write(batch, Blocking::kMayBlock));
     }
-    ASSERT_TRUE(store->ReclaimSpace(Reclaim::kLog, &cancel));
+    ASSERT_TRUE(store->ReclaimSpace(Reclaim::kLog));
   }
+}
+
+// Until the store has at most `bytes`; false: not within 30 s.
+bool ReclaimDownTo(Store* store, uint64_t bytes) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (store->ApproximateBytes() > bytes) {
+    EXPECT_TRUE(store->ReclaimSpace(Reclaim::kDeletedRows).has_value());
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
 }
 
 TEST(RocksStoreTest, ACompactionThatFindsNoRoomLeavesTheStoreServing) {
   TempDir dir;
   std::atomic<uint64_t> room{0};
+  std::atomic<int> asked{0};
   RocksOptions options = OptionsOf(dir, true);
   options.reserve_bytes = 16 << 20;
-  options.compaction_room = [&room] { return room.load(); };
-  std::atomic<bool> cancel{false};
-  {
-    const auto store = OpenRocksStore(options);
-    ASSERT_TRUE(store.has_value()) << store.error().ToString();
-    FillTables(store->get(), 6);
-    const uint64_t before = (*store)->ApproximateBytes();
-    const Status reclaimed = (*store)->ReclaimSpace(Reclaim::kDeletedRows, &cancel);
-    ASSERT_FALSE(reclaimed.has_value());
-    EXPECT_EQ(reclaimed.error().code(), Errc::kNoSpace);
-    // Writing, flushing and syncing go on.
-    FillTables(store->get(), 2);
-    ASSERT_TRUE((*store)->Sync().has_value());
-    EXPECT_GT((*store)->ApproximateBytes(), before);
-    PutNumber(store->get(), 1);
-    ASSERT_TRUE((*store)->Sync().has_value());
-  }
-  room.store(UINT64_MAX);
-  options.create = false;
+  options.compaction_room = [&] {
+    ++asked;
+    return room.load();
+  };
   const auto store = OpenRocksStore(options);
   ASSERT_TRUE(store.has_value()) << store.error().ToString();
-  ASSERT_TRUE((*store)->ReclaimSpace(Reclaim::kDeletedRows, &cancel).has_value());
-  EXPECT_LT((*store)->ApproximateBytes(), 1U << 20) << "one version of 500 rows of 1000 bytes";
+  FillTables(store->get(), 6);
+  const uint64_t before = (*store)->ApproximateBytes();
+  EXPECT_GT(before, 2U << 20);
+  ASSERT_TRUE((*store)->ReclaimSpace(Reclaim::kDeletedRows).has_value());
+  while (asked.load() == 0) std::this_thread::yield();
+  // Writing, flushing and syncing go on.
+  FillTables(store->get(), 2);
+  PutNumber(store->get(), 1);
+  ASSERT_TRUE((*store)->Sync().has_value());
+  EXPECT_GT((*store)->ApproximateBytes(), before);
+  // And so does compacting, when there is room.
+  room.store(UINT64_MAX);
+  EXPECT_TRUE(ReclaimDownTo(store->get(), 1U << 20)) << "one version of 500 rows of 1000 bytes";
   EXPECT_TRUE((*store)->Get(0, KeyOf(499), Blocking::kMayBlock)->has_value());
   EXPECT_TRUE((*store)->Get(1, KeyOf(1), Blocking::kMayBlock)->has_value());
 }
 
-TEST(RocksStoreTest, CompactionsGoOnWhenThereIsRoomAgain) {
+TEST(RocksStoreTest, DeletedRowsGiveTheirSpaceBack) {
   TempDir dir;
-  std::atomic<uint64_t> room{0};
   RocksOptions options = OptionsOf(dir, true);
-  options.compaction_room = [&room] { return room.load(); };
-  std::atomic<bool> cancel{false};
+  options.reserve_bytes = 16 << 20;
   const auto store = OpenRocksStore(options);
   ASSERT_TRUE(store.has_value()) << store.error().ToString();
-  FillTables(store->get(), 6);
-  EXPECT_FALSE((*store)->ReclaimSpace(Reclaim::kDeletedRows, &cancel).has_value());
-  room.store(1ULL << 40);
-  // RocksDB looks every 5 s whether it may go on.
-  Status reclaimed = (*store)->ReclaimSpace(Reclaim::kDeletedRows, &cancel);
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  while (!reclaimed && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::yield();
-    reclaimed = (*store)->ReclaimSpace(Reclaim::kDeletedRows, &cancel);
-  }
-  ASSERT_TRUE(reclaimed.has_value()) << reclaimed.error().ToString();
-  EXPECT_LT((*store)->ApproximateBytes(), 1U << 20);
+  FillTables(store->get(), 1);
+  Batch batch;
+  for (int i = 0; i < 450; ++i) batch.Delete(0, KeyOf(i));
+  ASSERT_TRUE((*store)->Write(batch, Blocking::kMayBlock));
+  EXPECT_TRUE(ReclaimDownTo(store->get(), 200 << 10));
+  EXPECT_FALSE((*store)->Get(0, KeyOf(0), Blocking::kMayBlock)->has_value());
+  EXPECT_TRUE((*store)->Get(0, KeyOf(499), Blocking::kMayBlock)->has_value());
 }
 
 // Runs in a process of its own, started by the test below, so that only its memory is counted.
