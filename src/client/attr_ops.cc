@@ -54,10 +54,7 @@ async::Task<Result<Attr>> TruncateOpen(State* state, CredentialId who, OpenFile*
 
 async::Task<Result<Attr>> Filesystem::GetAttr(CredentialId who, Fid fid) {
   State* state = state_.get();
-  const std::optional<Attr> known = state->locks.FindAttr(fid, state->Here()->shard()->Now());
-  if (known) {
-    if (const std::optional<Attr> now = AttrNow(state, *known)) co_return *now;
-  }
+  if (const std::optional<Attr> known = KnownAttr(fid)) co_return *known;
   if (state->files.Find(fid)) {
     const std::shared_ptr<OpenFile> settled = co_await SettledFile(state, fid);
   }

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "base/log.h"
+#include "client/glimpse.h"
 #include "client/state.h"
 
 namespace sheen::client {
@@ -117,6 +118,12 @@ async::Task<void> StopAll(State* state, async::Shard* here) {
   }
 }
 
+// This mount is not changing the file's size and times.
+bool Settled(State* state, const Fid& fid) {
+  const std::shared_ptr<OpenFile> file = state->files.Find(fid);
+  return !file || file->quiet();
+}
+
 }  // namespace
 
 ShardContext* State::Here() const {
@@ -184,6 +191,29 @@ uint64_t Filesystem::map_version() const { return state_->cluster.version(); }
 CredentialId Filesystem::CredentialFor(uint32_t uid, uint32_t gid,
                                        const std::vector<uint32_t>& groups) {
   return state_->credentials.IdFor(uid, gid, groups);
+}
+
+KernelCache* Filesystem::kernel() { return &state_->kernel; }
+
+KernelPromise Filesystem::PromiseEntry(const Fid& directory, const std::string& name,
+                                       const Attr& attr) {
+  const Nanos now = state_->Here()->shard()->Now();
+  return state_->kernel.PromiseEntry(directory, name, attr, Settled(state_.get(), attr.fid), now);
+}
+
+Nanos Filesystem::PromiseAttr(const Attr& attr) {
+  const Nanos now = state_->Here()->shard()->Now();
+  return state_->kernel.PromiseAttr(attr, Settled(state_.get(), attr.fid), now);
+}
+
+void Filesystem::ChangedHere(const Fid& fid) {
+  state_->kernel.ChangedHere(fid, state_->Here()->shard()->Now());
+}
+
+std::optional<Attr> Filesystem::KnownAttr(const Fid& fid) const {
+  const Nanos now = state_->Here()->shard()->Now();
+  const std::optional<Attr> locked = state_->locks.FindAttr(fid, now);
+  return locked ? AttrNow(state_.get(), *locked) : std::nullopt;
 }
 
 bool Filesystem::IsOpen(Fid fid) const { return state_->files.Find(fid) != nullptr; }

@@ -16,6 +16,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,7 @@ struct Options {
   uint64_t locks_max = 100'000;
 };
 
+class KernelCache;
 class ShardContext;
 class OpenFile;
 class State;
@@ -73,6 +75,16 @@ class Filesystem final {
 
   // The id that stands for these ids and groups in requests. Cheap; kept for the mount's life.
   CredentialId CredentialFor(uint32_t uid, uint32_t gid, const std::vector<uint32_t>& groups);
+
+  // ---- what the caller may keep without asking (kernel_cache.h) ----
+  KernelCache* kernel();
+  // For how long, of an answer that is about to be given.
+  KernelPromise PromiseEntry(const Fid& directory, const std::string& name, const Attr& attr);
+  Nanos PromiseAttr(const Attr& attr);
+  // Attributes were changed by this mount in a way that the kernel has not seen.
+  void ChangedHere(const Fid& fid);
+  // Attributes as of now, if no server need be asked for them.
+  std::optional<Attr> KnownAttr(const Fid& fid) const;
 
   // ---- names (namespace_ops.cc) ----
   async::Task<Result<Attr>> Lookup(CredentialId who, Fid parent, std::string name);

@@ -27,6 +27,7 @@ async::Task<Status> Filesystem::SetLayout(CredentialId who, Fid fid, std::string
   auto answered = co_await MdsChange<v1::SetLayoutReply>(state_->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
   change.Done();
+  co_await state_->Here()->KernelForgets(fid, lock::kAttrBits);
   SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, LayoutFromWire(answered->reply.layout()));
   if (const std::shared_ptr<OpenFile> file = state_->files.Find(fid)) file->UpdateLayout(layout);
   co_return Status();
@@ -41,6 +42,8 @@ async::Task<Result<Fid>> Filesystem::CreateWithLayout(CredentialId who, Fid pare
   options.layout_template = std::move(layout_template);
   SHEEN_CO_TRY_ASSIGN(const Opened opened,
                       co_await Create(who, parent, std::move(name), std::move(options)));
+  // The kernel has not seen it made.
+  co_await state_->Here()->KernelForgets(parent, lock::kAttrBits);
   SHEEN_CO_TRY(co_await Close(opened.attr.fid, opened.handle));
   co_return opened.attr.fid;
 }

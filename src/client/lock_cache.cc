@@ -154,6 +154,33 @@ Fid LockCache::PeekName(const Fid& directory, const std::string& name) {
   return at == node->names->end() ? Fid{} : at->second.child;
 }
 
+LockCache::Coverage LockCache::Covers(const Fid& directory, const std::string& name,
+                                      const Attr& attr, Nanos now) {
+  uint64_t named_by = 0;  // generation of the child's kLookup that the name was seen under
+  if (!name.empty()) {
+    Bucket& bucket = BucketOf(directory);
+    const std::scoped_lock lock(bucket.mutex);
+    const Node* node = bucket.changing > 0 ? nullptr : FindLocked(&bucket, directory);
+    if (node != nullptr && node->names) {
+      const auto at = node->names->find(name);
+      if (at != node->names->end() && at->second.kind == NameKind::kByLookup &&
+          at->second.child == attr.fid) {
+        named_by = at->second.generation;
+      }
+    }
+  }
+  Bucket& bucket = BucketOf(attr.fid);
+  const std::scoped_lock lock(bucket.mutex);
+  const Node* node = bucket.changing > 0 ? nullptr : FindLocked(&bucket, attr.fid);
+  if (node == nullptr || !Trusted(*node, now)) return {};
+  Coverage covers;
+  covers.shard = node->origin.shard;
+  covers.attr = node->has_attr && node->attr == attr;
+  covers.name = named_by != 0 && (node->bits & lock::kLookup) != 0 &&
+                node->lookup_generation == named_by;
+  return covers;
+}
+
 void LockCache::TakeAttr(uint64_t sent, const LockOrigin& origin, const Attr& attr,
                          uint32_t bits) {
   if ((bits & lock::kUpdate) == 0 || attr.size_unsafe) return;
@@ -193,6 +220,17 @@ void LockCache::TakeName(uint64_t sent, const LockOrigin& origin, const Fid& dir
   auto [at, added] = bucket.nodes.try_emplace(directory);
   if (added) size_.fetch_add(1, std::memory_order_relaxed);
   PutName(&at->second, name, value);
+}
+
+void LockCache::TakeListed(uint64_t sent, const LockOrigin& origin, const Fid& directory,
+                           const std::string& name, const Fid& child, uint32_t bits) {
+  {
+    // A change of the listing asks this lock back first: then the name may have gone as well.
+    Bucket& bucket = BucketOf(directory);
+    const std::scoped_lock lock(bucket.mutex);
+    if (!MayTake(bucket, sent)) return;
+  }
+  TakeName(sent, origin, directory, name, child, bits & lock::kLookup);
 }
 
 void LockCache::TakeAbsent(uint64_t sent, const LockOrigin& origin, const Fid& directory,

@@ -66,12 +66,25 @@ class LockCache final {
   // The child, if the name is known; empty otherwise. For setting its locks aside.
   Fid PeekName(const Fid& directory, const std::string& name);
 
+  // What of an answer the locks cover, and the connection that they came by.
+  struct Coverage {
+    bool attr = false;
+    bool name = false;  // by the child's kLookup: `name` in `directory` leads to it
+    uint32_t shard = 0;
+  };
+  Coverage Covers(const Fid& directory, const std::string& name, const Attr& attr, Nanos now);
+  // Null: no such shard.
+  const std::shared_ptr<rpc::LinkPulse>& PulseOf(uint32_t shard) const { return pulses_[shard]; }
+
   // ---- questions ----
   uint64_t Moment() const { return sequence_.load(); }
   void TakeAttr(uint64_t sent, const LockOrigin& origin, const Attr& attr, uint32_t bits);
   // `bits`: of the child (kLookup), or 0: the name is covered by the directory's kUpdate.
   void TakeName(uint64_t sent, const LockOrigin& origin, const Fid& directory,
                 const std::string& name, const Fid& child, uint32_t bits);
+  // A name of a listing, whose directory's kUpdate came with it and was taken; `bits`: the child's.
+  void TakeListed(uint64_t sent, const LockOrigin& origin, const Fid& directory,
+                  const std::string& name, const Fid& child, uint32_t bits);
   // REQUIRES: kUpdate of the directory came with it.
   void TakeAbsent(uint64_t sent, const LockOrigin& origin, const Fid& directory,
                   const std::string& name);

@@ -70,17 +70,22 @@ void TakeListing(State* state, uint64_t sent, const Fid& directory, const Grante
   LockCache* locks = &state->locks;
   std::unordered_map<Fid, uint32_t> bits;
   for (const HeldLock& held : granted.locks) bits[held.fid] |= held.bits;
-  if ((bits[directory] & lock::kUpdate) != 0) {
-    locks->TakeDirectory(sent, granted.origin, directory);
-    for (const DirEntry& entry : batch.entries) {
-      locks->TakeName(sent, granted.origin, directory, entry.name, entry.fid, 0);
-    }
-  }
+  const bool listed = (bits[directory] & lock::kUpdate) != 0;
+  if (listed) locks->TakeDirectory(sent, granted.origin, directory);
   for (const DirEntry& entry : batch.entries) {
     const uint32_t held = bits[entry.fid];
     if (entry.has_attr && held != 0) locks->TakeAttr(sent, granted.origin, entry.attr, held);
+    if (listed) locks->TakeListed(sent, granted.origin, directory, entry.name, entry.fid, held);
   }
   state->Here()->TrimLocks();
+}
+
+// The child, as far as it is known or can be asked for.
+async::Task<Fid> ChildOf(Filesystem* fs, CredentialId who, Fid parent, std::string name) {
+  const Fid known = fs->state()->locks.PeekName(parent, name);
+  if (!known.empty()) co_return known;
+  const Result<Attr> found = co_await fs->Lookup(who, parent, std::move(name));
+  co_return found ? found->fid : Fid{};
 }
 
 }  // namespace
@@ -207,9 +212,15 @@ async::Task<Status> Filesystem::Rename(CredentialId who, Fid old_parent, std::st
   request.set_new_name(std::move(new_name));
   request.set_flags(flags);
   LockCache* locks = &state_->locks;
-  LockCache::Change change(locks, {old_parent, new_parent},
-                           {locks->PeekName(old_parent, request.old_name()),
-                            locks->PeekName(new_parent, request.new_name())});
+  const Fid source = co_await ChildOf(this, who, old_parent, request.old_name());
+  const Fid target = locks->PeekName(new_parent, request.new_name());
+  // The kernel takes what it was told of the old name for the new one, too.
+  const Nanos now = state_->Here()->shard()->Now();
+  state_->kernel.NoteMove(source, {new_parent, request.new_name()}, now);
+  if ((flags & kRenameExchange) != 0) {
+    state_->kernel.NoteMove(target, {old_parent, request.old_name()}, now);
+  }
+  LockCache::Change change(locks, {old_parent, new_parent}, {source, target});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsRename, who, request);
   auto answered = co_await MdsChange<v1::RenameReply>(state_->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());

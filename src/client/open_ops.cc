@@ -118,6 +118,9 @@ async::Task<Status> SendClose(State* state, OpenFile* file, bool writer,
     change.Keep(granted.origin, *attr, granted.BitsOf(file->fid()));
   }
   change.Done();
+  if (request.atime_ns() != 0) {
+    state->kernel.ChangedHere(file->fid(), state->Here()->shard()->Now());
+  }
   if (!answered->reply.glimpse_wanted()) co_return Status();
   const Status reported = co_await ReportSize(state, file->fid(), answered->reply.size_epoch());
   // Not an error of the close: the size stays unsafe and is asked for again.

@@ -6,6 +6,7 @@
 // directly, which sends these first.
 #include <algorithm>
 
+#include "async/sync.h"
 #include "base/log.h"
 #include "client/convert.h"
 #include "client/shard_context.h"
@@ -60,8 +61,17 @@ async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
   }
   SHEEN_LOG(Info, "mds0 {}: declaring open files again",
             server_restarted ? "has restarted" : "has renewed the session");
+  // What was kept under the lost locks must go, in the kernel too, before this client counts as
+  // back: others' changes wait for that.
+  state_->locks.Clear();
+  async::OneShot<bool> forgotten;
+  state_->kernel.RecallAll(shard_->Now(), [this, &forgotten] {
+    shard_->Post([&forgotten] { forgotten.Set(true); });
+  });
+  co_await forgotten;
   co_await Redeclare();
   EndTurn(state_, stamp);
+  // The first ordinary request: now this client is back.
   StartRefresh();
 }
 

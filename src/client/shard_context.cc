@@ -131,8 +131,9 @@ rpc::Client* ShardContext::ClientOf(const std::string& server) {
     options.pulse = state_->pulses[ordinal_];
   }
   client = std::make_unique<rpc::Client>(shard_, transport_, &state_->identity, options);
-  client->OnServerRequest([this](rpc::Opcode opcode, const std::string& body) {
-    OnMdsRequest(opcode, body);
+  client->OnServerRequest([this](rpc::Opcode opcode, const std::string& body,
+                                 rpc::Client::AnswerFunction answer) {
+    OnMdsRequest(opcode, body, std::move(answer));
   });
   return client.get();
 }
@@ -144,18 +145,54 @@ rpc::Client* ShardContext::MdsClient() {
   return mds_;
 }
 
-void ShardContext::OnMdsRequest(rpc::Opcode opcode, const std::string& body) {
+void ShardContext::OnMdsRequest(rpc::Opcode opcode, const std::string& body,
+                                rpc::Client::AnswerFunction answer) {
+  if (opcode == rpc::Opcode::kLockCallback) {
+    OnLockCallback(body, std::move(answer));
+    return;
+  }
   if (opcode == rpc::Opcode::kMapChanged) StartRefresh();
-  if (opcode != rpc::Opcode::kLockCallback) return;
+  answer();
+}
+
+void ShardContext::OnLockCallback(const std::string& body, rpc::Client::AnswerFunction answer) {
   v1::LockList list;
   if (!list.ParseFromString(body)) {
+    // Without an answer the MDS ends the connection, and the locks with it.
     SHEEN_LOG(Error, "a lock callback cannot be read; all locks are dropped");
     state_->locks.Clear();
     return;
   }
+  std::vector<HeldLock> locks;
   for (const v1::InodeLock& wire : list.locks()) {
-    state_->locks.Callback(FidFromWire(wire.fid()), wire.bits());
+    locks.push_back({FidFromWire(wire.fid()), wire.bits()});
+    state_->locks.Callback(locks.back().fid, locks.back().bits);
   }
+  RecallFromKernel(locks, true, std::move(answer));
+}
+
+void ShardContext::RecallFromKernel(const std::vector<HeldLock>& locks, bool by_others,
+                                    std::function<void()> done) {
+  // One more than there are locks: not done before all have been begun.
+  const auto left = std::make_shared<std::atomic<size_t>>(locks.size() + 1);
+  const auto one_done = [this, left, done = std::move(done)] {
+    if (left->fetch_sub(1) != 1) return;
+    if (async::Shard::Current() == shard_) {
+      done();
+    } else {
+      shard_->Post(done);
+    }
+  };
+  for (const HeldLock& held : locks) {
+    state_->kernel.Recall(held.fid, held.bits, shard_->Now(), by_others, one_done);
+  }
+  one_done();
+}
+
+async::Task<void> ShardContext::KernelForgets(Fid fid, uint32_t bits) {
+  async::OneShot<bool> forgotten;
+  RecallFromKernel({{fid, bits}}, false, [&forgotten] { forgotten.Set(true); });
+  co_await forgotten;
 }
 
 void ShardContext::TrimLocks() {
@@ -181,6 +218,9 @@ async::Task<void> ShardContext::GiveLocksBack() {
     FidToWire(held.fid, wire->mutable_fid());
     wire->set_bits(held.bits);
   }
+  async::OneShot<bool> forgotten;
+  RecallFromKernel(locks, false, [&forgotten] { forgotten.Set(true); });
+  co_await forgotten;
   // Without an answer the connection has ended, and the locks with it.
   if (!locks.empty()) {
     const auto answer = co_await Mds(MakeCall(rpc::Opcode::kMdsLockCancel, 0, list));

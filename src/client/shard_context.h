@@ -49,6 +49,9 @@ class ShardContext final {
   // Gives locks back in the background, each on the shard it came by, when there are too many.
   void TrimLocks();
 
+  // Ends when the kernel has forgotten what the bits cover, after a change that it has not seen.
+  async::Task<void> KernelForgets(Fid fid, uint32_t bits);
+
   // Highest transno known to be committed by that target; 0: nothing known.
   uint64_t OstCommitted(uint32_t ost) const;
   uint64_t MdsCommitted() const;
@@ -78,7 +81,13 @@ class ShardContext final {
   async::Task<void> RefreshInBackground();
   void StartGivingBack();
   async::Task<void> GiveLocksBack();
-  void OnMdsRequest(rpc::Opcode opcode, const std::string& body);
+  void OnMdsRequest(rpc::Opcode opcode, const std::string& body,
+                    rpc::Client::AnswerFunction answer);
+  // Forgets what is called back, has the kernel forget it, then answers.
+  void OnLockCallback(const std::string& body, rpc::Client::AnswerFunction answer);
+  // `done` runs on this shard when the kernel has forgotten what the locks cover.
+  void RecallFromKernel(const std::vector<HeldLock>& locks, bool by_others,
+                        std::function<void()> done);
   Nanos DeadlineOf(const rpc::Call& call) const;
 
   // recovery.cc: after a new session or a server's restart.

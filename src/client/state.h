@@ -13,6 +13,7 @@
 #include "client/cluster.h"
 #include "client/credentials.h"
 #include "client/filesystem.h"
+#include "client/kernel_cache.h"
 #include "client/lock_cache.h"
 #include "client/open_file.h"
 #include "client/shard_context.h"
@@ -38,6 +39,7 @@ class State final {
   OpenTable files;
   ClusterHolder cluster;
   LockCache locks;
+  KernelCache kernel{&locks};
   // Of the shards' connections to the MDS; set with the shard.
   std::array<std::shared_ptr<rpc::LinkPulse>, kShardsMax> pulses;
   std::array<std::unique_ptr<ShardContext>, kShardsMax> contexts;

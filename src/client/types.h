@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "fid/fid.h"
 #include "layout/layout.h"
 
@@ -112,6 +113,12 @@ struct LayoutAnswer {
 };
 
 enum class SeekKind : uint8_t { kData, kHole };
+
+// How long the caller may keep an answer; 0: not at all.
+struct KernelPromise {
+  Nanos attr{0};
+  Nanos entry{0};
+};
 
 struct WriteOptions {
   bool sync = false;         // O_SYNC, O_DSYNC: on disk before the answer

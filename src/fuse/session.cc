@@ -123,6 +123,7 @@ class Session::Impl final : public ChannelOwner {
   std::string fallback_reason_;
   Transport transport_ = Transport::kClassic;
   uint64_t device_number_ = 0;
+  uint32_t kernel_minor_ = 0;
   LibfuseSession primary_;  // answered INIT; sends notifications
 
  private:
@@ -174,6 +175,7 @@ Status Session::Impl::HandleInit() {
   SHEEN_TRY_ASSIGN(const InitOutcome outcome,
                    AnswerInit(primary_.get(), device_.get(), init_message_, wishes));
   max_write_ = outcome.max_write;
+  kernel_minor_ = outcome.kernel_minor;
   if (options_.io_uring == UringMode::kOff) {
     fallback_reason_ = "io_uring=off";
   } else if (!outcome.offers_io_uring) {
@@ -338,6 +340,7 @@ void Session::Abort() { impl_->Abort(); }
 Transport Session::transport() const { return impl_->transport_; }
 const std::string& Session::fallback_reason() const { return impl_->fallback_reason_; }
 fuse_session* Session::notify_session() const { return impl_->primary_.get(); }
+uint32_t Session::kernel_minor() const { return impl_->kernel_minor_; }
 uint64_t Session::device() const { return impl_->device_number_; }
 SessionStats Session::stats() const { return impl_->stats(); }
 

@@ -104,6 +104,8 @@ class Session final {
   const std::string& fallback_reason() const;
   // For fuse_lowlevel_notify_*(): from a thread that serves no requests. Thread-safe.
   fuse_session* notify_session() const;
+  // Of the kernel's FUSE protocol 7.x.
+  uint32_t kernel_minor() const;
   // st_dev of the mounted filesystem.
   uint64_t device() const;
   SessionStats stats() const;

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include "fuse/session.h"
@@ -56,8 +57,8 @@ Listings& KeptListings() {
 // One request's answer being filled.
 class Page final {
  public:
-  Page(fuse_req_t req, size_t size, bool plus)
-      : req_(req), fs_(FsOf(req)), out_(ReplyBuffer(req)), plus_(plus) {
+  Page(fuse_req_t req, const Fid& directory, size_t size, bool plus)
+      : req_(req), fs_(FsOf(req)), directory_(directory), out_(ReplyBuffer(req)), plus_(plus) {
     out_ = out_.first(std::min(size, out_.size()));
   }
 
@@ -75,14 +76,15 @@ class Page final {
 
   bool AddEntry(const client::DirEntry& entry, bool fresh) {
     fuse_entry_param param{};
-    // Attributes of a kept batch, or of a file that somebody writes, may be old: then only the
-    // name.
-    if (plus_ && entry.has_attr && !entry.attr.size_unsafe && fresh && !fs_->IsOpen(entry.fid)) {
-      param = EntryOf(fs_, entry.attr);
-    } else {
-      param.attr.st_ino = entry.fid.ToInode();
-      param.attr.st_mode = static_cast<mode_t>(DTTOIF(entry.type));
-    }
+    param.attr.st_ino = entry.fid.ToInode();
+    param.attr.st_mode = static_cast<mode_t>(DTTOIF(entry.type));
+    const std::optional<client::Attr> attr = AttrOf(entry, fresh);
+    if (!attr) return Add(entry.name.c_str(), param, entry.cookie);
+    // The kernel counts a lookup: only of what fits.
+    const size_t need =
+        fuse_add_direntry_plus(req_, nullptr, 0, entry.name.c_str(), nullptr, 0);
+    if (need > out_.size() - used_) return false;
+    param = EntryOf(fs_, directory_, entry.name, *attr);
     return Add(entry.name.c_str(), param, entry.cookie);
   }
 
@@ -95,12 +97,21 @@ class Page final {
     return position >= kAfterDotDot || Add("..", param, kAfterDotDot);
   }
 
+  // Attributes of a kept batch, or of a file that somebody writes, may be old: then only what a
+  // lock covers is known.
+  std::optional<client::Attr> AttrOf(const client::DirEntry& entry, bool fresh) {
+    if (!plus_ || !entry.has_attr) return std::nullopt;
+    if (fresh && !entry.attr.size_unsafe && !fs_->IsOpen(entry.fid)) return entry.attr;
+    return fs_->KnownAttr(entry.fid);
+  }
+
   void Reply() { fuse_reply_buf(req_, reinterpret_cast<const char*>(out_.data()), used_); }
   bool empty() const { return used_ == 0; }
 
  private:
   fuse_req_t req_;
   client::Filesystem* fs_;
+  const Fid directory_;
   std::span<std::byte> out_;
   size_t used_ = 0;
   const bool plus_;
@@ -125,7 +136,7 @@ struct ListRequest {
 
 async::Task<void> List(fuse_req_t req, ListRequest request) {
   client::Filesystem* fs = FsOf(req);
-  Page page(req, request.size, request.plus);
+  Page page(req, request.fid, request.size, request.plus);
   std::unique_ptr<Listing> listing = KeptListings().Take(request.handle);
   uint64_t position = request.position <= kAfterDotDot ? 0 : request.position;
   bool fresh = false;

@@ -33,13 +33,15 @@ async::Task<void> Create(fuse_req_t req, Fid parent, std::string name, uint32_t 
   options.mode = mode;
   options.flags = static_cast<uint32_t>(file.flags);
   const Result<client::Opened> opened =
-      co_await fs->Create(WhoAsks(req), parent, std::move(name), std::move(options));
+      co_await fs->Create(WhoAsks(req), parent, name, std::move(options));
   if (!opened) {
     ReplyError(req, opened.error());
     co_return;
   }
   FillOpen(req, opened->handle, &file);
-  const fuse_entry_param entry = EntryOf(fs, opened->attr);
+  fuse_entry_param entry = EntryOf(fs, parent, name, opened->attr);
+  // Of an inode that the kernel knows it takes these for newer than what it was told meanwhile.
+  if (!opened->created) entry.attr_timeout = 0;
   // The caller was killed: nobody will release the handle.
   if (fuse_reply_create(req, &entry, &file) == -ENOENT) {
     co_await CloseQuietly(fs, opened->attr.fid, opened->handle);
@@ -76,6 +78,8 @@ async::Task<void> Write(fuse_req_t req, Fid fid, ByteSpan data, uint64_t offset,
   // Write-back of mapped pages has a place already.
   options.append = (file.flags & O_APPEND) != 0 && file.writepage == 0;
   const Result<size_t> written = co_await FsOf(req)->Write(fid, file.fh, offset, data, options);
+  // The kernel does not expect the times to move by its own write-back.
+  if (file.writepage != 0) FsOf(req)->ChangedHere(fid);
   if (!written) {
     ReplyError(req, written.error());
   } else {

@@ -27,13 +27,19 @@ fuse_ino_t NodeOf(const client::Filesystem* fs, const Fid& fid);
 client::CredentialId WhoAsks(fuse_req_t req);
 
 struct stat StatOf(const client::Attr& attr);
-// Nothing of it is kept: timeouts 0.
-fuse_entry_param EntryOf(const client::Filesystem* fs, const client::Attr& attr);
+// With what the kernel may keep of it. The kernel counts one lookup more: the answer must go out,
+// or be taken back with FORGET's count. `name` empty: of a name that is not to be kept.
+fuse_entry_param EntryOf(client::Filesystem* fs, const Fid& directory, const std::string& name,
+                         const client::Attr& attr);
 
 void ReplyError(fuse_req_t req, const Error& error);
 void ReplyStatus(fuse_req_t req, const Status& status);
-void ReplyEntry(fuse_req_t req, const Result<client::Attr>& attr);
+void ReplyEntry(fuse_req_t req, const Fid& directory, const std::string& name,
+                const Result<client::Attr>& attr);
+// Of GETATTR. What SETATTR brings the kernel takes for newer than what it was told meanwhile: it
+// may not be kept.
 void ReplyAttr(fuse_req_t req, const Result<client::Attr>& attr);
+void ReplyChangedAttr(fuse_req_t req, const Result<client::Attr>& attr);
 
 // The tables of callbacks, one a file.
 void AddNameOps(fuse_lowlevel_ops* ops);       // sheen_names.cc

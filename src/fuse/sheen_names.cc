@@ -3,6 +3,9 @@
 
 #include <sys/statvfs.h>
 
+#include <span>
+
+#include "client/kernel_cache.h"
 #include "fuse/sheen_front.h"
 #include "sheen/v1/mds.pb.h"
 
@@ -14,8 +17,8 @@ constexpr unsigned long kNameBytesMax = 255;
 
 async::Task<void> Lookup(fuse_req_t req, Fid parent, std::string name) {
   const Result<client::Attr> attr =
-      co_await FsOf(req)->Lookup(WhoAsks(req), parent, std::move(name));
-  ReplyEntry(req, attr);
+      co_await FsOf(req)->Lookup(WhoAsks(req), parent, name);
+  ReplyEntry(req, parent, name, attr);
 }
 
 async::Task<void> GetAttr(fuse_req_t req, Fid fid) {
@@ -50,26 +53,33 @@ async::Task<void> SetAttr(fuse_req_t req, Fid fid, client::AttrChange change, ui
     co_return;
   }
   const Result<client::Attr> attr = co_await FsOf(req)->SetAttr(WhoAsks(req), fid, change, handle);
-  ReplyAttr(req, attr);
+  ReplyChangedAttr(req, attr);
 }
 
 async::Task<void> MakeNode(fuse_req_t req, Fid parent, std::string name, uint32_t mode,
                            uint64_t rdev) {
   const Result<client::Attr> attr =
-      co_await FsOf(req)->MakeNode(WhoAsks(req), parent, std::move(name), mode, rdev);
-  ReplyEntry(req, attr);
+      co_await FsOf(req)->MakeNode(WhoAsks(req), parent, name, mode, rdev);
+  ReplyEntry(req, parent, name, attr);
 }
 
 async::Task<void> Symlink(fuse_req_t req, Fid parent, std::string name, std::string target) {
   const Result<client::Attr> attr =
-      co_await FsOf(req)->Symlink(WhoAsks(req), parent, std::move(name), std::move(target));
-  ReplyEntry(req, attr);
+      co_await FsOf(req)->Symlink(WhoAsks(req), parent, name, std::move(target));
+  ReplyEntry(req, parent, name, attr);
 }
 
 async::Task<void> Link(fuse_req_t req, Fid fid, Fid parent, std::string name) {
   const Result<client::Attr> attr =
-      co_await FsOf(req)->Link(WhoAsks(req), fid, parent, std::move(name));
-  ReplyEntry(req, attr);
+      co_await FsOf(req)->Link(WhoAsks(req), fid, parent, name);
+  if (!attr) {
+    ReplyError(req, attr.error());
+    co_return;
+  }
+  fuse_entry_param entry = EntryOf(FsOf(req), parent, name, *attr);
+  // The kernel takes these for newer than what it was told meanwhile.
+  entry.attr_timeout = 0;
+  fuse_reply_entry(req, &entry);
 }
 
 async::Task<void> Unlink(fuse_req_t req, Fid parent, std::string name) {
@@ -147,9 +157,16 @@ void AddNameOps(fuse_lowlevel_ops* ops) {
   ops->lookup = [](fuse_req_t req, fuse_ino_t parent, const char* name) {
     Spawn(Lookup(req, FidOfNode(FsOf(req), parent), name));
   };
-  // Node ids are FIDs: there is nothing to forget.
-  ops->forget = [](fuse_req_t req, fuse_ino_t, uint64_t) { fuse_reply_none(req); };
-  ops->forget_multi = [](fuse_req_t req, size_t, fuse_forget_data*) { fuse_reply_none(req); };
+  ops->forget = [](fuse_req_t req, fuse_ino_t node, uint64_t lookups) {
+    FsOf(req)->kernel()->Forget(FidOfNode(FsOf(req), node), lookups);
+    fuse_reply_none(req);
+  };
+  ops->forget_multi = [](fuse_req_t req, size_t count, fuse_forget_data* nodes) {
+    for (const fuse_forget_data& one : std::span(nodes, count)) {
+      FsOf(req)->kernel()->Forget(FidOfNode(FsOf(req), one.ino), one.nlookup);
+    }
+    fuse_reply_none(req);
+  };
   ops->getattr = [](fuse_req_t req, fuse_ino_t node, fuse_file_info*) {
     Spawn(GetAttr(req, FidOfNode(FsOf(req), node)));
   };

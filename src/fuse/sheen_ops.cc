@@ -16,7 +16,8 @@ constexpr int kGroupsMax = 65536;
 void Init(void* /*userdata*/, fuse_conn_info* conn) {
   const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
                           FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_AUTO_INVAL_DATA |
-                          FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_IOCTL_DIR | FUSE_CAP_ASYNC_DIO;
+                          FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_IOCTL_DIR | FUSE_CAP_ASYNC_DIO |
+                          FUSE_CAP_CACHE_SYMLINKS;  // what a FID's symlink says never changes
   conn->want = wanted & conn->capable;
   conn->max_write = std::min<unsigned>(conn->max_write, kRequestBytesMax);
   conn->time_gran = 1;
@@ -37,6 +38,8 @@ std::vector<uint32_t> GroupsOf(fuse_req_t req) {
   groups.resize(static_cast<size_t>(std::clamp(count, 0, static_cast<int>(groups.size()))));
   return {groups.begin(), groups.end()};
 }
+
+double Seconds(Nanos time) { return std::chrono::duration<double>(time).count(); }
 
 }  // namespace
 
@@ -86,11 +89,15 @@ struct stat StatOf(const client::Attr& attr) {
   return out;
 }
 
-fuse_entry_param EntryOf(const client::Filesystem* fs, const client::Attr& attr) {
+fuse_entry_param EntryOf(client::Filesystem* fs, const Fid& directory, const std::string& name,
+                         const client::Attr& attr) {
   fuse_entry_param entry{};
   entry.ino = NodeOf(fs, attr.fid);
   entry.generation = 1;  // FIDs are never reused
   entry.attr = StatOf(attr);
+  const client::KernelPromise promise = fs->PromiseEntry(directory, name, attr);
+  entry.attr_timeout = Seconds(promise.attr);
+  entry.entry_timeout = Seconds(promise.entry);
   return entry;
 }
 
@@ -110,13 +117,20 @@ void ReplyStatus(fuse_req_t req, const Status& status) {
   }
 }
 
-void ReplyEntry(fuse_req_t req, const Result<client::Attr>& attr) {
+void ReplyEntry(fuse_req_t req, const Fid& directory, const std::string& name,
+                const Result<client::Attr>& attr) {
   if (!attr) return ReplyError(req, attr.error());
-  const fuse_entry_param entry = EntryOf(FsOf(req), *attr);
+  const fuse_entry_param entry = EntryOf(FsOf(req), directory, name, *attr);
   fuse_reply_entry(req, &entry);
 }
 
 void ReplyAttr(fuse_req_t req, const Result<client::Attr>& attr) {
+  if (!attr) return ReplyError(req, attr.error());
+  const struct stat out = StatOf(*attr);
+  fuse_reply_attr(req, &out, Seconds(FsOf(req)->PromiseAttr(*attr)));
+}
+
+void ReplyChangedAttr(fuse_req_t req, const Result<client::Attr>& attr) {
   if (!attr) return ReplyError(req, attr.error());
   const struct stat out = StatOf(*attr);
   fuse_reply_attr(req, &out, 0);

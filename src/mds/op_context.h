@@ -57,6 +57,7 @@ struct OpContext {
   ClientSession* session = nullptr;  // null: the server's own operation
   PeerPtr peer;                      // to be granted locks; null: grant none
   bool replay = false;               // decided_* fields of the request count
+  bool declares_again = false;       // what the client had before the server's restart
   int64_t now_ns = 0;
 
   // Asked for.

@@ -10,6 +10,8 @@ namespace {
 
 // How long an operation waits before it looks again whether OSTs have reported after a start.
 constexpr Nanos kWarmUpWait = std::chrono::milliseconds(50);
+// How long a change waits before it looks again whether all known clients are back.
+constexpr Nanos kRecoveryLook = std::chrono::milliseconds(10);
 
 const rpc::Credential kServerCredential{};
 
@@ -33,7 +35,7 @@ struct Job {
 
 class Run final {
  public:
-  enum class Outcome : uint8_t { kDone, kWouldBlock, kBusy, kLocked };
+  enum class Outcome : uint8_t { kDone, kWouldBlock, kBusy, kLocked, kRecovering };
 
   Run(Core* core, const Job& job)
       : core_(core),
@@ -62,6 +64,7 @@ class Run final {
   Status AnswerAgain(const SlotMemo& memo, mdt::Txn* txn);
   Status Commit(OpContext* context, mdt::Txn* txn);
   Status AnnounceChanges(const mdt::Txn& txn);
+  bool MustWaitForClients(const OpContext& context, const mdt::Txn& txn) const;
   void FinishChanges();
   void AppendGrants(OpContext* context);
   Status PrepareHandle(const OpContext& context) const;
@@ -80,12 +83,15 @@ class Run final {
   std::vector<Announced> announced_;
   std::vector<Fid> locked_;
   std::vector<LockCall> calls_;
+  bool recovering_ = false;
 };
 
 Run::Outcome Run::Attempt(kv::Blocking blocking) {
   locked_.clear();
+  recovering_ = false;
   status_ = Execute(blocking);
   latches_.ReleaseAll();
+  if (recovering_) return Outcome::kRecovering;
   if (!locked_.empty()) return Outcome::kLocked;
   if (!status_ && status_.error().code() == Errc::kWouldBlock) {
     return latches_.busy() ? Outcome::kBusy : Outcome::kWouldBlock;
@@ -113,6 +119,14 @@ Status Run::AnnounceChanges(const mdt::Txn& txn) {
   }
   if (locked_.empty()) return {};
   return Fail(Errc::kWouldBlock, "locks are held");
+}
+
+// After a restart nobody knows what clients still keep under locks of the time before: nothing of
+// it may change until they are back, and have dropped it, or until none can be valid any more.
+// What they bring back themselves does not wait.
+bool Run::MustWaitForClients(const OpContext& context, const mdt::Txn& txn) const {
+  if (job_.session == nullptr || job_.replay || context.declares_again) return false;
+  return !txn.touched().empty() && core_->recovery.Active(core_->Now());
 }
 
 void Run::CallHolders() {
@@ -202,6 +216,10 @@ Status Run::AnswerAgain(const SlotMemo& memo, mdt::Txn* txn) {
 
 Status Run::Commit(OpContext* context, mdt::Txn* txn) {
   if (!txn->has_writes()) return {};
+  if (MustWaitForClients(*context, *txn)) {
+    recovering_ = true;
+    return Fail(Errc::kWouldBlock, "clients are still to come back");
+  }
   SHEEN_TRY(AnnounceChanges(*txn));
   const uint64_t transno = txn->transno();
   if (job_.slot != 0) {
@@ -278,7 +296,9 @@ async::Task<void> RunToEnd(Core* core, Run* run) {
       };
       outcome = co_await core->options.pool->Run<Run::Outcome>(std::move(attempt));
     }
-    if (outcome == Run::Outcome::kLocked) {
+    if (outcome == Run::Outcome::kRecovering) {
+      co_await async::Shard::Current()->Sleep(kRecoveryLook);
+    } else if (outcome == Run::Outcome::kLocked) {
       run->CallHolders();
       co_await LockAwaiter{core, run};
     } else if (outcome == Run::Outcome::kBusy) {

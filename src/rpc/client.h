@@ -88,7 +88,11 @@ struct LinkPulse {
   std::atomic<uint64_t> ended_count{0};  // connections that have ended
   // When the request was sent that was answered last (monotonic): the connection lived then.
   std::atomic<int64_t> proved_ns{INT64_MIN};
+  // Until then (monotonic) somebody counts on the connection: the Client asks for a proof at least
+  // once in kPulsePing.
+  std::atomic<int64_t> relied_until_ns{INT64_MIN};
 };
+inline constexpr Nanos kPulsePing = std::chrono::seconds(1);
 
 struct Call {
   Opcode opcode = Opcode::kPing;
@@ -131,8 +135,11 @@ struct ClientOptions {
 // Shard-confined.
 class Client final {
  public:
-  // Requests a server makes of this client (kMapChanged): answered OK after the function returns.
-  using ServerRequestFunction = std::function<void(Opcode, const std::string& body)>;
+  // Requests a server makes of this client (kMapChanged, kLockCallback). Calling `answer`, once, at
+  // once or later, on this shard, answers OK, unless the connection has ended meanwhile.
+  using AnswerFunction = std::function<void()>;
+  using ServerRequestFunction =
+      std::function<void(Opcode, const std::string& body, AnswerFunction answer)>;
 
   Client(async::Shard* shard, Transport* transport, ClientIdentity* identity,
          ClientOptions options);

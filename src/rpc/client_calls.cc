@@ -161,11 +161,11 @@ MutableByteSpan Client::State::SinkFor(const FrameHeader& header) {
 void Client::State::OnReply(Message message) {
   NoteCommitted(message.header);
   Pending* const pending = by_xid_.Find(message.header.xid);
+  if (message.header.xid == last_ping_xid_) NoteProof(last_ping_);
   // Unknown: a ping's answer, or one that came after its call's deadline.
   if (pending == nullptr || pending->phase != Pending::Phase::kSent) return;
   pending->in_sink = false;
-  const int64_t proved_ns = pulse_->proved_ns.load(std::memory_order_relaxed);
-  pulse_->proved_ns.store(std::max(proved_ns, pending->sent_at.count()), std::memory_order_relaxed);
+  NoteProof(pending->sent_at);
   const Errc status = message.header.status;
   if (status == Errc::kUnavailable && !pending->orphan && !pending->give_up && !stopped_) {
     BackOff(pending, std::move(message.body));

@@ -8,12 +8,6 @@ namespace sheen::rpc {
 namespace {
 
 constexpr Nanos kReconnectWaitMin = std::chrono::milliseconds(10);
-// Without a frame from the server for so long, ask whether it is there ...
-constexpr Nanos kIdlePing = std::chrono::seconds(10);
-// ... look for the answer as often as this ...
-constexpr Nanos kPingCheck = std::chrono::seconds(5);
-// ... and take the connection for dead after this.
-constexpr Nanos kSilentMax = std::chrono::seconds(30);
 // How long OnReconnect's function may hold the other calls back.
 constexpr Nanos kRecoveryMax = std::chrono::seconds(20);
 // For the answer to a goodbye of a session that is not needed.
@@ -329,16 +323,29 @@ void Client::State::OnMessage(Message message) {
 }
 
 void Client::State::HandleServerRequest(const Message& request) {
-  Message reply;
-  reply.header.opcode = request.header.opcode;
-  reply.header.flags = static_cast<uint16_t>(kReply | CrcFlags());
-  reply.header.xid = request.header.xid;
-  reply.header.target = request.header.target;
-  if (request.header.opcode != Opcode::kPing && on_server_request_) {
-    const ServerRequestFunction function = on_server_request_;
-    function(request.header.opcode, request.body);
+  const FrameHeader& header = request.header;
+  if (header.opcode == Opcode::kPing || !on_server_request_) {
+    AnswerServer(header);
+    return;
   }
-  if (link_ != nullptr) link_->Send(std::move(reply));
+  const uint64_t link = pulse_->ended_count.load(std::memory_order_relaxed);
+  const ServerRequestFunction function = on_server_request_;
+  function(header.opcode, request.body, [weak = weak_from_this(), header, link] {
+    const auto self = weak.lock();
+    if (self == nullptr) return;
+    const bool same = self->pulse_->ended_count.load(std::memory_order_relaxed) == link;
+    if (same) self->AnswerServer(header);
+  });
+}
+
+void Client::State::AnswerServer(const FrameHeader& request) {
+  if (link_ == nullptr) return;
+  Message reply;
+  reply.header.opcode = request.opcode;
+  reply.header.flags = static_cast<uint16_t>(kReply | CrcFlags());
+  reply.header.xid = request.xid;
+  reply.header.target = request.target;
+  link_->Send(std::move(reply));
 }
 
 void Client::State::OnClosed(const Error& reason) {
@@ -364,39 +371,6 @@ void Client::State::OnClosed(const Error& reason) {
   }
   for (Pending* pending : given_up) Resume(pending, std::unexpected(*pending->give_up));
   Wake();
-}
-
-void Client::State::ScheduleKeepAlive() {
-  if (keep_alive_running_) return;
-  keep_alive_running_ = true;
-  const Nanos now = shard_->Now();
-  const bool idle = phase_ != Phase::kReady || now - last_heard_ >= kIdlePing;
-  shard_->AddTimer(idle ? now + kPingCheck : last_heard_ + kIdlePing, [weak = weak_from_this()] {
-    if (const auto self = weak.lock()) self->KeepAlive();
-  });
-}
-
-void Client::State::KeepAlive() {
-  keep_alive_running_ = false;
-  if (stopped_) return;
-  if (phase_ == Phase::kReady || phase_ == Phase::kRecovering) {
-    const Nanos silent = shard_->Now() - last_heard_;
-    if (silent >= kSilentMax) {
-      CloseLink(Errc::kDisconnected, "nothing was heard of the server for " +
-                                         std::to_string(silent / std::chrono::seconds(1)) + " s");
-    } else if (silent >= kIdlePing) {
-      SendPing(Opcode::kPing);
-    }
-  }
-  if (loop_running_) ScheduleKeepAlive();
-}
-
-void Client::State::SendPing(Opcode opcode) {
-  Message message;
-  message.header.opcode = opcode;
-  message.header.xid = identity_->NextXid();
-  message.header.transno = OldestUnfinished();
-  link_->Send(std::move(message));
 }
 
 void Client::State::LogFailure(const Error& error) {

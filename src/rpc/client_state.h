@@ -126,10 +126,16 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   void SendCredentials();
   void OnNewSession();
   void CloseLink(Errc code, std::string reason);
-  void HandleServerRequest(const Message& message);
+  void HandleServerRequest(const Message& request);
+  void AnswerServer(const FrameHeader& request);
   void ScheduleKeepAlive();
   void KeepAlive();
-  void SendPing(Opcode opcode);
+  // Gives its xid.
+  uint64_t SendPing(Opcode opcode);
+  Nanos PingInterval(Nanos now) const;
+  // Somebody counts on the connection, and nothing has proved lately that it lives.
+  bool WantsProof(Nanos now) const;
+  void NoteProof(Nanos sent_at);
   void LogFailure(const Error& error);
   // Until something changes (see events_), at most until `until`.
   async::Task<void> WaitEvent(Nanos until);
@@ -177,6 +183,8 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   uint64_t handshakes_ = 0;
   Nanos last_heard_{0};
   const std::shared_ptr<LinkPulse> pulse_;
+  Nanos last_ping_{0};
+  uint64_t last_ping_xid_ = 0;
   Nanos last_logged_ = Nanos::min();
   bool loop_running_ = false;
   bool keep_alive_running_ = false;

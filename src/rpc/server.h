@@ -52,8 +52,9 @@ class Session final {
   std::atomic<bool> ended{false};
 
   // For Server: what is in flight on the session's links, on whatever shard. AddLink fences the
-  // links with the same nonzero number: requests of theirs that have not begun never will.
-  void AddLink(uint64_t link, std::shared_ptr<XidTracker> tracker);
+  // links with the same nonzero number, which their client has given up: requests of theirs that
+  // have not begun never will. And it calls their `end`, on any thread, to close them.
+  void AddLink(uint64_t link, std::shared_ptr<XidTracker> tracker, std::function<void()> end);
   void RemoveLink(const XidTracker* tracker);
   std::vector<std::shared_ptr<XidTracker>> Links() const;
 
@@ -63,6 +64,7 @@ class Session final {
   struct LinkEntry {
     uint64_t link = 0;
     std::shared_ptr<XidTracker> tracker;
+    std::function<void()> end;
   };
   const uint64_t id_;
   const Uuid client_uuid_;

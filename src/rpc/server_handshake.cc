@@ -129,7 +129,15 @@ void Server::Connection::Establish(const v1::Hello& hello, std::shared_ptr<Sessi
   in_session_ = true;
   session_->link_count.fetch_add(1);
   session_->last_heard_ns.store(server_->shard->Now().count());
-  session_->AddLink(hello.link(), tracker_);
+  session_->AddLink(hello.link(), tracker_,
+                    [shard = server_->shard, weak = weak_from_this()] {
+                      shard->Post([weak] {
+                        const auto self = weak.lock();
+                        if (self != nullptr) {
+                          self->Close(Errc::kDisconnected, "its client has connected anew");
+                        }
+                      });
+                    });
   connection_peer_ = std::make_shared<ConnectionPeer>(this, session_->id(),
                                                       identity.features & hello.features());
   link_->SetEstablished();

@@ -25,12 +25,19 @@ std::optional<Credential> Session::FindCredential(uint32_t id) const {
   return found->second;
 }
 
-void Session::AddLink(uint64_t link, std::shared_ptr<XidTracker> tracker) {
-  std::lock_guard lock(mutex_);
-  for (const LinkEntry& other : links_) {
-    if (link != 0 && other.link == link) other.tracker->Fence();
+void Session::AddLink(uint64_t link, std::shared_ptr<XidTracker> tracker,
+                      std::function<void()> end) {
+  std::vector<std::function<void()>> replaced;
+  {
+    std::lock_guard lock(mutex_);
+    for (const LinkEntry& other : links_) {
+      if (link == 0 || other.link != link) continue;
+      other.tracker->Fence();
+      if (other.end) replaced.push_back(other.end);
+    }
+    links_.push_back({link, std::move(tracker), std::move(end)});
   }
-  links_.push_back({link, std::move(tracker)});
+  for (const std::function<void()>& end_link : replaced) end_link();
 }
 
 void Session::RemoveLink(const XidTracker* tracker) {

@@ -14,6 +14,7 @@
 
 #include "base/random.h"
 #include "sheen/v1/mds.pb.h"
+#include "support/fake_kernel.h"
 #include "support/sim_cluster.h"
 
 namespace sheen::test {
@@ -69,9 +70,12 @@ class Racers final {
   explicit Racers(SimCluster* cluster, uint64_t seed)
       : shard_(cluster->shard()), random_(seed), names_(kNames, History(kAbsent)) {}
 
-  async::Task<void> Race(Filesystem* fs, int* left) {
+  // `fs`: a client::Filesystem, or the FakeKernel above one.
+  template <class Mount>
+  async::Task<void> Race(Mount* fs, int* left) {
     for (int i = 0; i < kOperations && !::testing::Test::HasFailure(); ++i) {
       co_await shard_->Sleep(std::chrono::microseconds(random_.Below(800)));
+      if (i % 30 == 29) co_await shard_->Sleep(pause_);
       const auto name = static_cast<int>(random_.Below(kNames));
       switch (random_.Below(10)) {
         case 0:
@@ -92,12 +96,15 @@ class Racers final {
   }
 
   int known() const { return known_; }
+  // Between rounds of operations.
+  void set_pause(Nanos pause) { pause_ = pause; }
 
  private:
   static std::string NameOf(int name) { return "name" + std::to_string(name); }
   static int64_t Value(const Fid& fid) { return static_cast<int64_t>(fid.ToInode()); }
 
-  async::Task<void> Make(Filesystem* fs, int name) {
+  template <class Mount>
+  async::Task<void> Make(Mount* fs, int name) {
     History* history = &names_[static_cast<size_t>(name)];
     const Nanos begin = shard_->Now();
     // Its FID is known only afterwards; others may see it before that.
@@ -116,7 +123,8 @@ class Racers final {
     early_.erase(Value(made->fid));
   }
 
-  async::Task<void> Remove(Filesystem* fs, int name) {
+  template <class Mount>
+  async::Task<void> Remove(Mount* fs, int name) {
     History* history = &names_[static_cast<size_t>(name)];
     const size_t write = history->Begin(kAbsent, shard_->Now());
     const Status removed = co_await fs->Unlink(0, fs->root(), NameOf(name));
@@ -128,7 +136,8 @@ class Racers final {
     history->Undo(write);
   }
 
-  async::Task<void> SetTime(Filesystem* fs, int name) {
+  template <class Mount>
+  async::Task<void> SetTime(Mount* fs, int name) {
     const auto found = co_await fs->Lookup(0, fs->root(), NameOf(name));
     if (!found) co_return;
     const auto at = files_.find(Value(found->fid));
@@ -147,7 +156,8 @@ class Racers final {
     }
   }
 
-  async::Task<void> Look(Filesystem* fs, int name) {
+  template <class Mount>
+  async::Task<void> Look(Mount* fs, int name) {
     const Nanos begin = shard_->Now();
     const auto found = co_await fs->Lookup(0, fs->root(), NameOf(name));
     if (shard_->Now() == begin) ++known_;
@@ -186,12 +196,13 @@ class Racers final {
   std::map<int64_t, std::vector<Early>> early_;
   int64_t last_time_ = 1000;
   int known_ = 0;
+  Nanos pause_{0};
 };
 
-async::Task<void> RaceAll(async::Shard* shard, Racers* racers,
-                          std::vector<Filesystem*> filesystems) {
+template <class Mount>
+async::Task<void> RaceAll(async::Shard* shard, Racers* racers, std::vector<Mount*> mounts) {
   int left = 0;
-  for (Filesystem* fs : filesystems) {
+  for (Mount* fs : mounts) {
     for (int task = 0; task < 2; ++task) {
       ++left;
       shard->Spawn(racers->Race(fs, &left));
@@ -231,6 +242,130 @@ TEST(SimCoherenceTest, NorWhenTheStoreWouldBlock) {
   for (uint64_t i = 0; i < kSeeds && !::testing::Test::HasFailure(); ++i) {
     RunRace(seed + i, {.would_block_every = 3});
   }
+}
+
+// ---- the same with what a kernel keeps above each client ----
+
+async::Task<void> ShrinkNowAndThen(async::Shard* shard, std::vector<FakeKernel*> kernels,
+                                   const bool* done) {
+  while (!*done) {
+    co_await shard->Sleep(std::chrono::milliseconds(7));
+    for (FakeKernel* kernel : kernels) kernel->Shrink();
+  }
+}
+
+async::Task<void> RaceKernels(async::Shard* shard, Racers* racers,
+                              std::vector<FakeKernel*> kernels) {
+  bool done = false;
+  shard->Spawn(ShrinkNowAndThen(shard, kernels, &done));
+  co_await RaceAll(shard, racers, kernels);
+  done = true;
+  co_await shard->Sleep(std::chrono::milliseconds(10));
+  for (FakeKernel* kernel : kernels) co_await kernel->Stop();
+}
+
+struct KernelClients {
+  KernelClients(SimCluster* cluster, int count, uint64_t seed) {
+    for (int i = 0; i < count; ++i) {
+      Filesystem* fs = cluster->AddClient("client" + std::to_string(i));
+      kernels.push_back(
+          std::make_unique<FakeKernel>(cluster->shard(), fs, seed * 16 + static_cast<uint64_t>(i)));
+    }
+  }
+  std::vector<FakeKernel*> All() const {
+    std::vector<FakeKernel*> all;
+    for (const auto& kernel : kernels) all.push_back(kernel.get());
+    return all;
+  }
+  std::vector<std::unique_ptr<FakeKernel>> kernels;
+};
+
+void RunKernelRace(uint64_t seed, SimOptions options) {
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  options.seed = seed;
+  SimCluster cluster(options);
+  const KernelClients clients(&cluster, 3, seed);
+  Racers racers(&cluster, seed);
+  // By then names of a directory that others have changed are promised again.
+  racers.set_pause(client::KernelCache::kShared + std::chrono::milliseconds(200));
+  cluster.Run(RaceKernels(cluster.shard(), &racers, clients.All()));
+  uint64_t hits = 0;
+  for (const FakeKernel* kernel : clients.All()) hits += kernel->hits();
+  EXPECT_GT(hits, 20) << "what the kernels kept was not in use";
+}
+
+TEST(SimKernelTest, NothingThatAKernelKeepsIsOlderThanWhatWasAnswered) {
+  const uint64_t seed = TestSeed();
+  for (uint64_t i = 0; i < kSeeds && !::testing::Test::HasFailure(); ++i) {
+    RunKernelRace(seed + i, {});
+  }
+}
+
+TEST(SimKernelTest, NorOverBrokenConnections) {
+  const uint64_t seed = TestSeed();
+  for (uint64_t i = 0; i < kSeeds && !::testing::Test::HasFailure(); ++i) {
+    RunKernelRace(seed + i, {.break_one_in = 100});
+  }
+}
+
+async::Task<void> RenamedThenRemoved(async::Shard* shard, FakeKernel* alice, FakeKernel* bob) {
+  const auto made = co_await alice->MakeNode(0, alice->root(), "old", S_IFIFO | 0644, 0);
+  EXPECT_TRUE(made.has_value());
+  const auto seen = co_await alice->Lookup(0, alice->root(), "old");
+  EXPECT_TRUE(seen.has_value());
+  const Status moved = co_await alice->Rename(0, alice->root(), "old", alice->root(), "new", 0);
+  EXPECT_TRUE(moved.has_value());
+  const Status removed = co_await bob->Unlink(0, bob->root(), "new");
+  EXPECT_TRUE(removed.has_value());
+  const auto gone = co_await alice->Lookup(0, alice->root(), "new");
+  EXPECT_FALSE(gone.has_value()) << "the kernel moved the name with the time that it is kept";
+  co_await shard->Sleep(std::chrono::milliseconds(1));
+  co_await alice->Stop();
+  co_await bob->Stop();
+}
+
+TEST(SimKernelTest, ANameThatTheKernelMovedIsRecalled) {
+  const uint64_t seed = TestSeed();
+  SimCluster cluster({.seed = seed});
+  const KernelClients clients(&cluster, 2, seed);
+  cluster.Run(
+      RenamedThenRemoved(cluster.shard(), clients.kernels[0].get(), clients.kernels[1].get()));
+}
+
+// Both clients' kernels know both names, and each client holds its directory's lock while it waits
+// for the other.
+async::Task<void> Remove(FakeKernel* kernel, std::string name, int* left) {
+  const Status removed = co_await kernel->Unlink(0, kernel->root(), name);
+  EXPECT_TRUE(removed.has_value());
+  --*left;
+}
+
+async::Task<void> RemoveCrosswise(async::Shard* shard, FakeKernel* alice, FakeKernel* bob) {
+  for (const char* name : {"a", "b"}) {
+    const auto made = co_await alice->MakeNode(0, alice->root(), name, S_IFIFO | 0644, 0);
+    EXPECT_TRUE(made.has_value());
+    const auto seen = co_await alice->Lookup(0, alice->root(), name);
+    EXPECT_TRUE(seen.has_value());
+    const auto by_bob = co_await bob->Lookup(0, bob->root(), name);
+    EXPECT_TRUE(by_bob.has_value());
+  }
+  const Nanos begin = shard->Now();
+  int left = 2;
+  shard->Spawn(Remove(alice, "a", &left));
+  shard->Spawn(Remove(bob, "b", &left));
+  while (left > 0) co_await shard->Sleep(std::chrono::milliseconds(1));
+  EXPECT_LT(shard->Now() - begin, std::chrono::milliseconds(200));
+  co_await shard->Sleep(std::chrono::milliseconds(100));
+  co_await alice->Stop();
+  co_await bob->Stop();
+}
+
+TEST(SimKernelTest, ChangesThatWaitForEachOthersDirectoryLocksGoOn) {
+  const uint64_t seed = TestSeed();
+  SimCluster cluster({.seed = seed});
+  const KernelClients clients(&cluster, 2, seed);
+  cluster.Run(
+      RemoveCrosswise(cluster.shard(), clients.kernels[0].get(), clients.kernels[1].get()));
 }
 
 }  // namespace

@@ -117,6 +117,8 @@ Status ClientDaemon::MountSession() {
     unmounted_.set_value();
     config_.on_unmounted("unmounted");
   });
+  notices_ = std::make_unique<fuse::KernelNotices>(filesystem_.get(), session_.get());
+  notices_->Start();
   attached_ = true;
   return shards_->RunOnEach([this](ShardSet::Member* member) {
     return session_->AttachShard(member->shard.get(), member->poller.get());
@@ -144,10 +146,12 @@ void ClientDaemon::WaitUntilUnmounted(Nanos patience) {
 
 void ClientDaemon::Stop(Nanos patience) {
   if (std::exchange(attached_, false)) WaitUntilUnmounted(patience);
+  if (notices_ != nullptr) notices_->Stop();
   if (std::exchange(connected_, false)) {
     (void)shards_->Await<Status>(0, [this] { return UnmountFilesystem(filesystem_.get()); });
   }
   if (shards_ != nullptr) shards_->Stop();
+  notices_.reset();
   session_.reset();
 }
 

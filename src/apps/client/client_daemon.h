@@ -10,6 +10,7 @@
 #include "apps/common/mount_spec.h"
 #include "apps/common/shard_set.h"
 #include "client/filesystem.h"
+#include "fuse/kernel_notices.h"
 #include "fuse/session.h"
 
 namespace sheen::apps {
@@ -46,6 +47,7 @@ class ClientDaemon final {
   std::unique_ptr<ShardSet> shards_;
   std::unique_ptr<client::Filesystem> filesystem_;
   std::unique_ptr<fuse::Session> session_;
+  std::unique_ptr<fuse::KernelNotices> notices_;
   std::promise<void> unmounted_;
   std::future<void> unmounted_future_;
   bool attached_ = false;

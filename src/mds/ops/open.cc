@@ -17,6 +17,7 @@ Status Open(OpContext* context, const v1::OpenRequest& request, v1::OpenReply* r
   if (inode.IsDirectory() && write) return Fail(Errc::kIsDirectory);
   if (inode.IsSymlink()) return Fail(Errc::kLoop);
   const bool again = request.reopen() && context->session->earlier_boot.load();
+  context->declares_again = again;
   if (!again) SHEEN_TRY(CheckAccess(inode, *context->credential, access));
 
   FillAttr(fid, inode, true, reply->mutable_attr());

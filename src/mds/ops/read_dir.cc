@@ -17,6 +17,10 @@ constexpr size_t kEntryBytes = 48;
 constexpr size_t kAttrBytes = 160;
 constexpr size_t kLockBytes = 32;
 
+// kLookup covers the name as well: it was listed under the directory's kUpdate, and whoever changes
+// it asks both back (clients take neither when the directory's was asked back meanwhile).
+constexpr uint32_t kEntryBits = lock::kLookup | lock::kAttrBits;
+
 // False: the page is full, and the entry is not in it.
 Result<bool> AddEntry(OpContext* context, const v1::ReadDirRequest& request, uint64_t cookie,
                       std::string_view value, size_t* room, v1::ReadDirReply* reply) {
@@ -29,9 +33,9 @@ Result<bool> AddEntry(OpContext* context, const v1::ReadDirRequest& request, uin
   if (request.plus()) {
     SHEEN_TRY_ASSIGN(inode, mdt::FindInode(*context->txn, dirent.fid));
     if (!inode) return true;
-    if (!inode->size_unsafe() && context->GrantNow(dirent.fid, lock::kAttrBits)) {
+    if (!inode->size_unsafe() && context->GrantNow(dirent.fid, kEntryBits)) {
       SHEEN_TRY_ASSIGN(inode, mdt::FindInode(*context->txn, dirent.fid));
-      if (!inode || inode->size_unsafe()) context->Untell(dirent.fid, lock::kAttrBits);
+      if (!inode || inode->size_unsafe()) context->Untell(dirent.fid, kEntryBits);
       if (!inode) return true;
     }
     bytes += kAttrBytes + kLockBytes + (inode->size_unsafe() ? inode->layout.size() : 0);

@@ -1,5 +1,6 @@
 // What outlives what: open-unlinked files, outbox rows, sessions; and the store after power cuts.
 #include <cstdlib>
+#include <optional>
 
 #include "base/random.h"
 #include "mds_fixture.h"
@@ -16,6 +17,25 @@ class RecoveryTest : public MdsFixture {
     v1::GetAttrRequest request;
     SetFid(fid, request.mutable_fid());
     return Call<v1::GetAttrReply>(rpc::Opcode::kMdsGetAttr, request).ok();
+  }
+  // Returns at once; `*out` is set when it is answered.
+  void BeginUnlink(const std::string& name, std::optional<Errc>* out) {
+    v1::UnlinkRequest request;
+    SetFid(kRootFid, request.mutable_parent());
+    request.set_name(name);
+    rpc::Request frame;
+    frame.header.opcode = rpc::Opcode::kMdsUnlink;
+    frame.header.xid = next_xid_++;
+    frame.body = request.SerializeAsString();
+    frame.session = session_;
+    shard_.Post([this, out, task = std::make_shared<rpc::Request>(std::move(frame))] {
+      shard_.Spawn(Answer(service_.get(), std::move(*task), out));
+    });
+  }
+  static async::Task<void> Answer(MdsService* service, rpc::Request request,
+                                  std::optional<Errc>* out) {
+    const rpc::Response response = co_await service->Handle(std::move(request));
+    *out = response.status;
   }
   bool Reopen(const std::shared_ptr<rpc::Session>& session, const Fid& fid, uint64_t handle) {
     v1::OpenRequest request;
@@ -105,16 +125,39 @@ TEST_F(RecoveryTest, WhenAllClientsAreBackOrphansNeedNotWait) {
   EXPECT_FALSE(Exists(left));
 }
 
-TEST_F(RecoveryTest, WhileClientsAreAwaitedAnUnlinkedFileMayBeOpen) {
+TEST_F(RecoveryTest, ChangesWaitForTheClientsThatAreAwaited) {
   const auto other = Connect();
   const Fid file = Create(kRootFid, "f");
   Sync();
   PowerCutAndStart();
-  EXPECT_EQ(Unlink(kRootFid, "f"), Errc::kOk);
-  EXPECT_TRUE(Exists(file)) << "the other client may have it open";
+  std::optional<Errc> unlinked;
+  BeginUnlink("f", &unlinked);
+  RunFor(std::chrono::seconds(10));
+  EXPECT_FALSE(unlinked) << "the other client may still show the name";
+  EXPECT_EQ(Find(kRootFid, "f"), file) << "reading goes on";
   ASSERT_TRUE(Reopen(sessions_[1], file, 5));
-  RunFor(std::chrono::seconds(25));
-  EXPECT_TRUE(Exists(file));
+  RunFor(std::chrono::seconds(1));
+  EXPECT_FALSE(unlinked) << "it is still coming back";
+  ASSERT_TRUE(CallAs<v1::StatFsReply>(sessions_[1], rpc::Opcode::kMdsStatFs, v1::StatFsRequest())
+                  .ok());
+  RunFor(std::chrono::seconds(1));
+  EXPECT_EQ(unlinked, Errc::kOk);
+  EXPECT_TRUE(Exists(file)) << "the other client has it open";
+}
+
+TEST_F(RecoveryTest, AndForThoseWhoDoNotComeNotForEver) {
+  const auto other = Connect();
+  const Fid file = Create(kRootFid, "f");
+  Sync();
+  PowerCutAndStart();
+  std::optional<Errc> unlinked;
+  BeginUnlink("f", &unlinked);
+  RunFor(std::chrono::seconds(18));
+  EXPECT_FALSE(unlinked);
+  ASSERT_TRUE(Reopen(sessions_[1], file, 5));
+  RunFor(std::chrono::seconds(5));
+  EXPECT_EQ(unlinked, Errc::kOk);
+  EXPECT_TRUE(Exists(file)) << "open, though its client has done nothing else since";
 }
 
 TEST_F(RecoveryTest, ASessionsEndClosesItsHandles) {

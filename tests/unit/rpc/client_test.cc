@@ -244,9 +244,10 @@ TEST_F(ClientTest, ServerRequestsAreHandedOverAndAnswered) {
   StartServer();
   StartClient();
   std::vector<std::string> heard;
-  client->OnServerRequest([&](Opcode opcode, const std::string& body) {
+  client->OnServerRequest([&](Opcode opcode, const std::string& body, const auto& answer) {
     EXPECT_EQ(opcode, Opcode::kMapChanged);
     heard.push_back(body);
+    answer();
   });
   ASSERT_TRUE(Execute(Look("x")).has_value());
   server->server.Broadcast(Opcode::kMapChanged, "7");

@@ -1,0 +1,87 @@
+// KernelNotices: tells the kernel what it must not keep any longer (client/kernel_cache.h), on
+// threads of its own: a notice may wait for locks that requests hold, so no shard may send one.
+//
+//   attributes   INVAL_INODE, which waits for nothing of ours; an inode that the kernel does not
+//                know is told again while a reply with it may be on its way
+//   names        INVAL_ENTRY with EXPIRE_ONLY, which waits for the directory's lock. A request of
+//                this mount may hold that while it waits for another client, which waits for us:
+//                after kStuck INC_EPOCH makes the kernel ask again for every name. It waits for
+//                nothing, but mounts inside this one are lost, so it is the last resort.
+//
+// Thread-safe.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "client/filesystem.h"
+#include "client/kernel_cache.h"
+#include "fuse/session.h"
+
+namespace sheen::fuse {
+
+class KernelNotices final : public client::KernelNotifier {
+ public:
+  // Both outlive this.
+  KernelNotices(client::Filesystem* filesystem, const Session* session);
+  ~KernelNotices() override;
+
+  // From now on the kernel keeps names and attributes, if it can be told to forget them.
+  void Start();
+  // Nothing more is told. REQUIRES: the mount is gone or aborted.
+  void Stop();
+  void Notify(client::KernelNotice notice) override;
+
+  // Times that the last resort was taken.
+  uint64_t epochs() const { return epochs_.load(); }
+
+ private:
+  struct Job {
+    client::KernelNotice notice;
+    Nanos begun{0};
+    bool finished = false;  // `done` was called
+  };
+  using JobPtr = std::shared_ptr<Job>;
+  // Names that are told once more, lest a reply of that time is only now in place. Nobody waits.
+  struct Later {
+    Nanos at{0};
+    std::vector<client::KernelName> names;
+  };
+  static constexpr size_t kThreadsMax = 16;
+  static constexpr Nanos kStuck = std::chrono::milliseconds(50);
+
+  void Guard();
+  void Work();
+  void TellAttributes(const client::KernelNotice& notice);
+  void TellNames(const client::KernelNotice& notice);
+  void RaiseEpoch();
+  void Finish(const JobPtr& job);
+  // Jobs that wait for a lock of the kernel's, and that somebody waits for.
+  std::vector<JobPtr> TakeStuckLocked(Nanos now);
+  void EndStuck(const std::vector<JobPtr>& stuck);
+  void AddJobLocked(client::KernelNotice notice);
+  void AddLaterLocked(const std::vector<client::KernelName>& names, Nanos now);
+  void StartDueLocked(Nanos now);
+
+  client::Filesystem* const filesystem_;
+  const Session* const session_;
+  const bool can_tell_;
+  std::mutex mutex_;  // guards the rest
+  std::condition_variable work_;
+  std::condition_variable guard_wake_;
+  std::deque<JobPtr> queue_;
+  std::vector<JobPtr> running_;
+  std::deque<Later> later_;  // by time
+  std::vector<std::thread> workers_;
+  std::thread guard_;
+  size_t idle_ = 0;
+  bool stopping_ = false;
+  std::atomic<uint64_t> epochs_{0};
+};
+
+}  // namespace sheen::fuse
