@@ -206,6 +206,11 @@ Nanos Filesystem::PromiseAttr(const Attr& attr) {
   return state_->kernel.PromiseAttr(attr, Settled(state_.get(), attr.fid), now);
 }
 
+bool Filesystem::KeepPages(const Attr& opened) {
+  const bool settled = !opened.size_unsafe && Settled(state_.get(), opened.fid);
+  return state_->kernel.KeepPages(opened, settled);
+}
+
 void Filesystem::ChangedHere(const Fid& fid) {
   state_->kernel.ChangedHere(fid, state_->Here()->shard()->Now());
 }

@@ -81,6 +81,8 @@ class Filesystem final {
   // For how long, of an answer that is about to be given.
   KernelPromise PromiseEntry(const Fid& directory, const std::string& name, const Attr& attr);
   Nanos PromiseAttr(const Attr& attr);
+  // Of a file just opened: the pages that the caller may have of it are as they should be.
+  bool KeepPages(const Attr& opened);
   // Attributes were changed by this mount in a way that the kernel has not seen.
   void ChangedHere(const Fid& fid);
   // Attributes as of now, if no server need be asked for them.

@@ -96,6 +96,16 @@ Nanos KernelCache::PromiseAttr(const Attr& attr, bool settled, Nanos now) {
   return kKeep;
 }
 
+bool KernelCache::KeepPages(const Attr& attr, bool settled) {
+  Bucket& bucket = BucketOf(attr.fid);
+  const std::scoped_lock lock(bucket.mutex);
+  const auto found = bucket.nodes.find(attr.fid);
+  // Without a lookup that counts there is no inode, and no page.
+  if (found == bucket.nodes.end() || found->second.lookups == 0) return false;
+  const int64_t now_ns = settled ? attr.ctime_ns : kNoPages;
+  return std::exchange(found->second.pages_ctime_ns, now_ns) == now_ns && settled;
+}
+
 void KernelCache::NoteMove(const Fid& fid, KernelName name, Nanos now) {
   Bucket& bucket = BucketOf(fid);
   const std::scoped_lock lock(bucket.mutex);

@@ -87,6 +87,10 @@ class KernelCache final {
                        bool settled, Nanos now);
   // As PromiseEntry, of a reply that makes it count none.
   Nanos PromiseAttr(const Attr& attr, bool settled, Nanos now);
+  // A file is opened here, with attributes as of now; `settled`: nobody, here or elsewhere, is
+  // writing it. True: the pages that the kernel may have of it are of this very version, since every
+  // change of data moves the ctime, and the last opening found the same.
+  bool KeepPages(const Attr& attr, bool settled);
   // A rename of this mount is about to give `fid` the name: the kernel moves what it keeps.
   void NoteMove(const Fid& fid, KernelName name, Nanos now);
   // The kernel has taken back so many lookups.
@@ -107,6 +111,7 @@ class KernelCache final {
   Nanos Tick(Nanos now);
 
  private:
+  static constexpr int64_t kNoPages = INT64_MIN;
   struct Name {
     KernelName what;
     Nanos until{0};
@@ -118,6 +123,7 @@ class KernelCache final {
     Nanos known_until{0};   // of the last promise, recalled or not
     Nanos shared_until{0};  // a directory: names are not promised
     uint32_t notices = 0;   // under way
+    int64_t pages_ctime_ns = kNoPages;  // at the last opening, if it was settled
     std::vector<Name> names;
     std::vector<std::function<void()>> waiting;  // for `notices` to be 0
   };

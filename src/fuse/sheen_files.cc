@@ -12,9 +12,9 @@
 namespace sheen::fuse {
 namespace {
 
-void FillOpen(fuse_req_t req, uint64_t handle, fuse_file_info* file) {
-  file->fh = handle;
-  file->keep_cache = 0;
+void FillOpen(fuse_req_t req, const client::Opened& opened, fuse_file_info* file) {
+  file->fh = opened.handle;
+  file->keep_cache = FsOf(req)->KeepPages(opened.attr) ? 1 : 0;
   file->direct_io = (file->flags & (O_DIRECT | O_APPEND)) != 0 ? 1 : 0;
   if ((file->flags & O_DIRECT) != 0) AddOpenFlags(req, kOpenParallelDirectWrites);
 }
@@ -38,7 +38,7 @@ async::Task<void> Create(fuse_req_t req, Fid parent, std::string name, uint32_t 
     ReplyError(req, opened.error());
     co_return;
   }
-  FillOpen(req, opened->handle, &file);
+  FillOpen(req, *opened, &file);
   fuse_entry_param entry = EntryOf(fs, parent, name, opened->attr);
   // Of an inode that the kernel knows it takes these for newer than what it was told meanwhile.
   if (!opened->created) entry.attr_timeout = 0;
@@ -56,7 +56,7 @@ async::Task<void> Open(fuse_req_t req, Fid fid, fuse_file_info file) {
     ReplyError(req, opened.error());
     co_return;
   }
-  FillOpen(req, opened->handle, &file);
+  FillOpen(req, *opened, &file);
   if (fuse_reply_open(req, &file) == -ENOENT) co_await CloseQuietly(fs, fid, opened->handle);
 }
 

@@ -168,6 +168,20 @@ TEST_F(KernelCacheTest, OrWhenNothingProvesThatItLivesBeforeTheLeaseEnds) {
   EXPECT_EQ(Entry(Have(), kNow + kLockLease).attr, Nanos(0));
 }
 
+TEST_F(KernelCacheTest, PagesAreKeptWhileEveryOpeningFindsTheSameVersion) {
+  const Attr attr = Have(5);
+  EXPECT_FALSE(kernel.KeepPages(attr, true)) << "the kernel does not know it";
+  Entry(attr);
+  EXPECT_FALSE(kernel.KeepPages(attr, true)) << "pages of before are of an unknown version";
+  EXPECT_TRUE(kernel.KeepPages(attr, true));
+  EXPECT_FALSE(kernel.KeepPages(attr, false)) << "somebody writes";
+  EXPECT_FALSE(kernel.KeepPages(attr, true)) << "and has, since";
+  EXPECT_TRUE(kernel.KeepPages(attr, true));
+  EXPECT_FALSE(kernel.KeepPages(Have(6), true));
+  kernel.Forget(kFile, 1);
+  EXPECT_FALSE(kernel.KeepPages(Have(6), true));
+}
+
 TEST_F(KernelCacheTest, StoppingLetsWaitersGo) {
   Entry(Have());
   CallBack(lock::kAttrBits);
