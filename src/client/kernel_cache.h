@@ -88,8 +88,8 @@ class KernelCache final {
   // As PromiseEntry, of a reply that makes it count none.
   Nanos PromiseAttr(const Attr& attr, bool settled, Nanos now);
   // A file is opened here, with attributes as of now; `settled`: nobody, here or elsewhere, is
-  // writing it. True: the pages that the kernel may have of it are of this very version, since every
-  // change of data moves the ctime, and the last opening found the same.
+  // writing it. True: the pages that the kernel may have of it are of this very version, since
+  // every change of data moves the ctime, and the last opening found the same.
   bool KeepPages(const Attr& attr, bool settled);
   // A rename of this mount is about to give `fid` the name: the kernel moves what it keeps.
   void NoteMove(const Fid& fid, KernelName name, Nanos now);

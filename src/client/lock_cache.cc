@@ -313,6 +313,26 @@ void LockCache::GivenBack(const std::vector<HeldLock>& locks) {
   }
 }
 
+LockCache::Hold::Hold(LockCache* cache, std::vector<Fid> fids)
+    : cache_(cache), fids_(std::move(fids)) {
+  for (const Fid& fid : fids_) {
+    Bucket& bucket = cache_->BucketOf(fid);
+    const std::scoped_lock lock(bucket.mutex);
+    ++bucket.changing;
+    bucket.changed_at = cache_->NextMoment();
+  }
+}
+
+LockCache::Hold::~Hold() {
+  for (const Fid& fid : fids_) {
+    Bucket& bucket = cache_->BucketOf(fid);
+    const std::scoped_lock lock(bucket.mutex);
+    --bucket.changing;
+    bucket.changed_at = bucket.called_at = cache_->NextMoment();
+    cache_->EraseLocked(&bucket, fid);
+  }
+}
+
 LockCache::Change::Change(LockCache* cache, std::vector<Fid> fids, std::vector<Fid> renamed)
     : cache_(cache),
       fids_(std::move(fids)),

@@ -126,6 +126,19 @@ class LockCache final {
     const uint64_t began_;
     bool ended_ = false;
   };
+  // As long as it lives nothing of the inodes is answered from here, then they are forgotten: for a
+  // change that was given up, which the server may execute yet.
+  class Hold final {
+   public:
+    Hold(LockCache* cache, std::vector<Fid> fids);
+    ~Hold();
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+
+   private:
+    LockCache* const cache_;
+    const std::vector<Fid> fids_;
+  };
   // A new inode of our own making: nobody else knows it. `empty`: a directory, all its names
   // (none) are known.
   // Gives the generation of its kLookup, or 0.

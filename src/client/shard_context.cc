@@ -75,10 +75,20 @@ bool IsRefusal(Errc code) {
   }
 }
 
-void SetAside(const LockCache::Change& change, std::string* body) {
+void SetAside(ShardContext* context, const LockCache::Change& change, rpc::Call* call) {
   v1::LockedRequest fields;
   for (const Fid& fid : change.fids()) FidToWire(fid, fields.add_set_aside());
-  fields.AppendToString(body);
+  fields.AppendToString(&call->body);
+  State* state = context->state();
+  if (state->options.deadline == Nanos::max()) return;
+  call->keep = std::make_shared<LockCache::Hold>(&state->locks, change.fids());
+}
+
+void GiveUp(ShardContext* context, const LockCache::Change& change) {
+  const Nanos now = context->shard()->Now();
+  for (const Fid& fid : change.fids()) {
+    context->state()->kernel.Recall(fid, lock::kAllInodeBits, now, false, {});
+  }
 }
 
 rpc::Call MakeCall(rpc::Opcode opcode, CredentialId who,
@@ -223,7 +233,10 @@ async::Task<void> ShardContext::GiveLocksBack() {
   co_await forgotten;
   // Without an answer the connection has ended, and the locks with it.
   if (!locks.empty()) {
-    const auto answer = co_await Mds(MakeCall(rpc::Opcode::kMdsLockCancel, 0, list));
+    rpc::Call call = MakeCall(rpc::Opcode::kMdsLockCancel, 0, list);
+    // Never given up before the connection ends: it might be executed after a new grant.
+    call.deadline = shard_->Now() + std::chrono::days(365);
+    const auto answer = co_await Mds(std::move(call));
     static_cast<void>(answer);
   }
   state_->locks.GivenBack(locks);

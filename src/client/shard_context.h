@@ -49,6 +49,7 @@ class ShardContext final {
   // Gives locks back in the background, each on the shard it came by, when there are too many.
   void TrimLocks();
 
+  State* state() const { return state_; }
   // Ends when the kernel has forgotten what the bits cover, after a change that it has not seen.
   async::Task<void> KernelForgets(Fid fid, uint32_t bits);
 
@@ -132,8 +133,11 @@ struct Answered {
 Granted GrantedIn(const ShardContext& context, const rpc::Answer& answer);
 // The server has said no: nothing was changed.
 bool IsRefusal(Errc code);
-// Says in a request what the client has set aside (v1::LockedRequest).
-void SetAside(const LockCache::Change& change, std::string* body);
+// Says in a request what the client has set aside (v1::LockedRequest), and has it stay so while the
+// server may execute it, should it be given up.
+void SetAside(ShardContext* context, const LockCache::Change& change, rpc::Call* call);
+// It is not known what became of the change: the kernel keeps nothing of what it may have changed.
+void GiveUp(ShardContext* context, const LockCache::Change& change);
 
 Error BadReply(std::string_view from);
 
@@ -151,9 +155,13 @@ async::Task<Result<Answered<Reply>>> MdsCall(ShardContext* context, rpc::Call ca
 template <class Reply>
 async::Task<Result<Answered<Reply>>> MdsChange(ShardContext* context, rpc::Call call,
                                                LockCache::Change* change) {
-  SetAside(*change, &call.body);
+  SetAside(context, *change, &call);
   Result<Answered<Reply>> answered = co_await MdsCall<Reply>(context, std::move(call));
-  if (!answered && IsRefusal(answered.error().code())) change->Refused();
+  if (!answered && IsRefusal(answered.error().code())) {
+    change->Refused();
+  } else if (!answered) {
+    GiveUp(context, *change);
+  }
   co_return answered;
 }
 

@@ -106,6 +106,8 @@ struct Call {
   // Set for calls that OnReconnect's function makes when it has awaited something else than this
   // client's calls before (else that is noticed): sent before the calls that wait.
   bool recovery = false;
+  // Lives until the server cannot be executing the call any more, although Execute has returned.
+  std::shared_ptr<void> keep;
   // Gets the call's ticket before Execute first waits: for Cancel().
   uint64_t* ticket_out = nullptr;
 };

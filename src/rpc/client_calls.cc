@@ -276,6 +276,7 @@ void Client::State::LeaveOrphan(Pending* pending) {
   orphan->orphan = true;
   orphan->call.opcode = Opcode::kPing;
   orphan->call.target = pending->call.target;
+  orphan->call.keep = std::move(pending->call.keep);
   orphan->xid = pending->xid;
   orphan->slot = std::exchange(pending->slot, 0);
   orphan->phase = pending->phase;

@@ -308,15 +308,46 @@ TEST(SimKernelTest, NorOverBrokenConnections) {
   }
 }
 
-async::Task<void> RenamedThenRemoved(async::Shard* shard, FakeKernel* alice, FakeKernel* bob) {
+async::Task<void> RaceAndTell(async::Shard* shard, Racers* racers,
+                              std::vector<FakeKernel*> kernels, bool* done) {
+  co_await RaceKernels(shard, racers, std::move(kernels));
+  *done = true;
+}
+
+async::Task<void> SleepFor(async::Shard* shard, Nanos time) { co_await shard->Sleep(time); }
+
+async::Task<void> WaitFor(async::Shard* shard, const bool* done) {
+  while (!*done) co_await shard->Sleep(std::chrono::milliseconds(5));
+}
+
+TEST(SimKernelTest, NorWhenTheMdsForgetsAllLocks) {
+  const uint64_t seed = TestSeed();
+  for (uint64_t i = 0; i < kSeeds && !::testing::Test::HasFailure(); ++i) {
+    SCOPED_TRACE("seed " + std::to_string(seed + i));
+    Random random(seed + i);
+    SimCluster cluster({.seed = seed + i, .break_one_in = 200});
+    const KernelClients clients(&cluster, 3, seed + i);
+    Racers racers(&cluster, seed + i);
+    bool done = false;
+    async::Shard* shard = cluster.shard();
+    shard->Post([&] { shard->Spawn(RaceAndTell(shard, &racers, clients.All(), &done)); });
+    for (int restart = 0; restart < 6 && !done; ++restart) {
+      cluster.Run(SleepFor(shard, std::chrono::microseconds(random.Below(8000))));
+      cluster.RestartMds();
+    }
+    cluster.Run(WaitFor(shard, &done));
+  }
+}
+
+async::Task<void> RenamedByBoth(async::Shard* shard, FakeKernel* alice, FakeKernel* bob) {
   const auto made = co_await alice->MakeNode(0, alice->root(), "old", S_IFIFO | 0644, 0);
   EXPECT_TRUE(made.has_value());
   const auto seen = co_await alice->Lookup(0, alice->root(), "old");
   EXPECT_TRUE(seen.has_value());
   const Status moved = co_await alice->Rename(0, alice->root(), "old", alice->root(), "new", 0);
   EXPECT_TRUE(moved.has_value());
-  const Status removed = co_await bob->Unlink(0, bob->root(), "new");
-  EXPECT_TRUE(removed.has_value());
+  const Status again = co_await bob->Rename(0, bob->root(), "new", bob->root(), "newer", 0);
+  EXPECT_TRUE(again.has_value());
   const auto gone = co_await alice->Lookup(0, alice->root(), "new");
   EXPECT_FALSE(gone.has_value()) << "the kernel moved the name with the time that it is kept";
   co_await shard->Sleep(std::chrono::milliseconds(1));
@@ -329,7 +360,7 @@ TEST(SimKernelTest, ANameThatTheKernelMovedIsRecalled) {
   SimCluster cluster({.seed = seed});
   const KernelClients clients(&cluster, 2, seed);
   cluster.Run(
-      RenamedThenRemoved(cluster.shard(), clients.kernels[0].get(), clients.kernels[1].get()));
+      RenamedByBoth(cluster.shard(), clients.kernels[0].get(), clients.kernels[1].get()));
 }
 
 // Both clients' kernels know both names, and each client holds its directory's lock while it waits

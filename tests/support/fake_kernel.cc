@@ -98,7 +98,10 @@ async::Task<Result<Attr>> FakeKernel::Lookup(uint32_t who, Fid directory, std::s
   const bool fresh = evicted == evicted_ || inodes_.contains(attr->fid);
   Install(*attr, fresh ? replied + promise.attr : Nanos(0), sampled, false);
   ++inodes_[attr->fid].lookups;
-  dentries_[key] = {attr->fid, replied + promise.entry, epoch};
+  // A name that was only asked for again may have been removed here meanwhile.
+  if (guard.held() || dentries_.contains(key)) {
+    dentries_[key] = {attr->fid, replied + promise.entry, epoch};
+  }
   co_return attr;
 }
 

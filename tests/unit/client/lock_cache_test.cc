@@ -61,6 +61,22 @@ TEST_F(LockCacheTest, AnAnswerThatACallbackOvertookIsNotKept) {
   EXPECT_EQ(Ctime(kFile), -1);
 }
 
+TEST_F(LockCacheTest, WhatAChangeThatWasGivenUpMayChangeIsNotAnswered) {
+  HaveFile("f");
+  {
+    const LockCache::Hold hold(&cache, {kFile});
+    EXPECT_EQ(Ctime(kFile), -1);
+    EXPECT_EQ(StateOf("f"), kUnknown);
+    // An answer of before it is executed must not outlive it.
+    cache.TakeAttr(cache.Moment(), From(), AttrOf(kFile, 5), kChild);
+    EXPECT_EQ(Ctime(kFile), -1);
+    EXPECT_FALSE(cache.Covers(kDirectory, "f", AttrOf(kFile, 5), kNow).attr);
+  }
+  EXPECT_EQ(Ctime(kFile), -1);
+  cache.TakeAttr(cache.Moment(), From(), AttrOf(kFile, 6), kChild);
+  EXPECT_EQ(Ctime(kFile), 6);
+}
+
 TEST_F(LockCacheTest, AttributesWithoutALockOrOfAnUnsafeSizeAreNotKept) {
   cache.TakeAttr(cache.Moment(), From(), AttrOf(kFile, 5), lock::kLookup);
   EXPECT_EQ(Ctime(kFile), -1);

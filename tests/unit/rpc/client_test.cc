@@ -192,7 +192,10 @@ TEST_F(ClientTest, SlotOfACallGivenUpIsFreeOnlyWhenTheServerIsDoneWithIt) {
   server->service.hold = &hold;
   Call call = Mutate("a");
   call.deadline = shard.Now() + seconds(1);
-  EXPECT_FALSE(Execute(call).has_value());
+  const auto kept = std::make_shared<int>(0);
+  call.keep = kept;
+  EXPECT_FALSE(Execute(std::move(call)).has_value());
+  EXPECT_EQ(kept.use_count(), 2) << "the server has it";
   network.Break("alice", "mds0");
   std::optional<Result<Answer>> next;
   Start(Mutate("b"), &next);
@@ -203,6 +206,7 @@ TEST_F(ClientTest, SlotOfACallGivenUpIsFreeOnlyWhenTheServerIsDoneWithIt) {
   ASSERT_TRUE(async::RunUntil(
       &shard, [&] { return next.has_value(); }, seconds(5)));
   EXPECT_EQ(disk.executed, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(kept.use_count(), 1);
 }
 
 TEST_F(ClientTest, RefusalsForGoodFailTheCalls) {

@@ -314,7 +314,7 @@ TEST_F(HandshakeTest, ResendWaitsForTheOriginalOfTheDeadLink) {
 }
 
 // What the server has not begun of the old connection never lands after its resend.
-TEST_F(HandshakeTest, NewLinkOfTheSameNumberFencesTheOld) {
+TEST_F(HandshakeTest, NewLinkOfTheSameNumberFencesAndEndsTheOld) {
   StartServer();
   v1::Hello hello = GoodHello();
   hello.set_link(5);
@@ -327,12 +327,14 @@ TEST_F(HandshakeTest, NewLinkOfTheSameNumberFencesTheOld) {
   hello.set_link(6);
   RawLink other;
   Accepted(hello, &other);
-  first.Send(Opcode::kMdsMakeNode, "late", 10, 0, 1);
+  if (first.link) first.Send(Opcode::kMdsMakeNode, "late", 10, 0, 1);
   second.Send(Opcode::kMdsMakeNode, "new", 11, 0, 1);
   other.Send(Opcode::kMdsMakeNode, "other", 12, 0, 2);
   async::RunFor(&shard, seconds(1));
   EXPECT_EQ(disk.executed.size(), 2U);
   for (const std::string& body : disk.executed) EXPECT_NE(body, "late");
+  EXPECT_TRUE(first.closed.has_value()) << "what it held is not waited for any longer";
+  EXPECT_FALSE(second.closed.has_value());
 }
 
 TEST_F(HandshakeTest, RequestsInFlightAreBoundedAndNoneIsLost) {
