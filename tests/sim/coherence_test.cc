@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -336,6 +337,57 @@ TEST(SimKernelTest, NorWhenTheMdsForgetsAllLocks) {
       cluster.RestartMds();
     }
     cluster.Run(WaitFor(shard, &done));
+  }
+}
+
+async::Task<void> LookAgain(FakeKernel* kernel, Fid fid, std::optional<int64_t>* mtime_ns) {
+  const auto attr = co_await kernel->GetAttr(0, fid);
+  if (attr) *mtime_ns = attr->mtime_ns;
+}
+
+// What alice, cut off, still sees when bob's change has been answered.
+async::Task<void> ChangeWhileCutOff(SimCluster* cluster, FakeKernel* alice, FakeKernel* bob,
+                                    Fid fid) {
+  async::Shard* shard = cluster->shard();
+  client::AttrChange change;
+  change.valid = v1::SET_MTIME;
+  change.mtime_ns = 7;
+  const auto changed = co_await bob->SetAttr(0, fid, change, 0);
+  EXPECT_TRUE(changed.has_value());
+  std::optional<int64_t> seen;
+  shard->Spawn(LookAgain(alice, fid, &seen));
+  co_await shard->Sleep(std::chrono::milliseconds(5));
+  EXPECT_EQ(seen.value_or(7), 7) << "alice's kernel kept what she could not be asked about";
+  cluster->network()->Heal("client0", "mds0");
+  while (!seen) co_await shard->Sleep(std::chrono::milliseconds(5));
+  EXPECT_EQ(*seen, 7);
+  co_await alice->Stop();
+  co_await bob->Stop();
+}
+
+async::Task<void> Warm(FakeKernel* alice, FakeKernel* bob, Fid* fid) {
+  const auto made = co_await alice->MakeNode(0, alice->root(), "f", S_IFIFO | 0644, 0);
+  EXPECT_TRUE(made.has_value());
+  *fid = made->fid;
+  for (FakeKernel* kernel : {alice, bob}) {
+    const auto seen = co_await kernel->Lookup(0, kernel->root(), "f");
+    EXPECT_TRUE(seen.has_value());
+  }
+}
+
+TEST(SimKernelTest, AClientThatIsCutOffWhileTheMdsRestartsSeesNothingOld) {
+  const uint64_t seed = TestSeed();
+  for (uint64_t i = 0; i < kSeeds && !::testing::Test::HasFailure(); ++i) {
+    SCOPED_TRACE("seed " + std::to_string(seed + i));
+    SimCluster cluster({.seed = seed + i});
+    const KernelClients clients(&cluster, 2, seed + i);
+    FakeKernel* alice = clients.kernels[0].get();
+    FakeKernel* bob = clients.kernels[1].get();
+    Fid fid;
+    cluster.Run(Warm(alice, bob, &fid));
+    cluster.network()->Partition("client0", "mds0");
+    cluster.RestartMds();
+    cluster.Run(ChangeWhileCutOff(&cluster, alice, bob, fid));
   }
 }
 
