@@ -44,6 +44,7 @@ enum class Errc : uint16_t {
   kRange = 34,
   kDeadlock = 35,
   kNameTooLong = 36,
+  kNoLocks = 37,
   kNoSys = 38,
   kNotEmpty = 39,
   kLoop = 40,

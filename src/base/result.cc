@@ -40,6 +40,7 @@ constexpr ErrcRow kErrcRows[] = {
     {Errc::kRange, "ERANGE", ERANGE, ErrClass::kFail},
     {Errc::kDeadlock, "EDEADLK", EDEADLK, ErrClass::kFail},
     {Errc::kNameTooLong, "ENAMETOOLONG", ENAMETOOLONG, ErrClass::kFail},
+    {Errc::kNoLocks, "ENOLCK", ENOLCK, ErrClass::kFail},
     {Errc::kNoSys, "ENOSYS", ENOSYS, ErrClass::kFail},
     {Errc::kNotEmpty, "ENOTEMPTY", ENOTEMPTY, ErrClass::kFail},
     {Errc::kLoop, "ELOOP", ELOOP, ErrClass::kFail},

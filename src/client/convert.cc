@@ -87,6 +87,15 @@ ObjectState ObjectFromWire(const v1::ObjectAttr& wire) {
   return state;
 }
 
+void FileLockToWire(const lock::FileLock& lock, v1::FileLock* wire) {
+  wire->set_kind(static_cast<uint32_t>(lock.owner.kind));
+  wire->set_type(static_cast<uint32_t>(lock.type));
+  wire->set_owner(lock.owner.owner);
+  wire->set_start(lock.extent.start);
+  wire->set_end(lock.extent.end);
+  wire->set_pid(lock.pid);
+}
+
 TargetSpace TargetFromWire(const v1::TargetSpace& wire) {
   TargetSpace target;
   target.name = wire.name();

@@ -26,6 +26,7 @@ bool NeedsGlimpse(const v1::Attr& wire);
 
 void ObjectToWire(const layout::ObjectId& object, v1::ObjectName* wire);
 ObjectState ObjectFromWire(const v1::ObjectAttr& wire);
+void FileLockToWire(const lock::FileLock& lock, v1::FileLock* wire);
 TargetSpace TargetFromWire(const v1::TargetSpace& wire);
 // Errors: kProtocol: an entry with a bad name, FID, cookie or attributes.
 Result<DirEntry> EntryFromWire(const v1::Entry& wire, bool plus);

@@ -88,6 +88,17 @@ async::Task<bool> AwaitZero(async::Shard* shard, std::atomic<T>* count, Nanos ti
   co_return true;
 }
 
+// Nobody is left who could want the locks.
+void EndLockWaits(State* state) {
+  for (const std::unique_ptr<ShardContext>& owned : state->contexts) {
+    ShardContext* const context = owned.get();
+    if (context == nullptr) continue;
+    context->shard()->Post([context] {
+      context->file_locks()->GiveUpAll(Error(Errc::kCancelled, "the filesystem is unmounted"));
+    });
+  }
+}
+
 // Asks each shard for its servers: the last one that has a server says goodbye to it.
 async::Task<void> StopAll(State* state, async::Shard* here) {
   std::array<std::set<std::string>, kShardsMax> names;
@@ -171,6 +182,7 @@ async::Task<Status> Filesystem::Mount() {
 async::Task<void> Filesystem::Unmount() {
   State* state = state_.get();
   async::Shard* here = async::Shard::Current();
+  EndLockWaits(state);
   const bool quiet = co_await AwaitZero(here, &state->background, kUnmountWait);
   if (!quiet) {
     SHEEN_LOG(Warn,

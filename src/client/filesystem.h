@@ -41,6 +41,8 @@ struct Options {
   Nanos mount_timeout = std::chrono::seconds(20);
   // Inodes whose attributes and names are kept under locks, at most about so many; 0: none.
   uint64_t locks_max = 100'000;
+  // flock(2) and fcntl(2) locks are the kernel's, among the processes of this mount.
+  bool local_locks = false;
 };
 
 class KernelCache;
@@ -136,6 +138,23 @@ class Filesystem final {
                                 uint64_t length);
   // lseek(2) SEEK_DATA, SEEK_HOLE. Errors: kNoDevice (ENXIO) at or beyond the end.
   async::Task<Result<uint64_t>> Seek(Fid fid, uint64_t offset, SeekKind kind);
+
+  // ---- flock(2) and fcntl(2) locks (file_lock_ops.cc) ----
+  // False: they are left to the kernel (the option, or an MDS that does not know them).
+  bool KeepsFileLocks() const;
+  // F_GETLK: the lowest lock in the way, of pid 0 when another client has it.
+  async::Task<Result<std::optional<FileLockSpec>>> GetLock(Fid fid, FileLockSpec spec);
+  // Names a request for InterruptLock.
+  uint64_t NewLockTicket();
+  // Errors: kAgain (refused), kDeadlock, kInterrupted, kNoLocks, kTimedOut (of the server; a wait
+  // for a lock has no end).
+  async::Task<Status> SetLock(Fid fid, uint64_t handle, FileLockSpec spec, LockWait wait);
+  // The request ends with kInterrupted, now. Nothing when it has ended. On the request's shard.
+  void InterruptLock(uint64_t ticket);
+  // At FLUSH and RELEASE. They never wait: what is let go is so for this mount's later requests,
+  // and for others when the server has heard of it.
+  void FlushLocks(Fid fid, uint64_t owner);
+  void ReleaseLocks(Fid fid, uint64_t handle, std::optional<uint64_t> flock_owner);
 
   // ---- xattrs and layouts (xattr_ops.cc, layout_ops.cc) ----
   async::Task<Result<std::string>> GetXattr(CredentialId who, Fid fid, std::string name);

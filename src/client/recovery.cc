@@ -1,5 +1,6 @@
 // What a client declares again when the MDS has lost it: a restarted server knows the session from
-// its store, but neither credentials nor open handles, and a renewed session knows nothing.
+// its store, but neither credentials nor open handles nor file locks, and a renewed session knows
+// nothing.
 //
 // The session is shared by the shards, so one of them does it, before its own waiting requests go
 // out; the others wait for it. It must not wait for ordinary requests: it calls the connection
@@ -53,6 +54,7 @@ void EndTurn(State* state, uint64_t stamp) {
 
 async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
   const uint64_t stamp = state_->SessionStamp();
+  file_lock_orders_.AskAgain();
   for (;;) {
     bool done = false;
     if (TakeTurn(state_, stamp, &done)) break;
@@ -70,6 +72,7 @@ async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
   });
   co_await forgotten;
   co_await Redeclare();
+  co_await DeclareFileLocks();
   EndTurn(state_, stamp);
   // The first ordinary request: now this client is back.
   StartRefresh();

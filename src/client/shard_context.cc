@@ -102,7 +102,11 @@ rpc::Call MakeCall(rpc::Opcode opcode, CredentialId who,
 
 ShardContext::ShardContext(State* state, async::Shard* shard, rpc::Transport* transport,
                            uint32_t ordinal)
-    : state_(state), shard_(shard), transport_(transport), ordinal_(ordinal) {}
+    : state_(state),
+      shard_(shard),
+      transport_(transport),
+      ordinal_(ordinal),
+      file_lock_orders_(state) {}
 
 ShardContext::~ShardContext() = default;
 
@@ -137,7 +141,7 @@ rpc::Client* ShardContext::ClientOf(const std::string& server) {
   options.slot_count = kSlotsPerShard;
   options.checksums = state_->options.checksums;
   if (server == kMdsName) {
-    options.features = rpc::kInodeLocks;
+    options.features = rpc::kInodeLocks | rpc::kFileLocks;
     options.pulse = state_->pulses[ordinal_];
   }
   client = std::make_unique<rpc::Client>(shard_, transport_, &state_->identity, options);
@@ -162,6 +166,10 @@ void ShardContext::OnMdsRequest(rpc::Opcode opcode, const std::string& body,
     return;
   }
   if (opcode == rpc::Opcode::kMapChanged) StartRefresh();
+  if (opcode == rpc::Opcode::kFileLockEvent) {
+    v1::FileLockEvents events;
+    if (events.ParseFromString(body)) file_lock_orders_.OnEvents(events);
+  }
   answer();
 }
 

@@ -18,6 +18,7 @@
 #include "async/shard.h"
 #include "async/sync.h"
 #include "client/cluster.h"
+#include "client/file_lock_orders.h"
 #include "client/lock_cache.h"
 #include "client/types.h"
 #include "google/protobuf/message_lite.h"
@@ -52,6 +53,7 @@ class ShardContext final {
   State* state() const { return state_; }
   // Ends when the kernel has forgotten what the bits cover, after a change that it has not seen.
   async::Task<void> KernelForgets(Fid fid, uint32_t bits);
+  FileLockOrders* file_locks() { return &file_lock_orders_; }
 
   // Highest transno known to be committed by that target; 0: nothing known.
   uint64_t OstCommitted(uint32_t ost) const;
@@ -94,6 +96,7 @@ class ShardContext final {
   // recovery.cc: after a new session or a server's restart.
   async::Task<void> RecoverMds(bool server_restarted);
   async::Task<void> Redeclare();
+  async::Task<void> DeclareFileLocks();  // file_lock_ops.cc
   async::Task<Status> Reopen(Fid fid, uint64_t handle, uint32_t flags, CredentialId who);
 
   State* const state_;
@@ -109,6 +112,7 @@ class ShardContext final {
   uint32_t next_oid_ = 0;      // 0: no sequence
   bool refreshing_ = false;
   bool giving_back_ = false;
+  FileLockOrders file_lock_orders_;
 };
 
 rpc::Call MakeCall(rpc::Opcode opcode, CredentialId who,

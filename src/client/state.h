@@ -12,6 +12,7 @@
 
 #include "client/cluster.h"
 #include "client/credentials.h"
+#include "client/file_lock_book.h"
 #include "client/filesystem.h"
 #include "client/kernel_cache.h"
 #include "client/lock_cache.h"
@@ -40,10 +41,12 @@ class State final {
   ClusterHolder cluster;
   LockCache locks;
   KernelCache kernel{&locks};
+  FileLockBook file_locks;
   // Of the shards' connections to the MDS; set with the shard.
   std::array<std::shared_ptr<rpc::LinkPulse>, kShardsMax> pulses;
   std::array<std::unique_ptr<ShardContext>, kShardsMax> contexts;
   std::atomic<uint64_t> next_handle{1};
+  std::atomic<uint64_t> next_file_lock{1};  // ids of lock requests
   std::atomic<bool> stopping{false};
   // Coroutines that nobody awaits: closes, map refreshes.
   std::atomic<uint64_t> background{0};

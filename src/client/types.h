@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "fid/fid.h"
 #include "layout/layout.h"
+#include "lock/file_locks.h"
 
 namespace sheen::client {
 
@@ -110,6 +111,20 @@ struct SpaceSummary {
 struct LayoutAnswer {
   std::string encoded;  // layout::Encode; empty: a file that has none yet
   bool inherited = false;
+};
+
+// A lock of flock(2) or fcntl(2). OFD locks look like POSIX locks of another owner here.
+struct FileLockSpec {
+  lock::FileLockKind kind = lock::FileLockKind::kPosix;
+  lock::FileLockType type = lock::FileLockType::kRead;
+  lock::Extent extent;
+  uint64_t owner = 0;  // the kernel's
+  uint32_t pid = 0;    // 0: of another client
+};
+
+struct LockWait {
+  bool wait = false;    // until it is free, else kAgain
+  uint64_t ticket = 0;  // of NewLockTicket; 0: it will not be interrupted
 };
 
 enum class SeekKind : uint8_t { kData, kHole };

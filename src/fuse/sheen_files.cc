@@ -115,10 +115,14 @@ void AddOpenOps(fuse_lowlevel_ops* ops) {
   ops->open = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
     Spawn(Open(req, FidOfNode(FsOf(req), node), *file));
   };
-  // Nothing is held back, so there is nothing to flush.
-  ops->flush = [](fuse_req_t req, fuse_ino_t, fuse_file_info*) { fuse_reply_err(req, 0); };
+  // No data is held back. Never waits for a server: an exiting process could not be killed.
+  ops->flush = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
+    FlushLocks(req, node, *file);
+    fuse_reply_err(req, 0);
+  };
   ops->release = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
     client::Filesystem* fs = FsOf(req);
+    ReleaseLocks(req, node, *file);
     // The close is under way, and later operations on the file wait for it, when this returns.
     Spawn(CloseQuietly(fs, FidOfNode(fs, node), file->fh));
     fuse_reply_err(req, 0);

@@ -47,5 +47,12 @@ void AddFileOps(fuse_lowlevel_ops* ops);       // sheen_files.cc
 void AddDirectoryOps(fuse_lowlevel_ops* ops);  // sheen_directories.cc
 void AddXattrOps(fuse_lowlevel_ops* ops);      // sheen_xattrs.cc
 void AddIoctlOps(fuse_lowlevel_ops* ops);      // sheen_ioctl.cc
+void AddLockOps(fuse_lowlevel_ops* ops);       // sheen_locks.cc
+
+// Part of FLUSH and RELEASE; they never wait. (sheen_locks.cc)
+void FlushLocks(fuse_req_t req, fuse_ino_t node, const fuse_file_info& file);
+void ReleaseLocks(fuse_req_t req, fuse_ino_t node, const fuse_file_info& file);
+// What to ask for at INIT. Says in the log why it is nothing when that is not what was wanted.
+unsigned LockCapabilities(const client::Filesystem* fs);
 
 }  // namespace sheen::fuse

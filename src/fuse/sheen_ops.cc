@@ -13,11 +13,12 @@ constexpr uint32_t kRequestBytesMax = 1 << 20;
 constexpr Nanos kGroupsWait = std::chrono::seconds(1);
 constexpr int kGroupsMax = 65536;
 
-void Init(void* /*userdata*/, fuse_conn_info* conn) {
+void Init(void* userdata, fuse_conn_info* conn) {
   const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
                           FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_AUTO_INVAL_DATA |
                           FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_IOCTL_DIR | FUSE_CAP_ASYNC_DIO |
-                          FUSE_CAP_CACHE_SYMLINKS;  // what a FID's symlink says never changes
+                          FUSE_CAP_CACHE_SYMLINKS |  // what a FID's symlink says never changes
+                          LockCapabilities(static_cast<client::Filesystem*>(userdata));
   conn->want = wanted & conn->capable;
   conn->max_write = std::min<unsigned>(conn->max_write, kRequestBytesMax);
   conn->time_gran = 1;
@@ -145,6 +146,7 @@ const fuse_lowlevel_ops& SheenOps() {
     AddDirectoryOps(&ops);
     AddXattrOps(&ops);
     AddIoctlOps(&ops);
+    AddLockOps(&ops);
     return ops;
   }();
   return table;

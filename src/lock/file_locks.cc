@@ -34,6 +34,7 @@ bool FileLocks::Blocked(const FileLockRequest& request) const {
 
 void FileLocks::AddRange(Owners::value_type* owner, const Extent& extent, FileLockType type,
                          uint32_t pid) {
+  ++held_count_;
   Range& range = owner->second.ranges[extent.start];
   range.extent = extent;
   range.owner = owner->second.number;
@@ -46,6 +47,7 @@ void FileLocks::AddRange(Owners::value_type* owner, const Extent& extent, FileLo
 
 std::map<uint64_t, FileLocks::Range>::iterator FileLocks::EraseRange(
     Owner* owner, FileLockKind kind, std::map<uint64_t, Range>::iterator range) {
+  --held_count_;
   WorldOf(kind).held[static_cast<size_t>(range->second.type)].Erase(range->second);
   return owner->ranges.erase(range);
 }

@@ -114,6 +114,8 @@ class FileLocks final {
 
   // By owner and start.
   std::vector<FileLock> Held() const;
+  // Ranges held, over all owners.
+  size_t held_count() const { return held_count_; }
   size_t waiting_count() const { return requests_.size(); }
   bool empty() const { return owners_.empty() && requests_.empty(); }
 
@@ -174,6 +176,7 @@ class FileLocks final {
   std::map<FileLockRequestName, std::unique_ptr<Waiter>> requests_;
   std::array<World, 2> worlds_;
   uint64_t next_number_ = 1;  // of owners, ranges and waiters
+  size_t held_count_ = 0;
 };
 
 template <class F>

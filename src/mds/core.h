@@ -11,6 +11,7 @@
 #include "mds/cluster_map.h"
 #include "mds/committer.h"
 #include "mds/eviction.h"
+#include "mds/file_lock_table.h"
 #include "mds/handle_table.h"
 #include "mds/lock_table.h"
 #include "mds/own_space.h"
@@ -38,6 +39,7 @@ struct Core {
   HandleTable handles;
   // Shared with timers that may outlive the service.
   const std::shared_ptr<LockTable> locks = std::make_shared<LockTable>(kLocksMax);
+  FileLockTable file_locks;
   SessionMap sessions;
   Recovery recovery;
   std::atomic<uint64_t> next_owner{1};      // of latches: names a running operation

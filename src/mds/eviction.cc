@@ -47,6 +47,7 @@ async::Task<Status> EndSession(Core* core, std::shared_ptr<ClientSession> sessio
     return DeleteClient(core->mdt.get(), *session);
   };
   const Status erased = co_await core->options.pool->Run<Status>(std::move(erase));
+  core->file_locks.DropSession(id);
   core->recovery.Back(id);
   core->sessions.Erase(id);
   core->handles.ForgetSession(id);
@@ -73,6 +74,10 @@ async::Task<Status> Eviction::Evict(uint64_t session_id, std::string reason) {
     Join(session_id, reason, waiter);
   });
   co_return co_await done;
+}
+
+void Eviction::Request(uint64_t session_id, std::string reason) {
+  shard_->Post([this, session_id, reason = std::move(reason)] { Begin(session_id, reason); });
 }
 
 void Eviction::Begin(uint64_t session_id, std::string reason) {

@@ -28,7 +28,7 @@ struct Core;
 class ClientSession;
 
 // Drops the session's handles, destroys what was open nowhere else and has no name, deletes its
-// rows and forgets it. On any shard. Errors: the store's.
+// rows, drops its file locks and forgets it. On any shard. Errors: the store's.
 async::Task<Status> EndSession(Core* core, std::shared_ptr<ClientSession> session);
 
 class Eviction final {
@@ -44,6 +44,8 @@ class Eviction final {
   // did not do. REQUIRES: Start was called. Errors: kCancelled (the server stops; its next start
   // goes on), the store's.
   async::Task<Status> Evict(uint64_t session_id, std::string reason);
+  // The same, and nobody waits. On any shard.
+  void Request(uint64_t session_id, std::string reason);
   // The same on the shard, and nobody waits.
   void Begin(uint64_t session_id, std::string reason);
 

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "mds/file_lock_requests.h"
 #include "mds/operation.h"
 
 namespace sheen::mds {
@@ -333,9 +334,13 @@ void NoteBack(Core* core, const rpc::Request& request, ClientSession* session) {
   if (!session->awaited.load(std::memory_order_relaxed)) return;
   session->NoteHeard();
   const bool coming_back = (request.header.flags & (rpc::kReplay | rpc::kResend)) != 0 ||
-                           request.header.opcode == rpc::Opcode::kMdsOpen;
+                           request.header.opcode == rpc::Opcode::kMdsOpen ||
+                           request.header.opcode == rpc::Opcode::kMdsFileLockReclaim;
   if (coming_back || !session->awaited.exchange(false)) return;
   core->recovery.Back(session->id());
+  const bool declares_file_locks =
+      request.peer != nullptr && (request.peer->features() & rpc::kFileLocks) != 0;
+  if (!declares_file_locks) core->file_locks.Declared(session->id());
 }
 
 }  // namespace
@@ -343,7 +348,7 @@ void NoteBack(Core* core, const rpc::Request& request, ClientSession* session) {
 async::Task<rpc::Response> RunRequest(Core* core, rpc::Request request) {
   const rpc::FrameHeader& header = request.header;
   const OperationFunction function = FindOperation(header.opcode);
-  if (function == nullptr) {
+  if (function == nullptr && !IsFileLockRequest(header.opcode)) {
     co_return Refuse(Errc::kNoSys,
                      std::string(rpc::NameOf(header.opcode)) + " is not an operation of the MDS");
   }
@@ -357,6 +362,10 @@ async::Task<rpc::Response> RunRequest(Core* core, rpc::Request request) {
   const std::shared_ptr<ClientSession> session = core->sessions.Find(request.session->id());
   if (session == nullptr || session->ended.load(std::memory_order_relaxed)) {
     co_return Refuse(Errc::kEvicted, "the MDS does not know this session; mount again");
+  }
+  if (IsFileLockRequest(header.opcode)) {
+    NoteBack(core, request, session.get());
+    co_return RunFileLockRequest(core, request, *session);
   }
   const std::optional<rpc::Credential> credential =
       request.session->FindCredential(header.credential);

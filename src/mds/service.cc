@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "mds/background.h"
 #include "mds/core.h"
+#include "mds/file_lock_requests.h"
 #include "mds/operation.h"
 
 namespace sheen::mds {
@@ -121,6 +122,9 @@ Status MdsService::Open() {
     awaited.push_back(session);
   }
   SHEEN_TRY(ReadSlots(core.mdt.get(), core.sessions));
+  std::vector<uint64_t> awaited_ids;
+  for (const auto& session : awaited) awaited_ids.push_back(session->id());
+  core.file_locks.Begin(boot(), awaited_ids, core.Now() + options.recovery_wait);
   core.recovery.Begin(awaited, evicted, core.Now() + options.recovery_wait);
   core.outbox_waiting.store(true);
   SHEEN_LOG(Info, "{}: boot {}, recovered up to transno {:#x}, {} known clients", state_->mdt_name,
@@ -165,7 +169,7 @@ rpc::ServerIdentity MdsService::Identity() const {
   identity.server_name = "mds" + std::to_string(state_->core.options.index);
   identity.boot = boot();
   identity.recovered_transno = recovered_transno();
-  identity.features = rpc::kInodeLocks;
+  identity.features = rpc::kInodeLocks | rpc::kFileLocks;
   return identity;
 }
 
@@ -200,6 +204,10 @@ Status MdsService::CheckCommitted(uint32_t target, uint64_t transno) {
                                   std::to_string(transno) + " committed, this store knows up to " +
                                   std::to_string(own) +
                                   ". Is it an old copy? Start it on its newest disk");
+}
+
+void MdsService::OnSessionIdle(std::shared_ptr<rpc::Session> session) {
+  OnClientIdle(&state_->core, *session);
 }
 
 void MdsService::OnPeerEnded(std::shared_ptr<rpc::Peer> peer) {

@@ -100,6 +100,7 @@ class MdsService final : public rpc::Service,
   async::Task<rpc::Response> Handle(rpc::Request request) override;
   uint64_t LastCommitted(uint32_t target) const override;
   Status CheckCommitted(uint32_t target, uint64_t transno) override;
+  void OnSessionIdle(std::shared_ptr<rpc::Session> session) override;
   void OnPeerEnded(std::shared_ptr<rpc::Peer> peer) override;
   // rpc::SessionStore: a saved session survives power loss when Save has answered.
   async::Task<Status> Save(uint64_t session_id, Uuid client,

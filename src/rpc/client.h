@@ -28,6 +28,7 @@ struct ServerSession {
   std::array<uint8_t, 16> secret{};
   uint64_t server_boot = 0;  // the server's boot epoch at the last handshake
   uint64_t recovered_transno = 0;
+  uint64_t features = 0;  // rpc::Feature bits that both sides know
 };
 
 // The oldest unfinished xid of a client towards one server, over all its shards. Thread-safe.

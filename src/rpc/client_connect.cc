@@ -203,6 +203,7 @@ Status Client::State::AcceptHello(const Message& message, const ServerSession& b
   session.session_id = reply.session_id();
   session.server_boot = reply.server_boot();
   session.recovered_transno = reply.recovered_transno();
+  session.features = reply.features();
   if (!reply.session_resumed()) {
     if (reply.session_id() == 0 || reply.session_secret().size() != session.secret.size()) {
       return Fail(Errc::kProtocol, "the handshake's answer has no session");

@@ -89,6 +89,10 @@ enum class Opcode : uint16_t {
   kMdsClusterMap = 124,
   kMdsReportSize = 125,   // after a glimpse with no writers left
   kMdsLockCancel = 126,   // locks that the client gives back unasked
+  kMdsFileLockGet = 127,  // flock and fcntl locks: who is in the way
+  kMdsFileLockSet = 128,  // take, change, let go; may be left waiting, then kFileLockEvent follows
+  kMdsFileLockCancel = 129,   // of a request that waits
+  kMdsFileLockReclaim = 130,  // all that the client holds, again
 
   kOstRead = 200,
   kOstWrite = 201,
@@ -101,11 +105,13 @@ enum class Opcode : uint16_t {
 
   kMapChanged = 300,      // server to client: the cluster map has a new version
   kLockCallback = 301,    // server to client: give locks back; the answer says that they are
+  kFileLockEvent = 302,   // server to client: what became of kMdsFileLockSet requests that waited
 };
 
 // Bits of Hello.features: what a side knows beyond the protocol's first version.
 enum Feature : uint64_t {
   kInodeLocks = 1 << 0,  // answers of the MDS carry locks; kLockCallback takes them back
+  kFileLocks = 1 << 1,   // flock and fcntl locks are kept by the MDS (kMdsFileLock*)
 };
 
 struct FrameHeader {

@@ -47,6 +47,11 @@ constexpr OpcodeInfo kOpcodes[] = {
     {Opcode::kMdsClusterMap, "mds_cluster_map", false},
     {Opcode::kMdsReportSize, "mds_report_size", true},
     {Opcode::kMdsLockCancel, "mds_lock_cancel", false},
+    // They say what is to be, not what to do, and are kept in no slot: see docs/formats/wire.md.
+    {Opcode::kMdsFileLockGet, "mds_file_lock_get", false},
+    {Opcode::kMdsFileLockSet, "mds_file_lock_set", false},
+    {Opcode::kMdsFileLockCancel, "mds_file_lock_cancel", false},
+    {Opcode::kMdsFileLockReclaim, "mds_file_lock_reclaim", false},
     {Opcode::kOstRead, "ost_read", false},
     {Opcode::kOstWrite, "ost_write", true},
     {Opcode::kOstGetAttr, "ost_getattr", false},
@@ -57,6 +62,7 @@ constexpr OpcodeInfo kOpcodes[] = {
     {Opcode::kOstStatFs, "ost_statfs", false},
     {Opcode::kMapChanged, "map_changed", false},
     {Opcode::kLockCallback, "lock_callback", false},
+    {Opcode::kFileLockEvent, "file_lock_event", false},
 };
 
 const OpcodeInfo* Find(Opcode opcode) {

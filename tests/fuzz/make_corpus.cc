@@ -159,6 +159,47 @@ Input LockCancel() {
   return Make(Opcode::kMdsLockCancel, m);
 }
 
+void SetLock(v1::FileLock* out) {
+  out->set_kind(1);
+  out->set_type(1);
+  out->set_owner(77);
+  out->set_start(10);
+  out->set_end(20);
+  out->set_pid(5);
+}
+
+template <class M>
+M OnFileLock() {
+  M m;
+  Set(m.mutable_fid(), kFile);
+  SetLock(m.mutable_lock());
+  return m;
+}
+
+Input FileLockSet() {
+  auto m = OnFileLock<v1::FileLockSetRequest>();
+  m.set_wait(true);
+  m.set_id(1);
+  return Make(Opcode::kMdsFileLockSet, m);
+}
+
+Input FileLockCancel() {
+  v1::FileLockCancelRequest m;
+  Set(m.mutable_fid(), kFile);
+  m.set_id(1);
+  return Make(Opcode::kMdsFileLockCancel, m);
+}
+
+Input FileLockReclaim() {
+  v1::FileLockReclaimRequest m;
+  m.set_boot(1);
+  v1::FileLockReclaimRequest::Held* held = m.add_locks();
+  Set(held->mutable_fid(), kFile);
+  SetLock(held->mutable_lock());
+  m.set_done(true);
+  return Make(Opcode::kMdsFileLockReclaim, m);
+}
+
 Input ReportSize() {
   v1::ReportSizeRequest m;
   Set(m.mutable_fid(), kFile);
@@ -193,7 +234,9 @@ std::vector<Input> MdsInputs() {
           Make(Opcode::kMdsAllocateSequence, v1::AllocateSequenceRequest()),
           Make(Opcode::kMdsSync, v1::MdsSyncRequest()),
           Make(Opcode::kMdsClusterMap, v1::ClusterMapRequest()),
-          ReportSize(), LockCancel()};
+          ReportSize(), LockCancel(),
+          Make(Opcode::kMdsFileLockGet, OnFileLock<v1::FileLockGetRequest>()),
+          FileLockSet(), FileLockCancel(), FileLockReclaim()};
 }
 
 void SetObject(v1::ObjectName* out) {

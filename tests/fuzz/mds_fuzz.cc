@@ -9,6 +9,7 @@
 #include "mds/service.h"
 #include "mdt/mdt.h"
 #include "mdt/schema.h"
+#include "sheen/v1/mds.pb.h"
 
 namespace sheen {
 namespace {
@@ -56,6 +57,22 @@ void RegisterOss(mds::MdsService* service) {
   if (!service->Heartbeat(beat)) std::abort();
 }
 
+// A session that the MDS does not know would be refused everything, and FIDs of a sequence that it
+// has not granted every creation.
+async::Task<void> ConnectAndHandle(mds::MdsService* service, std::vector<fuzz::Input> inputs,
+                                   std::shared_ptr<rpc::Session> session, bool* done) {
+  const Status saved =
+      co_await service->Save(session->id(), session->client_uuid(), session->secret());
+  if (!saved) std::abort();
+  const fuzz::Input grant{rpc::Opcode::kMdsAllocateSequence,
+                          1,
+                          0,
+                          v1::AllocateSequenceRequest().SerializeAsString(),
+                          {}};
+  inputs.insert(inputs.begin(), grant);
+  co_await fuzz::HandleAll(service, std::move(inputs), std::move(session), done);
+}
+
 }  // namespace
 }  // namespace sheen
 
@@ -84,7 +101,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   bool done = false;
   const ByteSpan input(reinterpret_cast<const std::byte*>(data), size);
   shard.Post([&] {
-    shard.Spawn(fuzz::HandleAll(&service, fuzz::Parse(input), fuzz::MakeSession(), &done));
+    shard.Spawn(ConnectAndHandle(&service, fuzz::Parse(input), fuzz::MakeSession(), &done));
   });
   if (!async::RunUntil(
           &shard, [&] { return done; }, std::chrono::hours(1)))

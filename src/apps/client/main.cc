@@ -44,9 +44,9 @@ void AddSettings(Settings* settings, Arguments* arguments) {
       'o', "options", &arguments->options,
       "mount options: ro, noatime, nosuid, nodev, noexec, fg, port=N (data port of the MDS), "
       "io_uring=auto|on|off, shards=N, checksums=on|off, timeout=SECONDS (longest wait for a "
-      "server), log=FILE, log_level=LEVEL, read_ahead_kb=N, noallow_other; _netdev, noauto, "
-      "nofail, "
-      "x-... are ignored");
+      "server), log=FILE, log_level=LEVEL, read_ahead_kb=N, noallow_other, flock (locks of "
+      "flock and fcntl hold on all clients; the default), localflock (on this mount only); "
+      "_netdev, noauto, nofail, x-... are ignored");
   settings->Switch("fg", &arguments->foreground, "stay in the foreground, as -o fg");
   settings->Text("log", &arguments->log, "append the log to this file, as -o log=");
   settings->Text("log-level", &arguments->log_level, "debug, info, warn or error");
@@ -126,7 +126,6 @@ int Serve(ClientConfig config, int ready_fd) {
     daemon.FailStart(log.error());
     return kMountFailure;
   }
-  for (const std::string& note : config.options.notes) SHEEN_LOG(Warn, "{}", note);
   for (const std::string& name : config.options.ignored) {
     SHEEN_LOG(Warn, "unknown mount option '{}' ignored", name);
   }

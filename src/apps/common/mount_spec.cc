@@ -81,7 +81,6 @@ bool IsIgnored(std::string_view name) {
                                                 "user_xattr",
                                                 "lazystatfs",
                                                 "nolazystatfs",
-                                                "localflock",
                                                 "verbose",
                                                 "noverbose",
                                                 "always_ping",
@@ -131,6 +130,8 @@ bool ApplySwitch(std::string_view name, ClientOptions* out) {
       {"noallow_other", {&out->allow_other, false}},
       {"fg", {&out->foreground, true}},
       {"sloppy", {&out->sloppy, true}},
+      {"flock", {&out->local_locks, false}},
+      {"localflock", {&out->local_locks, true}},
   };
   const auto found = switches.find(name);
   if (found == switches.end()) return false;
@@ -173,12 +174,6 @@ Status ApplyOne(const std::string& option, ClientOptions* out) {
                      ApplyValue(std::string_view(option).substr(0, equals),
                                 std::string_view(option).substr(equals + 1), out));
     if (known) return {};
-  }
-  if (option == "flock") {
-    out->notes.emplace_back(
-        "flock: locks of flock(2) and fcntl(2) hold among the processes of this "
-        "mount; other clients do not see them");
-    return {};
   }
   if (option == "remount") {
     return Fail(Errc::kInvalid,

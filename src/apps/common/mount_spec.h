@@ -33,6 +33,7 @@ struct ClientOptions {
   bool allow_other = true;
   bool foreground = false;
   bool checksums = true;
+  bool local_locks = false;  // flock(2) and fcntl(2) among the processes of this mount only
   bool sloppy = false;  // mount -s: unknown options are ignored
   std::string log;
   std::string log_level = "info";
@@ -42,8 +43,6 @@ struct ClientOptions {
   int64_t timeout_s = 0;             // longest wait for a server; 0: for ever
   int64_t read_ahead_kb = 0;         // 0: the kernel's own
   std::vector<std::string> ignored;  // unknown ones, with sloppy
-  // Accepted with less than they promise elsewhere: sentences for the log.
-  std::vector<std::string> notes;
 };
 
 // Options as -o takes them, one each; later ones win. Errors: kInvalid, naming the option.
