@@ -48,10 +48,7 @@ client::AttrChange ChangeOf(const struct stat& attr, int to_set) {
 }
 
 async::Task<void> SetAttr(fuse_req_t req, Fid fid, client::AttrChange change, uint64_t handle) {
-  if (change.valid == 0 && !change.set_size) {
-    co_await GetAttr(req, fid);
-    co_return;
-  }
+  // Of nothing at all, as chown(-1, -1) asks: the status change time moves all the same.
   const Result<client::Attr> attr = co_await FsOf(req)->SetAttr(WhoAsks(req), fid, change, handle);
   ReplyChangedAttr(req, attr);
 }
