@@ -124,6 +124,9 @@ class Filesystem final {
   // Bytes read into `out`: fewer than asked only at the end of the file. `out` stays valid until
   // the task ends. Errors: kCorrupt (checksum), kIo, kBadHandle.
   async::Task<Result<size_t>> Read(Fid fid, uint64_t handle, uint64_t offset, MutableByteSpan out);
+  // What a write by someone unprivileged takes away: the file's capabilities, and its set-id bits.
+  // That there is nothing to take away is believed for a second.
+  async::Task<Status> DropPrivileges(Fid fid, bool set_ids);
   // Bytes written, fewer than given only when a later part failed. `data` as `out` above.
   // Errors: kFileTooBig, kNoSpace, kIo, kBadHandle. "buffered" unless options.sync.
   async::Task<Result<size_t>> Write(Fid fid, uint64_t handle, uint64_t offset, ByteSpan data,

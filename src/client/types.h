@@ -123,6 +123,10 @@ struct KernelPromise {
 struct WriteOptions {
   bool sync = false;         // O_SYNC, O_DSYNC: on disk before the answer
   bool append = false;       // O_APPEND: the end of the file is asked for first
+  // The kernel has not taken away what a write takes away, as it does for writes through its cache:
+  // file capabilities, and with drop_set_ids the set-id bits.
+  bool uncached = false;
+  bool drop_set_ids = false;
 };
 
 }  // namespace sheen::client

@@ -74,6 +74,8 @@ async::Task<void> Read(fuse_req_t req, Fid fid, uint64_t handle, uint64_t offset
 async::Task<void> Write(fuse_req_t req, Fid fid, ByteSpan data, uint64_t offset,
                         fuse_file_info file) {
   client::WriteOptions options;
+  options.uncached = (file.flags & (O_DIRECT | O_APPEND)) != 0 && file.writepage == 0;
+  options.drop_set_ids = KillSuidgid(req);
   options.sync = (file.flags & (O_SYNC | O_DSYNC)) != 0;
   // Write-back of mapped pages has a place already.
   options.append = (file.flags & O_APPEND) != 0 && file.writepage == 0;
