@@ -34,6 +34,7 @@ struct Options {
   std::vector<rpc::Address> mgs;  // data ports of the management server, tried in turn
   std::string subdir;             // "a/b": this directory is the root; empty: the whole filesystem
   bool checksums = true;
+  bool noatime = false;  // reads report no access time
   // Two of them in a request of the kernel: one is checked and stored while the other travels.
   uint32_t max_rpc_bytes = 512 << 10;
   // Longest wait of one request for its server; Nanos::max(): for ever.

@@ -107,7 +107,9 @@ async::Task<Result<size_t>> Filesystem::Read(Fid fid, uint64_t handle, uint64_t 
   if (!file) co_return Fail(Errc::kBadHandle, fid.ToString() + " is not open");
   if (out.empty() || offset >= layout::kFileBytesMax) co_return 0U;
   out = out.first(std::min<uint64_t>(out.size(), layout::kFileBytesMax - offset));
-  file->NoteRead(handle, state->Here()->shard()->WallNow().count());
+  if (!state->options.noatime) {
+    file->NoteRead(handle, state->Here()->shard()->WallNow().count());
+  }
   for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
     const LayoutPtr layout = file->layout();
     std::vector<PieceRead> pieces;
