@@ -73,6 +73,7 @@ async::Task<Status> Filesystem::DropPrivileges(Fid fid, bool set_ids) {
     change.mode = attr.mode & 07777 & ~dropped;
     const Result<Attr> changed = co_await SetAttr(0, fid, change, 0);
     if (!changed) co_return std::unexpected(changed.error());
+    state->kernel.ChangedHere(fid, state->Here()->shard()->Now());
   }
   file->SetWithoutSetIds(now + kSetIdsWait.count());
   co_return Status();

@@ -91,8 +91,8 @@ class Filesystem final {
 
   // ---- names (namespace_ops.cc) ----
   async::Task<Result<Attr>> Lookup(CredentialId who, Fid parent, std::string name);
-  async::Task<Result<Attr>> MakeNode(CredentialId who, Fid parent, std::string name, uint32_t mode,
-                                     uint64_t rdev);
+  async::Task<Result<Attr>> MakeNode(CredentialId who, Fid parent, std::string name,
+                                     NodeOptions options);
   async::Task<Result<Attr>> Symlink(CredentialId who, Fid parent, std::string name,
                                     std::string target);
   async::Task<Result<Attr>> Link(CredentialId who, Fid fid, Fid parent, std::string name);

@@ -132,11 +132,12 @@ async::Task<Result<Attr>> Filesystem::Lookup(CredentialId who, Fid parent, std::
 }
 
 async::Task<Result<Attr>> Filesystem::MakeNode(CredentialId who, Fid parent, std::string name,
-                                               uint32_t mode, uint64_t rdev) {
+                                               NodeOptions options) {
   v1::MakeNodeRequest request;
   NameToWire(parent, std::move(name), &request);
-  request.set_mode(mode);
-  request.set_rdev(rdev);
+  request.set_mode(options.mode);
+  request.set_umask(options.umask);
+  request.set_rdev(options.rdev);
   Result<Attr> made = co_await MakeAny(state_.get(), who, std::move(request));
   co_return made;
 }

@@ -38,6 +38,8 @@ struct Attr {
   // be writing.
   bool size_unsafe = false;
   uint64_t size_epoch = 0;
+  bool has_access_acl = false;
+  bool has_default_acl = false;
 
   bool operator==(const Attr&) const = default;
 };
@@ -56,9 +58,16 @@ struct AttrChange {
 };
 
 struct CreateOptions {
-  uint32_t mode = 0;           // permission bits, umask applied
+  uint32_t mode = 0;           // permission bits, before the umask
+  uint32_t umask = 0;
   uint32_t flags = 0;          // O_* of open(2)
   std::string layout_template;  // layout::Encode; empty: the directory's default
+};
+
+struct NodeOptions {
+  uint32_t mode = 0;  // with type; permission bits before the umask
+  uint32_t umask = 0;
+  uint64_t rdev = 0;
 };
 
 struct Opened {

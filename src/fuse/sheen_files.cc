@@ -31,6 +31,7 @@ async::Task<void> Create(fuse_req_t req, Fid parent, std::string name, uint32_t 
   client::Filesystem* fs = FsOf(req);
   client::CreateOptions options;
   options.mode = mode;
+  options.umask = fuse_req_ctx(req)->umask;
   options.flags = static_cast<uint32_t>(file.flags);
   const Result<client::Opened> opened =
       co_await fs->Create(WhoAsks(req), parent, name, std::move(options));

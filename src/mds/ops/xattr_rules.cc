@@ -2,9 +2,11 @@
 //   user.      regular files and directories, by their mode bits; in a sticky directory its owner's
 //   trusted.   the superuser only; for others they are not there
 //   security.  everyone reads, the superuser changes
-// Others are not kept here: lustre.* is made by the client, system.posix_acl_* is not supported.
+//   system.posix_acl_*  everyone reads; changes are acl_rows.h's
+// Others are not kept here: lustre.* is made by the client.
 #include <sys/stat.h>
 
+#include "mds/acl_rows.h"
 #include "mds/ops/ops.h"
 #include "mds/permission.h"
 
@@ -30,6 +32,9 @@ Status CheckXattr(const OpContext& context, const mdt::Inode& inode, std::string
   }
   if (name.starts_with("security.")) {
     return !write || IsSuperuser(who) ? Status() : Fail(Errc::kPerm);
+  }
+  if (IsAclName(name) && !write) {
+    return inode.IsSymlink() ? Fail(Errc::kNotSupported) : Status();
   }
   if (!name.starts_with("user.")) return Fail(Errc::kNotSupported);
   if (!inode.IsRegular() && !inode.IsDirectory()) {
