@@ -20,10 +20,10 @@ full=${SHEEN_POSIX_FULL:-}
 python3 "$ROOT/tests/posix/posix.py" --local "$WORK/local" --mount "$MNT" --mount "$WORK/second" \
   ${full:+--full --verbose} || die "differences"
 posix-random --local "$WORK/local" --mount "$MNT" --mount "$WORK/second" \
-  --operations "$([ "$full" ] && echo 1000000 || echo 20000)" || die "random operations"
+  --operations "$([ "$full" ] && echo 1000000 || echo 10000)" || die "random operations"
 for mode in buffered direct mmap two; do
   posix-bytes --mode "$mode" --mount "$MNT" --mount "$WORK/second" \
-    --operations "$([ "$full" ] && echo 2500000 || echo 8000)" || die "bytes, $mode"
+    --operations "$([ "$full" ] && echo 2500000 || echo 5000)" || die "bytes, $mode"
 done
 
 # The mount option noatime, which no case can set.
