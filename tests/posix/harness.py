@@ -245,15 +245,21 @@ class _As:
 
 
 class KnownDifferences:
-    """Rows of tests/posix/known_differences: id, case, call, local result, Sheen's (globs)."""
+    """Rows of tests/posix/known_differences: id, case, call, local result, Sheen's (globs).
+
+    Those of `full_only` (an id that begins with full:) are needed with --full alone.
+    """
 
     def __init__(self, path):
-        self.rows, self.used = [], collections.Counter()
+        self.rows, self.full_only, self.used = [], set(), collections.Counter()
         with open(path) as file:
             for line in file:
                 if line.strip() and not line.startswith("#"):
                     row = [part.strip() for part in line.split("|")]
                     assert len(row) == 5, line
+                    if row[0].startswith("full:"):
+                        row[0] = row[0].removeprefix("full:").strip()
+                        self.full_only.add(len(self.rows))
                     self.rows.append(row)
 
     def covers(self, name, call, local, sheen):
