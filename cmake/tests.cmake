@@ -21,3 +21,9 @@ endif()
 add_executable(make_corpus EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/fuzz/make_corpus.cc)
 target_include_directories(make_corpus PRIVATE ${CMAKE_SOURCE_DIR}/tests)
 target_link_libraries(make_corpus PRIVATE sheen_rpc sheen_layout)
+
+# Random operations and bytes on mounted filesystems: run by tests/integration/posix.sh.
+foreach(name random bytes)
+  add_executable(posix-${name} ${CMAKE_SOURCE_DIR}/tests/posix/${name}.cc)
+  target_include_directories(posix-${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+endforeach()

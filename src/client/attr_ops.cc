@@ -1,5 +1,7 @@
 // Attributes: the MDS's, with the OSTs' part of size and times; truncate.
 
+#include <sys/stat.h>
+
 #include "client/convert.h"
 #include "client/glimpse.h"
 #include "client/state.h"
@@ -50,7 +52,32 @@ async::Task<Result<Attr>> TruncateOpen(State* state, CredentialId who, OpenFile*
   co_return attr;
 }
 
+// How long a file is believed to have no set-id bits while it is written.
+constexpr Nanos kSetIdsWait = std::chrono::seconds(1);
+
 }  // namespace
+
+async::Task<Status> Filesystem::DropPrivileges(Fid fid, bool set_ids) {
+  State* state = state_.get();
+  const Result<std::string> capability = co_await GetXattr(0, fid, "security.capability");
+  if (capability) SHEEN_CO_TRY(co_await RemoveXattr(0, fid, "security.capability"));
+  const std::shared_ptr<OpenFile> file = state->files.Find(fid);
+  const int64_t now = state->Here()->shard()->Now().count();
+  if (!set_ids || !file || file->KnownWithoutSetIds(now)) co_return Status();
+  SHEEN_CO_TRY_ASSIGN(const Attr attr, co_await GetAttr(0, fid));
+  uint32_t dropped = S_ISUID;
+  if ((attr.mode & S_IXGRP) != 0) dropped |= S_ISGID;
+  if ((attr.mode & dropped) != 0) {
+    AttrChange change;
+    change.valid = v1::SET_MODE;
+    change.mode = attr.mode & 07777 & ~dropped;
+    const Result<Attr> changed = co_await SetAttr(0, fid, change, 0);
+    if (!changed) co_return std::unexpected(changed.error());
+    state->kernel.ChangedHere(fid, state->Here()->shard()->Now());
+  }
+  file->SetWithoutSetIds(now + kSetIdsWait.count());
+  co_return Status();
+}
 
 async::Task<Result<Attr>> Filesystem::GetAttr(CredentialId who, Fid fid) {
   State* state = state_.get();
@@ -89,6 +116,7 @@ async::Task<Result<Attr>> Filesystem::SetAttr(CredentialId who, Fid fid, AttrCha
     co_return attr;
   }
   const std::shared_ptr<OpenFile> file = co_await SettledFile(state, fid);
+  if (file && (change.valid & v1::SET_MODE) != 0) file->SetWithoutSetIds(0);
   v1::SetAttrRequest request = ToWire(fid, change, handle);
   if (file) request.set_ctime_seen_ns(file->ctime_seen_ns());
   SHEEN_CO_TRY_ASSIGN(v1::Attr wire, co_await SendSetAttr(state, who, request));

@@ -56,6 +56,8 @@ Result<Attr> AttrFromWire(const v1::Attr& wire) {
   attr.rdev = wire.rdev();
   attr.size_unsafe = wire.size_unsafe();
   attr.size_epoch = wire.size_epoch();
+  attr.has_access_acl = wire.has_access_acl();
+  attr.has_default_acl = wire.has_default_acl();
   return attr;
 }
 

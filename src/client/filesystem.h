@@ -34,6 +34,7 @@ struct Options {
   std::vector<rpc::Address> mgs;  // data ports of the management server, tried in turn
   std::string subdir;             // "a/b": this directory is the root; empty: the whole filesystem
   bool checksums = true;
+  bool noatime = false;  // reads report no access time
   // Two of them in a request of the kernel: one is checked and stored while the other travels.
   uint32_t max_rpc_bytes = 512 << 10;
   // Longest wait of one request for its server; Nanos::max(): for ever.
@@ -92,8 +93,8 @@ class Filesystem final {
 
   // ---- names (namespace_ops.cc) ----
   async::Task<Result<Attr>> Lookup(CredentialId who, Fid parent, std::string name);
-  async::Task<Result<Attr>> MakeNode(CredentialId who, Fid parent, std::string name, uint32_t mode,
-                                     uint64_t rdev);
+  async::Task<Result<Attr>> MakeNode(CredentialId who, Fid parent, std::string name,
+                                     NodeOptions options);
   async::Task<Result<Attr>> Symlink(CredentialId who, Fid parent, std::string name,
                                     std::string target);
   async::Task<Result<Attr>> Link(CredentialId who, Fid fid, Fid parent, std::string name);
@@ -126,6 +127,9 @@ class Filesystem final {
   // Bytes read into `out`: fewer than asked only at the end of the file. `out` stays valid until
   // the task ends. Errors: kCorrupt (checksum), kIo, kBadHandle.
   async::Task<Result<size_t>> Read(Fid fid, uint64_t handle, uint64_t offset, MutableByteSpan out);
+  // What a write by someone unprivileged takes away: the file's capabilities, and its set-id bits.
+  // That there is nothing to take away is believed for a second.
+  async::Task<Status> DropPrivileges(Fid fid, bool set_ids);
   // Bytes written, fewer than given only when a later part failed. `data` as `out` above.
   // Errors: kFileTooBig, kNoSpace, kIo, kBadHandle. "buffered" unless options.sync.
   async::Task<Result<size_t>> Write(Fid fid, uint64_t handle, uint64_t offset, ByteSpan data,

@@ -13,6 +13,8 @@ namespace sheen::client {
 namespace {
 
 constexpr uint32_t kRenameExchange = 2;  // RENAME_EXCHANGE of rename(2)
+// The kernel asks for names of up to 1,024 bytes.
+constexpr size_t kNameBytesMax = 255;
 
 // A directory whose entries this mount has changed.
 void KeepDirectory(const Granted& granted, const v1::Attr& wire, LockCache::Change* change) {
@@ -93,6 +95,7 @@ async::Task<Fid> ChildOf(Filesystem* fs, CredentialId who, Fid parent, std::stri
 async::Task<Result<Attr>> Filesystem::Lookup(CredentialId who, Fid parent, std::string name) {
   State* state = state_.get();
   const bool special = name == "." || name == "..";
+  if (name.size() > kNameBytesMax) co_return Fail(Errc::kNameTooLong);
   if (!special) {
     if (std::optional<Result<Attr>> known = KnownName(state, parent, name)) co_return *known;
   }
@@ -129,11 +132,12 @@ async::Task<Result<Attr>> Filesystem::Lookup(CredentialId who, Fid parent, std::
 }
 
 async::Task<Result<Attr>> Filesystem::MakeNode(CredentialId who, Fid parent, std::string name,
-                                               uint32_t mode, uint64_t rdev) {
+                                               NodeOptions options) {
   v1::MakeNodeRequest request;
   NameToWire(parent, std::move(name), &request);
-  request.set_mode(mode);
-  request.set_rdev(rdev);
+  request.set_mode(options.mode);
+  request.set_umask(options.umask);
+  request.set_rdev(options.rdev);
   Result<Attr> made = co_await MakeAny(state_.get(), who, std::move(request));
   co_return made;
 }

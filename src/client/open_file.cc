@@ -200,8 +200,11 @@ void OpenFile::NoteTransno(uint64_t mds_transno) {
   mds_transno_ = std::max(mds_transno_, mds_transno);
 }
 
-void OpenFile::NoteRead(int64_t now_ns) {
+void OpenFile::NoteRead(uint64_t handle, int64_t now_ns) {
   const std::scoped_lock lock(mutex_);
+  for (const OpenHandle& one : handles_) {
+    if (one.id == handle && (one.flags & O_NOATIME) != 0) return;
+  }
   read_at_ns_ = std::max(read_at_ns_, now_ns);
 }
 
@@ -269,6 +272,16 @@ bool OpenFile::KnownWithoutCapability(int64_t now_ns) const {
 void OpenFile::SetWithoutCapability(int64_t until_ns) {
   const std::scoped_lock lock(mutex_);
   no_capability_until_ns_ = until_ns;
+}
+
+bool OpenFile::KnownWithoutSetIds(int64_t now_ns) const {
+  const std::scoped_lock lock(mutex_);
+  return now_ns < no_set_ids_until_ns_;
+}
+
+void OpenFile::SetWithoutSetIds(int64_t until_ns) {
+  const std::scoped_lock lock(mutex_);
+  no_set_ids_until_ns_ = until_ns;
 }
 
 std::shared_ptr<OpenFile> OpenTable::Find(const Fid& fid) const {

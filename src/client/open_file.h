@@ -123,7 +123,8 @@ class OpenFile final {
   void UpdateLayout(LayoutPtr layout);
   void NoteAttr(const Attr& attr);
   void NoteTransno(uint64_t mds_transno);
-  void NoteRead(int64_t now_ns);
+  // With the access time, unless the handle was opened with O_NOATIME.
+  void NoteRead(uint64_t handle, int64_t now_ns);
   // An OST's answer to a change of an object of `layout`. `transno` 0: nothing was changed.
   void NoteChange(const LayoutPtr& layout, ObjectPlace place, const ObjectState& state,
                   uint64_t transno);
@@ -140,6 +141,9 @@ class OpenFile final {
   // it before each write.
   bool KnownWithoutCapability(int64_t now_ns) const;
   void SetWithoutCapability(int64_t until_ns);
+  // Likewise for set-user-ID and set-group-ID bits.
+  bool KnownWithoutSetIds(int64_t now_ns) const;
+  void SetWithoutSetIds(int64_t until_ns);
 
  private:
   struct Written {
@@ -178,6 +182,7 @@ class OpenFile final {
   int64_t ctime_seen_ns_ = 0;
   int64_t read_at_ns_ = 0;
   int64_t no_capability_until_ns_ = 0;
+  int64_t no_set_ids_until_ns_ = 0;
 };
 
 // Thread-safe.

@@ -166,6 +166,7 @@ async::Task<Result<Opened>> Filesystem::Create(CredentialId who, Fid parent, std
   request.set_name(std::move(name));
   FidToWire(fid, request.mutable_fid());
   request.set_mode(options.mode & 07777);
+  request.set_umask(options.umask);
   request.set_open_flags(options.flags);
   request.set_handle(handle.id);
   request.set_layout_template(std::move(options.layout_template));

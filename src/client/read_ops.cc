@@ -105,10 +105,11 @@ async::Task<Result<size_t>> Filesystem::Read(Fid fid, uint64_t handle, uint64_t 
   State* state = state_.get();
   const std::shared_ptr<OpenFile> file = state->files.Find(fid);
   if (!file) co_return Fail(Errc::kBadHandle, fid.ToString() + " is not open");
-  static_cast<void>(handle);
   if (out.empty() || offset >= layout::kFileBytesMax) co_return 0U;
   out = out.first(std::min<uint64_t>(out.size(), layout::kFileBytesMax - offset));
-  file->NoteRead(state->Here()->shard()->WallNow().count());
+  if (!state->options.noatime) {
+    file->NoteRead(handle, state->Here()->shard()->WallNow().count());
+  }
   for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
     const LayoutPtr layout = file->layout();
     std::vector<PieceRead> pieces;

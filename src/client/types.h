@@ -39,6 +39,8 @@ struct Attr {
   // be writing.
   bool size_unsafe = false;
   uint64_t size_epoch = 0;
+  bool has_access_acl = false;
+  bool has_default_acl = false;
 
   bool operator==(const Attr&) const = default;
 };
@@ -57,9 +59,16 @@ struct AttrChange {
 };
 
 struct CreateOptions {
-  uint32_t mode = 0;           // permission bits, umask applied
+  uint32_t mode = 0;           // permission bits, before the umask
+  uint32_t umask = 0;
   uint32_t flags = 0;          // O_* of open(2)
   std::string layout_template;  // layout::Encode; empty: the directory's default
+};
+
+struct NodeOptions {
+  uint32_t mode = 0;  // with type; permission bits before the umask
+  uint32_t umask = 0;
+  uint64_t rdev = 0;
 };
 
 struct Opened {
@@ -138,6 +147,10 @@ struct KernelPromise {
 struct WriteOptions {
   bool sync = false;         // O_SYNC, O_DSYNC: on disk before the answer
   bool append = false;       // O_APPEND: the end of the file is asked for first
+  // The kernel has not taken away what a write takes away, as it does for writes through its cache:
+  // file capabilities, and with drop_set_ids the set-id bits.
+  bool uncached = false;
+  bool drop_set_ids = false;
 };
 
 }  // namespace sheen::client

@@ -97,6 +97,7 @@ async::Task<Result<size_t>> Filesystem::Write(Fid fid, uint64_t handle, uint64_t
   const std::shared_ptr<OpenFile> file = state->files.Find(fid);
   if (!file) co_return Fail(Errc::kBadHandle, fid.ToString() + " is not open");
   if (data.empty()) co_return 0U;
+  if (options.uncached) SHEEN_CO_TRY(co_await DropPrivileges(fid, options.drop_set_ids));
   if (options.append) {
     SHEEN_CO_TRY_ASSIGN(const Attr attr, co_await GetAttr(0, fid));
     offset = attr.size;

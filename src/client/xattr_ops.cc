@@ -23,6 +23,14 @@ std::string FidValue(const Fid& fid) {
   return out.Take();
 }
 
+// The kernel asks for the access ACL of every directory that a path leads through.
+bool KnownWithoutAcl(State* state, const Fid& fid, const std::string& name) {
+  const bool access = name == "system.posix_acl_access";
+  if (!access && name != "system.posix_acl_default") return false;
+  const std::optional<Attr> known = state->locks.FindAttr(fid, state->Here()->shard()->Now());
+  return known && !(access ? known->has_access_acl : known->has_default_acl);
+}
+
 async::Task<Result<std::string>> FromMds(State* state, CredentialId who, Fid fid,
                                          std::string name) {
   v1::GetXattrRequest request;
@@ -45,6 +53,7 @@ async::Task<Result<std::string>> Filesystem::GetXattr(CredentialId who, Fid fid,
     SHEEN_CO_TRY_ASSIGN(const layout::Layout layout, layout::Decode(answer.encoded));
     co_return EncodeLov(layout, fid);
   }
+  if (KnownWithoutAcl(state, fid, name)) co_return Fail(Errc::kNoData);
   const bool capability = name == kCapability;
   const int64_t now = state->Here()->shard()->Now().count();
   if (capability) {

@@ -5,8 +5,8 @@
 // kept with the handle for the next request that goes on from there; a rewind drops it.
 
 #include <dirent.h>
+#include <fcntl.h>
 
-#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -30,7 +30,6 @@ struct Listing {
 // What is left of batches, by handle. Thread-safe: requests of one handle may come to any shard.
 class Listings final {
  public:
-  uint64_t NewHandle() { return next_.fetch_add(1); }
   // Taken out while a request works on it: a second one at the same time fetches its own.
   std::unique_ptr<Listing> Take(uint64_t handle) {
     const std::scoped_lock lock(mutex_);
@@ -44,7 +43,6 @@ class Listings final {
   void Drop(uint64_t handle) { Take(handle); }
 
  private:
-  std::atomic<uint64_t> next_{1};
   std::mutex mutex_;  // guards kept_
   std::unordered_map<uint64_t, std::unique_ptr<Listing>> kept_;
 };
@@ -177,6 +175,26 @@ async::Task<void> List(fuse_req_t req, ListRequest request) {
   page.Reply();
 }
 
+async::Task<void> CloseDir(client::Filesystem* fs, Fid fid, uint64_t handle) {
+  const Status closed = co_await fs->Close(fid, handle);
+  if (!closed) {
+    SHEEN_LOG(Warn, "close of {}: {}", fid.ToString(), closed.error().ToString());
+  }
+}
+
+// The MDS is told, so that a directory that is removed lives until its last close on any node.
+async::Task<void> OpenDir(fuse_req_t req, Fid fid, fuse_file_info file) {
+  client::Filesystem* fs = FsOf(req);
+  const Result<client::Opened> opened =
+      co_await fs->Open(WhoAsks(req), fid, O_RDONLY | O_DIRECTORY);
+  if (!opened) {
+    ReplyError(req, opened.error());
+    co_return;
+  }
+  file.fh = opened->handle;
+  if (fuse_reply_open(req, &file) == -ENOENT) co_await CloseDir(fs, fid, opened->handle);
+}
+
 async::Task<void> FsyncDir(fuse_req_t req, Fid fid) {
   const Status status = co_await FsOf(req)->FsyncDir(fid);
   ReplyStatus(req, status);
@@ -190,9 +208,8 @@ void StartList(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, uint6
 }  // namespace
 
 void AddDirectoryOps(fuse_lowlevel_ops* ops) {
-  ops->opendir = [](fuse_req_t req, fuse_ino_t, fuse_file_info* file) {
-    file->fh = KeptListings().NewHandle();
-    fuse_reply_open(req, file);
+  ops->opendir = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
+    Spawn(OpenDir(req, FidOfNode(FsOf(req), node), *file));
   };
   ops->readdir = [](fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
                     fuse_file_info* file) { StartList(req, node, size, offset, file->fh, false); };
@@ -200,8 +217,10 @@ void AddDirectoryOps(fuse_lowlevel_ops* ops) {
                         fuse_file_info* file) {
     StartList(req, node, size, offset, file->fh, true);
   };
-  ops->releasedir = [](fuse_req_t req, fuse_ino_t, fuse_file_info* file) {
+  ops->releasedir = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
+    client::Filesystem* fs = FsOf(req);
     KeptListings().Drop(file->fh);
+    Spawn(CloseDir(fs, FidOfNode(fs, node), file->fh));
     fuse_reply_err(req, 0);
   };
   ops->fsyncdir = [](fuse_req_t req, fuse_ino_t node, int, fuse_file_info*) {

@@ -31,6 +31,7 @@ async::Task<void> Create(fuse_req_t req, Fid parent, std::string name, uint32_t 
   client::Filesystem* fs = FsOf(req);
   client::CreateOptions options;
   options.mode = mode;
+  options.umask = fuse_req_ctx(req)->umask;
   options.flags = static_cast<uint32_t>(file.flags);
   const Result<client::Opened> opened =
       co_await fs->Create(WhoAsks(req), parent, name, std::move(options));
@@ -74,6 +75,8 @@ async::Task<void> Read(fuse_req_t req, Fid fid, uint64_t handle, uint64_t offset
 async::Task<void> Write(fuse_req_t req, Fid fid, ByteSpan data, uint64_t offset,
                         fuse_file_info file) {
   client::WriteOptions options;
+  options.uncached = (file.flags & (O_DIRECT | O_APPEND)) != 0 && file.writepage == 0;
+  options.drop_set_ids = KillSuidgid(req);
   options.sync = (file.flags & (O_SYNC | O_DSYNC)) != 0;
   // Write-back of mapped pages has a place already.
   options.append = (file.flags & O_APPEND) != 0 && file.writepage == 0;

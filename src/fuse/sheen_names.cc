@@ -48,18 +48,16 @@ client::AttrChange ChangeOf(const struct stat& attr, int to_set) {
 }
 
 async::Task<void> SetAttr(fuse_req_t req, Fid fid, client::AttrChange change, uint64_t handle) {
-  if (change.valid == 0 && !change.set_size) {
-    co_await GetAttr(req, fid);
-    co_return;
-  }
+  // Of nothing at all, as chown(-1, -1) asks: the status change time moves all the same.
   const Result<client::Attr> attr = co_await FsOf(req)->SetAttr(WhoAsks(req), fid, change, handle);
   ReplyChangedAttr(req, attr);
 }
 
-async::Task<void> MakeNode(fuse_req_t req, Fid parent, std::string name, uint32_t mode,
-                           uint64_t rdev) {
+async::Task<void> MakeNode(fuse_req_t req, Fid parent, std::string name,
+                           client::NodeOptions options) {
+  options.umask = fuse_req_ctx(req)->umask;
   const Result<client::Attr> attr =
-      co_await FsOf(req)->MakeNode(WhoAsks(req), parent, name, mode, rdev);
+      co_await FsOf(req)->MakeNode(WhoAsks(req), parent, name, options);
   ReplyEntry(req, parent, name, attr);
 }
 
@@ -137,10 +135,10 @@ async::Task<void> StatFs(fuse_req_t req) {
 
 void AddMakingOps(fuse_lowlevel_ops* ops) {
   ops->mknod = [](fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
-    Spawn(MakeNode(req, FidOfNode(FsOf(req), parent), name, mode, rdev));
+    Spawn(MakeNode(req, FidOfNode(FsOf(req), parent), name, {.mode = mode, .rdev = rdev}));
   };
   ops->mkdir = [](fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
-    Spawn(MakeNode(req, FidOfNode(FsOf(req), parent), name, (mode & 07777) | S_IFDIR, 0));
+    Spawn(MakeNode(req, FidOfNode(FsOf(req), parent), name, {.mode = (mode & 07777) | S_IFDIR}));
   };
   ops->symlink = [](fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
     Spawn(Symlink(req, FidOfNode(FsOf(req), parent), name, target));

@@ -17,6 +17,7 @@ void Init(void* userdata, fuse_conn_info* conn) {
   const unsigned wanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
                           FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_AUTO_INVAL_DATA |
                           FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_IOCTL_DIR | FUSE_CAP_ASYNC_DIO |
+                          FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK |
                           FUSE_CAP_CACHE_SYMLINKS |  // what a FID's symlink says never changes
                           LockCapabilities(static_cast<client::Filesystem*>(userdata));
   conn->want = wanted & conn->capable;

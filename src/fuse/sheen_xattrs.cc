@@ -45,8 +45,11 @@ async::Task<void> SetXattr(fuse_req_t req, Fid fid, std::string name, std::strin
   ReplyStatus(req, status);
 }
 
+// A file's capabilities go when anyone changes it: the kernel then takes them away in the name of
+// the writer, who might not do so himself. Where a user asks for it, the kernel has checked.
 async::Task<void> RemoveXattr(fuse_req_t req, Fid fid, std::string name) {
-  const Status status = co_await FsOf(req)->RemoveXattr(WhoAsks(req), fid, std::move(name));
+  const client::CredentialId who = name == "security.capability" ? 0 : WhoAsks(req);
+  const Status status = co_await FsOf(req)->RemoveXattr(who, fid, std::move(name));
   ReplyStatus(req, status);
 }
 

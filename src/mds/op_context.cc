@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "layout/layout.h"
+#include "mds/acl_rows.h"
 #include "mds/permission.h"
 
 namespace sheen::mds {
@@ -74,6 +75,7 @@ Status OpContext::Latch(const Fid& fid) {
 Result<mdt::Inode> OpContext::Inode(const Fid& fid) {
   SHEEN_TRY_ASSIGN(std::optional<mdt::Inode> inode, mdt::FindInode(*txn, fid));
   if (!inode) return Fail(Errc::kStale, fid.ToString() + " does not exist any more");
+  SHEEN_TRY(LoadAcl(*txn, fid, &*inode));
   return std::move(*inode);
 }
 
@@ -149,6 +151,8 @@ void FillAttr(const Fid& fid, const mdt::Inode& inode, bool with_layout, v1::Att
   out->set_btime_ns(inode.btime_ns);
   out->set_rdev(inode.rdev);
   out->set_project_id(inode.project_id);
+  out->set_has_access_acl((inode.flags & mdt::kHasAccessAcl) != 0);
+  out->set_has_default_acl((inode.flags & mdt::kHasDefaultAcl) != 0);
   if (!inode.IsRegular()) return;
   out->set_size_unsafe(inode.size_unsafe());
   out->set_size_epoch(inode.size_epoch);

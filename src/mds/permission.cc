@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "mds/posix_acl.h"
+
 namespace sheen::mds {
 namespace {
 
@@ -33,6 +35,10 @@ bool MayAccess(const mdt::Inode& inode, const rpc::Credential& credential, uint3
   uint32_t granted = inode.mode & 07;
   if (credential.uid == inode.uid) {
     granted = (inode.mode >> 6) & 07;
+  } else if (!inode.access_acl.empty() && (inode.mode & 070) != 0) {
+    // As acl_permission_check() in Linux: with an empty mask the mode alone decides.
+    const Result<PosixAcl> acl = DecodeAcl(inode.access_acl);
+    return acl && AclGrants(*acl, inode.uid, inode.gid, credential, access);
   } else if (InGroup(credential, inode.gid)) {
     granted = (inode.mode >> 3) & 07;
   }

@@ -1,4 +1,5 @@
-// Who may do what to an inode: POSIX mode bits, owner rules, the sticky bit. uid 0 may do all.
+// Who may do what to an inode: POSIX mode bits, its access ACL (posix_acl.h), owner rules, the
+// sticky bit. uid 0 may do all.
 //
 // Pure functions; thread-safe.
 #pragma once
@@ -17,8 +18,8 @@ bool IsSuperuser(const rpc::Credential& credential);
 bool InGroup(const rpc::Credential& credential, uint32_t gid);
 bool IsOwner(const mdt::Inode& inode, const rpc::Credential& credential);
 
-// By the first class that fits: owner, group, others. The superuser reads and writes everything,
-// searches every directory, and executes what has any execute bit.
+// By the first class that fits: owner, who the ACL names, group, others. The superuser reads and
+// writes everything, searches every directory, and executes what has any execute bit.
 bool MayAccess(const mdt::Inode& inode, const rpc::Credential& credential, uint32_t access);
 // MayAccess as a Status. Errors: kAccess.
 Status CheckAccess(const mdt::Inode& inode, const rpc::Credential& credential, uint32_t access);

@@ -22,6 +22,8 @@ namespace sheen::mdt {
 enum InodeFlag : uint16_t {
   kSizeUnsafe = 1 << 0,    // a client may be writing: size and times are to be asked of the OSTs
   kUnsafeShared = 1 << 1,  // more than one session had it open for write since it became unsafe
+  kHasAccessAcl = 1 << 2,   // the xattrs table has system.posix_acl_access of it
+  kHasDefaultAcl = 1 << 3,  // likewise system.posix_acl_default
 };
 
 struct Inode {
@@ -48,6 +50,7 @@ struct Inode {
   std::string layout;             // layout::Encode: a file's layout, a directory's default template
   std::string target;             // symbolic link
   std::string extra;              // room for later versions; kept as it was read
+  std::string access_acl;         // not of this record: value of its row, where somebody read that
 
   bool IsDirectory() const { return (mode & 0170000) == 0040000; }
   bool IsRegular() const { return (mode & 0170000) == 0100000; }

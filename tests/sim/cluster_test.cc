@@ -158,7 +158,7 @@ class Workload final {
   async::Task<void> MakeDirectory() {
     const std::string path = NewPath();
     const Fid parent = co_await MustResolve(ParentOf(path));
-    auto made = co_await fs_->MakeNode(0, parent, NameOf(path), S_IFDIR | 0755, 0);
+    auto made = co_await fs_->MakeNode(0, parent, NameOf(path), {.mode = S_IFDIR | 0755});
     EXPECT_EQ(made.has_value(), !model_.contains(path)) << Where() << path;
     if (made) model_[path].directory = true;
     if (!made) EXPECT_EQ(made.error().code(), Errc::kExists) << Where() << path;

@@ -110,7 +110,7 @@ class Racers final {
     const Nanos begin = shard_->Now();
     // Its FID is known only afterwards; others may see it before that.
     const size_t write = history->Begin(kUnknown, begin);
-    const auto made = co_await fs->MakeNode(0, fs->root(), NameOf(name), S_IFIFO | 0644, 0);
+    const auto made = co_await fs->MakeNode(0, fs->root(), NameOf(name), {.mode = S_IFIFO | 0644});
     if (!made) {
       EXPECT_EQ(made.error().code(), Errc::kExists) << made.error().ToString();
       history->Undo(write);
@@ -392,7 +392,7 @@ TEST(SimKernelTest, AClientThatIsCutOffWhileTheMdsRestartsSeesNothingOld) {
 }
 
 async::Task<void> RenamedByBoth(async::Shard* shard, FakeKernel* alice, FakeKernel* bob) {
-  const auto made = co_await alice->MakeNode(0, alice->root(), "old", S_IFIFO | 0644, 0);
+  const auto made = co_await alice->MakeNode(0, alice->root(), "old", {.mode = S_IFIFO | 0644});
   EXPECT_TRUE(made.has_value());
   const auto seen = co_await alice->Lookup(0, alice->root(), "old");
   EXPECT_TRUE(seen.has_value());
@@ -425,7 +425,7 @@ async::Task<void> Remove(FakeKernel* kernel, std::string name, int* left) {
 
 async::Task<void> RemoveCrosswise(async::Shard* shard, FakeKernel* alice, FakeKernel* bob) {
   for (const char* name : {"a", "b"}) {
-    const auto made = co_await alice->MakeNode(0, alice->root(), name, S_IFIFO | 0644, 0);
+    const auto made = co_await alice->MakeNode(0, alice->root(), name, {.mode = S_IFIFO | 0644});
     EXPECT_TRUE(made.has_value());
     const auto seen = co_await alice->Lookup(0, alice->root(), name);
     EXPECT_TRUE(seen.has_value());

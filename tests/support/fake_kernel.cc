@@ -123,10 +123,10 @@ async::Task<Result<Attr>> FakeKernel::GetAttr(uint32_t who, Fid fid) {
 }
 
 async::Task<Result<Attr>> FakeKernel::MakeNode(uint32_t who, Fid directory, std::string name,
-                                               uint32_t mode, uint64_t rdev) {
+                                               client::NodeOptions options) {
   const async::RwGuard guard = co_await LockOf(directory)->Exclusive();
   const uint64_t epoch = epoch_;
-  const Result<Attr> made = co_await fs_->MakeNode(who, directory, name, mode, rdev);
+  const Result<Attr> made = co_await fs_->MakeNode(who, directory, name, options);
   if (!made) co_return made;
   const client::KernelPromise promise = fs_->PromiseEntry(directory, name, *made);
   const Nanos replied = shard_->Now();

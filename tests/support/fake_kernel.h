@@ -30,7 +30,7 @@ class FakeKernel final : public client::KernelNotifier {
   async::Task<Result<client::Attr>> Lookup(uint32_t who, Fid directory, std::string name);
   async::Task<Result<client::Attr>> GetAttr(uint32_t who, Fid fid);
   async::Task<Result<client::Attr>> MakeNode(uint32_t who, Fid directory, std::string name,
-                                             uint32_t mode, uint64_t rdev);
+                                             client::NodeOptions options);
   async::Task<Result<client::Attr>> SetAttr(uint32_t who, Fid fid, client::AttrChange change,
                                             uint64_t handle);
   async::Task<Status> Unlink(uint32_t who, Fid directory, std::string name);

@@ -84,6 +84,7 @@ Status ClientDaemon::ConnectFilesystem() {
   options.subdir = config_.spec.subdir;
   options.checksums = config_.options.checksums;
   options.local_locks = config_.options.local_locks;
+  options.noatime = config_.options.noatime;
   options.mount_timeout = kMountPatience;
   if (config_.options.timeout_s > 0) {
     options.deadline = std::chrono::seconds(config_.options.timeout_s);

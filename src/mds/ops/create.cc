@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "mds/acl_rows.h"
 #include "mds/file_layout.h"
 #include "mds/ops/ops.h"
 #include "mds/permission.h"
@@ -88,6 +89,9 @@ Status Create(OpContext* context, const v1::CreateRequest& request, v1::CreateRe
   const int64_t time_ns = context->TimeFor(request.decided_time_ns(), {&directory});
   const uint32_t mode = S_IFREG | (request.mode() & 07777);
   mdt::Inode inode = MakeInode(*context, directory, {.mode = mode, .time_ns = time_ns});
+  SHEEN_TRY(InheritAcl(context,
+                       {.directory_fid = parent, .directory = &directory, .umask = request.umask()},
+                       fid, &inode));
   SHEEN_TRY(GiveLayout(context, request, fid, directory, &inode));
   SHEEN_TRY_ASSIGN(const uint64_t cookie, AddName(context, &directory, place,
                                                   {.parent = parent,

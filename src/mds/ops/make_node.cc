@@ -1,10 +1,11 @@
-// make_node: mkdir, symlink, mknod. A directory takes its parent's default layout with it (the
-// root's applies by itself to all below that have none).
+// make_node: mkdir, symlink, mknod. A directory takes its parent's default layout and default ACL
+// with it (the root's layout applies by itself to all below that have none).
 //
 // Errors: kExists, kTooManyLinks, kNameTooLong, kNoSpace; kPerm (a device by anyone but the
 // superuser).
 #include <sys/stat.h>
 
+#include "mds/acl_rows.h"
 #include "mds/ops/ops.h"
 #include "mds/permission.h"
 
@@ -57,6 +58,9 @@ Status MakeNode(OpContext* context, const v1::MakeNodeRequest& request, v1::Make
   const int64_t time_ns = context->TimeFor(request.decided_time_ns(), {&directory});
   const uint32_t mode = request.mode() & (S_IFMT | 07777);
   mdt::Inode inode = MakeInode(*context, directory, {.mode = mode, .time_ns = time_ns});
+  SHEEN_TRY(InheritAcl(context,
+                       {.directory_fid = parent, .directory = &directory, .umask = request.umask()},
+                       fid, &inode));
   if (inode.IsDirectory()) {
     if (directory.nlink >= mdt::kLinkCountMax) return Fail(Errc::kTooManyLinks);
     ++directory.nlink;

@@ -1,6 +1,7 @@
 // remove_xattr: takes one extended attribute away. Errors: kNoData, kNotSupported, kRange.
 #include <algorithm>
 
+#include "mds/acl_rows.h"
 #include "mds/ops/ops.h"
 
 namespace sheen::mds::ops {
@@ -10,9 +11,15 @@ Status RemoveXattr(OpContext* context, const v1::RemoveXattrRequest& request,
   SHEEN_TRY_ASSIGN(const Fid fid, ValidFid(request.fid()));
   SHEEN_TRY(context->Latch(fid));
   SHEEN_TRY_ASSIGN(mdt::Inode inode, context->Inode(fid));
-  SHEEN_TRY(CheckXattr(*context, inode, request.name(), true));
-  SHEEN_TRY_ASSIGN(const bool removed, mdt::RemoveXattr(context->txn, fid, &inode, request.name()));
-  if (!removed) return Fail(Errc::kNoData);
+  if (IsAclName(request.name())) {
+    SHEEN_TRY_ASSIGN(const bool removed, RemoveAcl(context, fid, request.name(), &inode));
+    if (!removed) return {};
+  } else {
+    SHEEN_TRY(CheckXattr(*context, inode, request.name(), true));
+    SHEEN_TRY_ASSIGN(const bool removed,
+                     mdt::RemoveXattr(context->txn, fid, &inode, request.name()));
+    if (!removed) return Fail(Errc::kNoData);
+  }
   const int64_t time_ns = context->TimeFor(request.decided_time_ns(), {&inode});
   inode.ctime_ns = std::max(inode.ctime_ns, time_ns);
   mdt::PutInode(context->txn, fid, inode);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "mds/acl_rows.h"
 #include "mds/ops/ops.h"
 
 namespace sheen::mds::ops {
@@ -18,12 +19,17 @@ Status SetXattr(OpContext* context, const v1::SetXattrRequest& request, v1::SetX
   if (request.value().size() > mdt::kXattrValueBytesMax) return Fail(Errc::kRange);
   SHEEN_TRY(context->Latch(fid));
   SHEEN_TRY_ASSIGN(mdt::Inode inode, context->Inode(fid));
-  SHEEN_TRY(CheckXattr(*context, inode, request.name(), true));
+  const bool acl = IsAclName(request.name());
+  if (!acl) SHEEN_TRY(CheckXattr(*context, inode, request.name(), true));
   SHEEN_TRY_ASSIGN(const auto before, mdt::FindXattr(*context->txn, fid, request.name()));
   if (before && (request.flags() & XATTR_CREATE) != 0) return Fail(Errc::kExists);
   if (!before && (request.flags() & XATTR_REPLACE) != 0) return Fail(Errc::kNoData);
   if (!before || request.value().size() > before->size()) SHEEN_TRY(context->CheckRoom());
-  SHEEN_TRY(mdt::PutXattr(context->txn, fid, &inode, request.name(), request.value()));
+  if (acl) {
+    SHEEN_TRY(SetAcl(context, fid, request.name(), request.value(), &inode));
+  } else {
+    SHEEN_TRY(mdt::PutXattr(context->txn, fid, &inode, request.name(), request.value()));
+  }
   const int64_t time_ns = context->TimeFor(request.decided_time_ns(), {&inode});
   inode.ctime_ns = std::max(inode.ctime_ns, time_ns);
   mdt::PutInode(context->txn, fid, inode);

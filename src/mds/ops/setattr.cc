@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "layout/layout.h"
+#include "mds/acl_rows.h"
 #include "mds/ops/ops.h"
 #include "mds/permission.h"
 
@@ -118,6 +119,7 @@ Status SetAttr(OpContext* context, const v1::SetAttrRequest& request, v1::SetAtt
     time_ns = std::max(time_ns, SaneTime(*context, request.ctime_seen_ns()) + 1);
   }
   ChangeMode(*context, request, &inode);
+  if (Has(request, v1::SET_MODE)) SHEEN_TRY(FollowMode(context, fid, &inode));
   SHEEN_TRY(ChangeOwner(context, request, &inode));
   if (Has(request, v1::SET_ATIME)) {
     inode.atime_ns = request.atime_now() ? time_ns : request.atime_ns();

@@ -2,17 +2,20 @@
 //   user.      regular files and directories, by their mode bits; in a sticky directory its owner's
 //   trusted.   the superuser only; for others they are not there
 //   security.  everyone reads, the superuser changes
-// Others are not kept here: lustre.* is made by the client, system.posix_acl_* is not supported.
+//   system.posix_acl_*  everyone reads; changes are acl_rows.h's
+// Others are not kept here: lustre.* is made by the client.
 #include <sys/stat.h>
 
+#include "mds/acl_rows.h"
 #include "mds/ops/ops.h"
 #include "mds/permission.h"
 
 namespace sheen::mds::ops {
 namespace {
 
-bool Named(std::string_view name, std::string_view prefix) {
-  return name.starts_with(prefix) && name.size() > prefix.size();
+// Only the prefix: xattr_resolve_name() in Linux.
+bool Nameless(std::string_view name) {
+  return name == "user." || name == "trusted." || name == "security.";
 }
 
 }  // namespace
@@ -22,14 +25,18 @@ Status CheckXattr(const OpContext& context, const mdt::Inode& inode, std::string
   const rpc::Credential& who = *context.credential;
   if (name.size() > mdt::kXattrNameBytesMax) return Fail(Errc::kRange);
   if (name.find('\0') != name.npos) return Fail(Errc::kInvalid, "not a valid attribute name");
-  if (Named(name, "trusted.")) {
+  if (Nameless(name)) return Fail(Errc::kInvalid, "an attribute needs a name");
+  if (name.starts_with("trusted.")) {
     if (IsSuperuser(who)) return {};
     return Fail(write ? Errc::kPerm : Errc::kNoData);
   }
-  if (Named(name, "security.")) {
+  if (name.starts_with("security.")) {
     return !write || IsSuperuser(who) ? Status() : Fail(Errc::kPerm);
   }
-  if (!Named(name, "user.")) return Fail(Errc::kNotSupported);
+  if (IsAclName(name) && !write) {
+    return inode.IsSymlink() ? Fail(Errc::kNotSupported) : Status();
+  }
+  if (!name.starts_with("user.")) return Fail(Errc::kNotSupported);
   if (!inode.IsRegular() && !inode.IsDirectory()) {
     return Fail(write ? Errc::kPerm : Errc::kNoData);
   }
