@@ -18,10 +18,12 @@ lock::FileLockOwner OwnerOf(const FileLockSpec& spec) { return {0, spec.owner, s
 
 }  // namespace
 
+bool Filesystem::KnowsFileLocks() const {
+  return (state_->identity.Session(kMdsName).features & rpc::kFileLocks) != 0;
+}
+
 bool Filesystem::KeepsFileLocks() const {
-  const State* state = state_.get();
-  return !state->options.local_locks &&
-         (state->identity.Session(kMdsName).features & rpc::kFileLocks) != 0;
+  return !state_->options.local_locks && KnowsFileLocks();
 }
 
 async::Task<Result<std::optional<FileLockSpec>>> Filesystem::GetLock(Fid fid, FileLockSpec spec) {

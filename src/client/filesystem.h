@@ -88,6 +88,8 @@ class Filesystem final {
   bool KeepPages(const Attr& opened);
   // Attributes were changed by this mount in a way that the kernel has not seen.
   void ChangedHere(const Fid& fid);
+  // The MDS keeps file locks; appends take turns by one.
+  bool KnowsFileLocks() const;
   // Attributes as of now, if no server need be asked for them.
   std::optional<Attr> KnownAttr(const Fid& fid) const;
 

@@ -318,4 +318,29 @@ std::vector<std::shared_ptr<OpenFile>> OpenTable::All() const {
   return files;
 }
 
+SoleAppend::SoleAppend(OpenFile* file) : file_(file) {
+  const std::scoped_lock lock(file_->mutex_);
+  ++file_->sole_appends_;
+}
+
+SoleAppend::~SoleAppend() {
+  std::vector<std::function<void()>> waiters;
+  {
+    const std::scoped_lock lock(file_->mutex_);
+    if (--file_->sole_appends_ == 0) waiters.swap(file_->sole_waiters_);
+  }
+  for (const std::function<void()>& done : waiters) done();
+}
+
+void OpenFile::WhenNoSoleAppend(std::function<void()> done) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (sole_appends_ > 0) {
+      sole_waiters_.push_back(std::move(done));
+      return;
+    }
+  }
+  done();
+}
+
 }  // namespace sheen::client

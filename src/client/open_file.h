@@ -17,6 +17,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "async/rw_lock.h"
 #include "client/attr_merge.h"
 #include "client/shared_waiters.h"
 #include "client/types.h"
@@ -115,6 +116,11 @@ class OpenFile final {
     return Awaiter{this};
   }
 
+  // Appends of this mount go one after the other.
+  async::AsyncRwLock* append_turn() { return &append_turn_; }
+  // Calls `done` when no append is under way that relies on nobody else writing; perhaps at once.
+  void WhenNoSoleAppend(std::function<void()> done);
+
   IoView View() const;
   // As View; the file counts as written from now on.
   IoView ViewForWrite();
@@ -146,6 +152,7 @@ class OpenFile final {
   void SetWithoutSetIds(int64_t until_ns);
 
  private:
+  friend class SoleAppend;
   struct Written {
     uint64_t first_transno = 0;
     uint64_t last_transno = 0;
@@ -182,7 +189,22 @@ class OpenFile final {
   int64_t ctime_seen_ns_ = 0;
   int64_t read_at_ns_ = 0;
   int64_t no_capability_until_ns_ = 0;
+  uint32_t sole_appends_ = 0;
+  std::vector<std::function<void()>> sole_waiters_;
+  async::AsyncRwLock append_turn_;
   int64_t no_set_ids_until_ns_ = 0;
+};
+
+// An append under way whose place was decided without asking anybody.
+class SoleAppend final {
+ public:
+  explicit SoleAppend(OpenFile* file);
+  ~SoleAppend();
+  SoleAppend(const SoleAppend&) = delete;
+  SoleAppend& operator=(const SoleAppend&) = delete;
+
+ private:
+  OpenFile* const file_;
 };
 
 // Thread-safe.

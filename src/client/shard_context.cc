@@ -186,7 +186,25 @@ void ShardContext::OnLockCallback(const std::string& body, rpc::Client::AnswerFu
     locks.push_back({FidFromWire(wire.fid()), wire.bits()});
     state_->locks.Callback(locks.back().fid, locks.back().bits);
   }
-  RecallFromKernel(locks, true, std::move(answer));
+  // What this mount is appending, relying on the lock, comes before whoever wants it.
+  const auto left = std::make_shared<std::atomic<size_t>>(locks.size() + 1);
+  const auto go_on = [this, left, locks, answer = std::move(answer)] {
+    if (left->fetch_sub(1) != 1) return;
+    if (async::Shard::Current() == shard_) {
+      RecallFromKernel(locks, true, answer);
+    } else {
+      shard_->Post([this, locks, answer] { RecallFromKernel(locks, true, answer); });
+    }
+  };
+  for (const HeldLock& held : locks) {
+    const std::shared_ptr<OpenFile> file = state_->files.Find(held.fid);
+    if (file && (held.bits & lock::kUpdate) != 0) {
+      file->WhenNoSoleAppend(go_on);
+    } else {
+      go_on();
+    }
+  }
+  go_on();
 }
 
 void ShardContext::RecallFromKernel(const std::vector<HeldLock>& locks, bool by_others,

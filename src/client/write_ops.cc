@@ -2,10 +2,12 @@
 // caller's buffer. Nothing is held back: what was answered is in the objects.
 
 #include <algorithm>
+#include <optional>
 
 #include "base/crc32c.h"
 #include "client/block_sums.h"
 #include "client/convert.h"
+#include "client/file_lock_orders.h"
 #include "client/glimpse.h"
 #include "client/read_plan.h"
 #include "client/state.h"
@@ -89,6 +91,60 @@ async::Task<Result<size_t>> WriteAt(const WriteJob* job) {
   co_return std::unexpected(LayoutKeepsChanging(job->file->fid()));
 }
 
+async::Task<Result<size_t>> WriteHere(WriteJob job) {
+  LayoutPtr layout = job.file->layout();
+  if (!layout) {
+    SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(job.state, job.file, 0, 1));
+  }
+  const uint64_t limit = layout::LimitOf(*layout);
+  if (job.offset >= limit) {
+    co_return Fail(Errc::kFileTooBig, job.file->fid().ToString() + " cannot grow beyond " +
+                                          std::to_string(limit) + " bytes");
+  }
+  job.data = job.data.first(std::min<uint64_t>(job.data.size(), limit - job.offset));
+  Result<size_t> written = co_await WriteAt(&job);
+  co_return written;
+}
+
+// Another mount may append too: their appends and ours take turns by a lock of the file's end at
+// the MDS, under which the size is asked for.
+async::Task<Result<size_t>> AppendInTurn(Filesystem* fs, WriteJob job) {
+  const Fid fid = job.file->fid();
+  FileLockSpec spec;
+  spec.kind = lock::FileLockKind::kAppend;
+  spec.type = lock::FileLockType::kWrite;
+  spec.extent = lock::Extent::Whole();
+  const bool locked = fs->KnowsFileLocks();
+  if (locked) SHEEN_CO_TRY(co_await fs->SetLock(fid, 0, spec, {.wait = true}));
+  const Result<Attr> attr = co_await fs->GetAttr(0, fid);
+  Result<size_t> written = size_t{0};
+  if (attr) {
+    job.offset = attr->size;
+    written = co_await WriteHere(job);
+  } else {
+    written = std::unexpected(attr.error());
+  }
+  if (locked) job.state->Here()->file_locks()->LetGo(fid, {0, spec.owner, spec.kind});
+  co_return written;
+}
+
+// Where the file ends is decided here, not by the kernel, which may know an old size.
+async::Task<Result<size_t>> Append(Filesystem* fs, WriteJob job) {
+  const async::RwGuard turn = co_await job.file->append_turn()->Exclusive();
+  {
+    // While nobody else has the file open for writing its size is known here; who opens it now is
+    // answered after this append (ShardContext::OnLockCallback).
+    const SoleAppend sole(job.file);
+    if (const std::optional<Attr> known = fs->KnownAttr(job.file->fid())) {
+      job.offset = known->size;
+      Result<size_t> written = co_await WriteHere(job);
+      co_return written;
+    }
+  }
+  Result<size_t> written = co_await AppendInTurn(fs, job);
+  co_return written;
+}
+
 }  // namespace
 
 async::Task<Result<size_t>> Filesystem::Write(Fid fid, uint64_t handle, uint64_t offset,
@@ -98,22 +154,9 @@ async::Task<Result<size_t>> Filesystem::Write(Fid fid, uint64_t handle, uint64_t
   if (!file) co_return Fail(Errc::kBadHandle, fid.ToString() + " is not open");
   if (data.empty()) co_return 0U;
   if (options.uncached) SHEEN_CO_TRY(co_await DropPrivileges(fid, options.drop_set_ids));
-  if (options.append) {
-    SHEEN_CO_TRY_ASSIGN(const Attr attr, co_await GetAttr(0, fid));
-    offset = attr.size;
-  }
-  LayoutPtr layout = file->layout();
-  if (!layout) {
-    SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(state, file.get(), 0, 1));
-  }
-  const uint64_t limit = layout::LimitOf(*layout);
-  if (offset >= limit) {
-    co_return Fail(Errc::kFileTooBig,
-                   fid.ToString() + " cannot grow beyond " + std::to_string(limit) + " bytes");
-  }
-  data = data.first(std::min<uint64_t>(data.size(), limit - offset));
   const WriteJob job{state, file.get(), handle, offset, data, options};
-  Result<size_t> written = co_await WriteAt(&job);
+  Result<size_t> written =
+      options.append ? co_await Append(this, job) : co_await WriteHere(job);
   co_return written;
 }
 

@@ -10,7 +10,7 @@ namespace sheen::lock {
 namespace {
 
 Status Check(FileLockKind kind, FileLockType type, const Extent& extent) {
-  if (kind > FileLockKind::kOfd || type > FileLockType::kUnlock)
+  if (kind > FileLockKind::kAppend || type > FileLockType::kUnlock)
     return Fail(Errc::kInvalid, fmt::format("file lock of kind {}, type {}", static_cast<int>(kind),
                                             static_cast<int>(type)));
   if (!extent.Valid())

@@ -3,9 +3,10 @@
 //   P: write [0,100)          Set(P, unlock [40,60)) -> P: write [0,40), write [60,100)
 //   Q waits: read [50,55)                              granted: {Q's request}
 //
-// There are two kinds that know nothing of each other: flock locks, of an open file description and
-// always of the whole file; and record locks, of a process (POSIX) or of a description (OFD), of
-// byte ranges. Locks of one owner split, merge and replace each other as fcntl(2) says.
+// There are three kinds that know nothing of each other: flock locks, of an open file description
+// and always of the whole file; record locks, of a process (POSIX) or of a description (OFD), of
+// byte ranges; and a client's own, for the time of an append, of the end of the file. Locks of one
+// owner split, merge and replace each other as fcntl(2) says.
 //
 // Rules, Linux's (fs/locks.c) where the manual pages leave room
 //  - A request waits for locks held, not for others that wait; waiting ones are tried in order of
@@ -36,7 +37,7 @@ namespace sheen::lock {
 class DeadlockGraph;
 
 // Stable on the wire: never renumber.
-enum class FileLockKind : uint8_t { kFlock = 0, kPosix = 1, kOfd = 2 };
+enum class FileLockKind : uint8_t { kFlock = 0, kPosix = 1, kOfd = 2, kAppend = 3 };
 enum class FileLockType : uint8_t { kRead = 0, kWrite = 1, kUnlock = 2 };
 
 struct FileLockOwner {
@@ -150,8 +151,12 @@ class FileLocks final {
     return a == FileLockType::kWrite || b == FileLockType::kWrite;
   }
   static bool IsFlock(FileLockKind kind) { return kind == FileLockKind::kFlock; }
-  World& WorldOf(FileLockKind kind) { return worlds_[IsFlock(kind) ? 0 : 1]; }
-  const World& WorldOf(FileLockKind kind) const { return worlds_[IsFlock(kind) ? 0 : 1]; }
+  static size_t WorldIndex(FileLockKind kind) {
+    if (IsFlock(kind)) return 0;
+    return kind == FileLockKind::kAppend ? 2 : 1;
+  }
+  World& WorldOf(FileLockKind kind) { return worlds_[WorldIndex(kind)]; }
+  const World& WorldOf(FileLockKind kind) const { return worlds_[WorldIndex(kind)]; }
   // Others' ranges held with this type.
   template <class F>
   bool VisitHeld(const FileLockOwner& owner, FileLockType held, const Extent& extent,
@@ -174,7 +179,7 @@ class FileLocks final {
   DeadlockGraph* const graph_;
   Owners owners_;  // those that hold something
   std::map<FileLockRequestName, std::unique_ptr<Waiter>> requests_;
-  std::array<World, 2> worlds_;
+  std::array<World, 3> worlds_;
   uint64_t next_number_ = 1;  // of owners, ranges and waiters
   size_t held_count_ = 0;
 };

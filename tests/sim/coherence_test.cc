@@ -366,7 +366,7 @@ async::Task<void> ChangeWhileCutOff(SimCluster* cluster, FakeKernel* alice, Fake
 }
 
 async::Task<void> Warm(FakeKernel* alice, FakeKernel* bob, Fid* fid) {
-  const auto made = co_await alice->MakeNode(0, alice->root(), "f", S_IFIFO | 0644, 0);
+  const auto made = co_await alice->MakeNode(0, alice->root(), "f", {.mode = S_IFIFO | 0644});
   EXPECT_TRUE(made.has_value());
   *fid = made->fid;
   for (FakeKernel* kernel : {alice, bob}) {

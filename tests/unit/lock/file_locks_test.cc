@@ -220,7 +220,7 @@ TEST_F(FileLocksTest, RequestsThatCannotBeAreRefused) {
   EXPECT_EQ(code({kP, 1, kRead, {6, 5}}), Errc::kInvalid);
   EXPECT_EQ(code({kP, 1, kRead, {0, kEof - 1}}), Errc::kInvalid);
   EXPECT_EQ(code({kP, 1, static_cast<FileLockType>(3), {0, 5}}), Errc::kInvalid);
-  EXPECT_EQ(code({{1, 1, static_cast<FileLockKind>(3)}, 1, kRead, {0, 5}}), Errc::kInvalid);
+  EXPECT_EQ(code({{1, 1, static_cast<FileLockKind>(4)}, 1, kRead, {0, 5}}), Errc::kInvalid);
   EXPECT_TRUE(locks_.empty());
 }
 
