@@ -1,5 +1,5 @@
-// What client/kernel_cache.h and KernelNotices rely on in the kernel, each tried by itself on a real
-// mount. A kernel that behaves otherwise fails here first.
+// What client/kernel_cache.h and KernelNotices rely on in the kernel, each tried by itself on a
+// real mount. A kernel that behaves otherwise fails here first.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
