@@ -173,6 +173,7 @@ async::Task<Status> Filesystem::Mount() {
   {
     const std::scoped_lock lock(state->recovery_mutex);
     state->recovered_stamp = state->SessionStamp();
+    state->recovered_session = state->identity.Session(kMdsName).session_id;
   }
   const Status mapped = co_await context->RefreshMap(deadline);
   if (!mapped) co_return std::unexpected(MountError(state->options, mapped.error()));

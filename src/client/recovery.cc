@@ -18,6 +18,7 @@ namespace {
 
 constexpr size_t kReopensInFlight = 64;
 constexpr Nanos kRecoveryCallTimeout = std::chrono::seconds(60);
+constexpr Nanos kRejoinLook = std::chrono::milliseconds(1);
 
 struct RecoveryTurn {
   State* state;
@@ -61,8 +62,16 @@ async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
     if (done) co_return;
     co_await RecoveryTurn{state_, stamp};
   }
+  bool evicted = false;
+  {
+    const uint64_t session = state_->identity.Session(kMdsName).session_id;
+    const std::scoped_lock lock(state_->recovery_mutex);
+    evicted = std::exchange(state_->recovered_session, session) != session;
+  }
   SHEEN_LOG(Info, "mds0 {}: declaring open files again",
-            server_restarted ? "has restarted" : "has renewed the session");
+            evicted            ? "has ended the session"
+            : server_restarted ? "has restarted"
+                               : "is there again");
   // What was kept under the lost locks must go, in the kernel too, before this client counts as
   // back: others' changes wait for that.
   state_->locks.Clear();
@@ -73,9 +82,34 @@ async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
   co_await forgotten;
   co_await Redeclare();
   co_await DeclareFileLocks();
+  if (evicted) co_await RejoinOsts();
   EndTurn(state_, stamp);
   // The first ordinary request: now this client is back.
   StartRefresh();
+}
+
+void ShardContext::RenewOstSessions() {
+  const Error lost(Errc::kIo,
+                   "the MDS evicted this client while it was away; whether this change was made is "
+                   "not known");
+  for (const auto& [server, client] : clients_) {
+    if (client.get() != mds_) client->RenewSession(lost);
+  }
+}
+
+async::Task<void> ShardContext::RejoinOsts() {
+  SHEEN_LOG(Warn, "this client was evicted; it begins new sessions with all servers");
+  std::atomic<uint32_t> left{0};
+  for (const std::unique_ptr<ShardContext>& context : state_->contexts) {
+    if (!context) continue;
+    left.fetch_add(1);
+    ShardContext* const other = context.get();
+    other->shard_->Post([other, &left] {
+      other->RenewOstSessions();
+      left.fetch_sub(1);
+    });
+  }
+  while (left.load() > 0) co_await shard_->Sleep(kRejoinLook);
 }
 
 async::Task<void> ShardContext::Redeclare() {

@@ -315,7 +315,11 @@ async::Task<Result<rpc::Answer>> ShardContext::Ost(uint32_t ost, rpc::Call call)
         co_return answer;
       }
       error = answer.error();
-      if (!MayRetry(error.code())) co_return answer;
+      // Evicted, and perhaps not aware of it: the MDS tells. What only asks may wait for that; a
+      // change may depend on what this client has lost.
+      if (error.code() == Errc::kFenced) StartRefresh();
+      const bool asks = error.code() == Errc::kFenced && !rpc::IsMutating(call.opcode);
+      if (!asks && !MayRetry(error.code())) co_return answer;
     }
     const bool again = co_await PrepareRetry(error, attempt, call.deadline);
     if (!again) co_return std::unexpected(std::move(error));

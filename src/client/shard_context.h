@@ -96,6 +96,10 @@ class ShardContext final {
   // recovery.cc: after a new session or a server's restart.
   async::Task<void> RecoverMds(bool server_restarted);
   async::Task<void> Redeclare();
+  // After the MDS has evicted this client: the OSSs refuse its sessions, so on every shard new ones
+  // are begun.
+  async::Task<void> RejoinOsts();
+  void RenewOstSessions();
   async::Task<void> DeclareFileLocks();  // file_lock_ops.cc
   async::Task<Status> Reopen(Fid fid, uint64_t handle, uint32_t flags, CredentialId who);
 

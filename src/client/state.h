@@ -54,8 +54,9 @@ class State final {
 
   // Which session of the MDS, at which boot of it, knows our handles and credentials.
   uint64_t SessionStamp() const;
-  std::mutex recovery_mutex;  // guards the three below
+  std::mutex recovery_mutex;  // guards the four below
   uint64_t recovered_stamp = 0;
+  uint64_t recovered_session = 0;
   bool recovering = false;
   SharedWaiters recovery_waiters;
 };

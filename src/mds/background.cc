@@ -116,12 +116,21 @@ async::Task<void> Background::Loop() {
   while (!stopping_) {
     core_->committer->Kick();
     if (!orphans_reaped_) co_await SettleOrphans();
+    EvictSilent();
     co_await StartSenders();
     co_await RefreshSpace();
     if (stopping_) break;
     co_await WaitTick();
   }
   gate_.Leave(shard_);
+}
+
+void Background::EvictSilent() {
+  const std::vector<uint64_t> expired =
+      core_->idle_sessions.TakeExpired(core_->Now(), core_->options.session_lease);
+  for (const uint64_t id : expired) {
+    core_->eviction->Request(id, "it had no connection for the length of its lease");
+  }
 }
 
 // A client that has been silent since the restart may still write to a file without a name. It is

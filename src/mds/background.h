@@ -37,6 +37,7 @@ class Background final {
  private:
   async::Task<void> Loop();
   async::Task<void> WaitTick();
+  void EvictSilent();
   async::Task<void> SettleOrphans();
   async::Task<void> ReapOrphans();
   async::Task<void> StartSenders();

@@ -13,6 +13,7 @@
 #include "mds/eviction.h"
 #include "mds/file_lock_table.h"
 #include "mds/handle_table.h"
+#include "mds/idle_sessions.h"
 #include "mds/lock_table.h"
 #include "mds/own_space.h"
 #include "mds/service.h"
@@ -41,6 +42,7 @@ struct Core {
   const std::shared_ptr<LockTable> locks = std::make_shared<LockTable>(kLocksMax);
   FileLockTable file_locks;
   SessionMap sessions;
+  IdleSessions idle_sessions;
   Recovery recovery;
   std::atomic<uint64_t> next_owner{1};      // of latches: names a running operation
   std::atomic<uint64_t> ost_position{0};    // round robin of layout::ChooseOsts

@@ -159,6 +159,8 @@ std::vector<std::shared_ptr<rpc::Session>> MdsService::LoadSessions() {
         std::make_shared<rpc::Session>(stored.id, stored.row.client, stored.row.secret));
     const auto session = state_->core.sessions.Find(stored.id);
     if (session != nullptr) session->SetConnections(sessions.back());
+    sessions.back()->idle_since_ns.store(state_->core.Now().count());
+    state_->core.idle_sessions.Add(sessions.back());
   }
   return sessions;
 }
@@ -207,6 +209,7 @@ Status MdsService::CheckCommitted(uint32_t target, uint64_t transno) {
 }
 
 void MdsService::OnSessionIdle(std::shared_ptr<rpc::Session> session) {
+  state_->core.idle_sessions.Add(session);
   OnClientIdle(&state_->core, *session);
 }
 
@@ -220,6 +223,11 @@ void MdsService::OnPeerEnded(std::shared_ptr<rpc::Peer> peer) {
 async::Task<Status> MdsService::Save(uint64_t session_id, Uuid client,
                                      std::array<uint8_t, 16> secret) {
   Core& core = state_->core;
+  // The fence that is on its way to the OSSs would be one for the new session, too.
+  for (const std::shared_ptr<ClientSession>& known : core.sessions.All()) {
+    if (known->client() != client || !known->evicted.load()) continue;
+    co_return Fail(Errc::kUnavailable, "this client is being evicted; a moment more");
+  }
   const SaveOrder order{session_id, {client, secret}};
   std::function<Result<uint64_t>()> write = [&core, &order] {
     return WriteClient(core.mdt.get(), order);

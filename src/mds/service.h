@@ -52,6 +52,8 @@ struct MdsOptions {
   // After a restart: open-unlinked files wait this long for clients to declare their handles again.
   // Who has been silent until then is evicted when there are such files.
   Nanos recovery_wait = std::chrono::seconds(20);
+  // A client without a connection for so long is evicted, whoever waits or not.
+  Nanos session_lease = std::chrono::seconds(60);
   // A target whose server has not sent a heartbeat for this long is down.
   Nanos target_timeout = std::chrono::seconds(5);
 };

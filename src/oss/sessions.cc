@@ -75,7 +75,7 @@ Status OssService::CheckFence(const rpc::Session* session) const {
   std::lock_guard guard(mutex_);
   if (!fenced_.contains(session->id())) return {};
   return Fail(Errc::kFenced,
-              fmt::format("client {} was evicted by the metadata server; mount again",
+              fmt::format("client {} was evicted by the metadata server; it comes back by itself",
                           session->client_uuid().ToString()));
 }
 

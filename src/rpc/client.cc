@@ -26,6 +26,11 @@ void Client::Cancel(uint64_t ticket) {
   state->Cancel(ticket);
 }
 
+void Client::RenewSession(const Error& lost) {
+  const std::shared_ptr<State> state = state_;
+  state->RenewSession(lost);
+}
+
 void Client::OnServerRequest(ServerRequestFunction function) {
   state_->OnServerRequest(std::move(function));
 }

@@ -168,6 +168,9 @@ class Client final {
   // The call with this ticket (Call::ticket_out) returns kInterrupted, soon; its slot stays taken
   // until the real answer comes. Nothing when it has returned.
   void Cancel(uint64_t ticket);
+  // Begins a new session at the server, as a client that it does not know. Changes that the old
+  // one was asked for and has not answered fail with `lost`: they must not be executed in the new.
+  void RenewSession(const Error& lost);
   const std::string& server_name() const;
   // Highest last_committed seen in any reply.
   uint64_t last_committed() const;

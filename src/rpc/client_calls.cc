@@ -172,7 +172,9 @@ void Client::State::OnReply(Message message) {
     return;
   }
   if (status != Errc::kOk) {
+    const bool evicted = status == Errc::kEvicted && pending->sent_session == session_id_;
     Finish(pending, Fail(status, std::move(message.body)));
+    if (evicted) ForgetSession("the server has ended this client's session");
     return;
   }
   if (pending->call.opcode == Opcode::kSetCredential) {
@@ -287,10 +289,14 @@ void Client::State::LeaveOrphan(Pending* pending) {
 }
 
 void Client::State::Cancel(uint64_t ticket) {
+  GiveUpTicket(ticket, Error(Errc::kInterrupted, "interrupted"));
+}
+
+void Client::State::GiveUpTicket(uint64_t ticket, const Error& error) {
   for (List* list : {&active_, &slot_waiters_, &recovery_waiters_}) {
     for (Pending* pending = list->head(); pending != nullptr; pending = pending->next) {
       if (pending->ticket != ticket || pending->orphan || pending->give_up) continue;
-      GiveUp(pending, Error(Errc::kInterrupted, "interrupted"));
+      GiveUp(pending, error);
       return;
     }
   }

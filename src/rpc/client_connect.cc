@@ -254,6 +254,22 @@ void Client::State::OnNewSession() {
   }
 }
 
+void Client::State::ForgetSession(std::string reason) {
+  identity_->ReplaceSession(options_.server_name, session_id_, ServerSession{});
+  CloseLink(Errc::kDisconnected, std::move(reason));
+}
+
+void Client::State::RenewSession(const Error& lost) {
+  if (session_id_ == 0) return;
+  std::vector<uint64_t> tickets;
+  for (Pending* pending = active_.head(); pending != nullptr; pending = pending->next) {
+    const bool old = pending->sent_session == session_id_ && IsMutating(pending->call.opcode);
+    if (old && !pending->orphan && !pending->give_up) tickets.push_back(pending->ticket);
+  }
+  for (const uint64_t ticket : tickets) GiveUpTicket(ticket, lost);
+  ForgetSession("the session is renewed");
+}
+
 void Client::State::SendCredentials() {
   for (auto& [id, body] : identity_->Credentials(options_.server_name)) {
     Message message;

@@ -58,6 +58,7 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   async::Task<Status> Connect(std::shared_ptr<State> self, Nanos deadline);
   async::Task<void> Stop(std::shared_ptr<State> self, Nanos timeout, bool goodbye);
   void Cancel(uint64_t ticket);
+  void RenewSession(const Error& lost);
   // The Client is gone without Stop: lets go of the link and of everything that waits.
   void Detach();
 
@@ -106,6 +107,7 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   void FailAll(const Error& error);
   void GiveUp(Pending* pending, Error error);
   void LeaveOrphan(Pending* pending);
+  void GiveUpTicket(uint64_t ticket, const Error& error);
   void ArmDeadline(Nanos deadline);
   void RunDeadlines();
   Error TimeoutError(const Pending& pending) const;
@@ -125,6 +127,8 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   static async::Task<void> RunHook(std::shared_ptr<State> self, bool restarted);
   void SendCredentials();
   void OnNewSession();
+  // The next connection begins a new session.
+  void ForgetSession(std::string reason);
   void CloseLink(Errc code, std::string reason);
   void HandleServerRequest(const Message& request);
   void AnswerServer(const FrameHeader& request);

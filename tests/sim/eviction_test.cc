@@ -13,6 +13,8 @@ using client::Filesystem;
 
 constexpr std::string_view kText = "written by alice";
 
+const client::CreateOptions kWanted{.mode = 0644, .flags = O_RDWR};
+
 ByteSpan Text() { return {reinterpret_cast<const std::byte*>(kText.data()), kText.size()}; }
 
 class EvictedWriter final {
@@ -25,6 +27,11 @@ class EvictedWriter final {
     handle_ = made->handle;
     const auto wrote = co_await alice->Write(fid_, handle_, 0, Text(), {});
     EXPECT_TRUE(wrote);
+    const auto kept = co_await alice->Create(0, alice->root(), "kept", kWanted);
+    EXPECT_TRUE(kept);
+    if (!kept) co_return;
+    kept_ = kept->attr.fid;
+    kept_handle_ = kept->handle;
     const Status unlinked = co_await bob->Unlink(0, bob->root(), "f");
     EXPECT_TRUE(unlinked);
   }
@@ -34,6 +41,22 @@ class EvictedWriter final {
     EXPECT_FALSE(wrote);
     if (!wrote) EXPECT_EQ(wrote.error().code(), Errc::kFenced) << wrote.error().ToString();
   }
+  // It has learned of its eviction and is a client like any other, with what is still there.
+  async::Task<void> GoOn(Filesystem* alice, Filesystem* bob) {
+    const auto late = co_await alice->Write(kept_, kept_handle_, 0, Text(), {});
+    EXPECT_TRUE(late) << (late ? "" : late.error().ToString());
+    const auto made = co_await alice->Create(0, alice->root(), "new", kWanted);
+    EXPECT_TRUE(made) << (made ? "" : made.error().ToString());
+    if (!made) co_return;
+    const auto wrote = co_await alice->Write(made->attr.fid, made->handle, 0, Text(), {});
+    EXPECT_TRUE(wrote) << (wrote ? "" : wrote.error().ToString());
+    const auto seen = co_await bob->Lookup(0, bob->root(), "new");
+    EXPECT_TRUE(seen);
+    if (seen) EXPECT_EQ(seen->size, kText.size());
+    const auto kept = co_await bob->Lookup(0, bob->root(), "kept");
+    EXPECT_TRUE(kept);
+    if (kept) EXPECT_EQ(kept->size, kText.size());
+  }
   async::Task<void> CheckGone(Filesystem* bob) {
     const auto attr = co_await bob->GetAttr(0, fid_);
     EXPECT_FALSE(attr);
@@ -42,6 +65,8 @@ class EvictedWriter final {
  private:
   Fid fid_;
   uint64_t handle_ = 0;
+  Fid kept_;
+  uint64_t kept_handle_ = 0;
 };
 
 TEST(SimEvictionTest, NoWriteOfAnEvictedClientArrives) {
@@ -55,7 +80,24 @@ TEST(SimEvictionTest, NoWriteOfAnEvictedClientArrives) {
   cluster.Run(writer.CheckGone(bob));
   cluster.Run(writer.WriteLate(alice));
   async::RunFor(cluster.shard(), std::chrono::seconds(30));
+  cluster.Run(writer.GoOn(alice, bob));
+}
+
+TEST(SimEvictionTest, AClientThatIsAwayForLongerThanItsLeaseComesBackByItself) {
+  const uint64_t seed = TestSeed();
+  SimCluster cluster({.seed = seed});
+  Filesystem* const alice = cluster.AddClient("alice");
+  Filesystem* const bob = cluster.AddClient("bob");
+  EvictedWriter writer;
+  cluster.Run(writer.Begin(alice, bob));
+  cluster.network()->Partition("alice", "mds0");
+  async::RunFor(cluster.shard(), std::chrono::seconds(200));
+  // Its file went, as nobody else had it.
+  cluster.Run(writer.CheckGone(bob));
   cluster.Run(writer.WriteLate(alice));
+  cluster.network()->Heal("alice", "mds0");
+  async::RunFor(cluster.shard(), std::chrono::seconds(30));
+  cluster.Run(writer.GoOn(alice, bob));
 }
 
 }  // namespace

@@ -210,8 +210,9 @@ TEST_F(XattrTest, LimitsAndNamespaces) {
   EXPECT_EQ(SetXattr(this, file, "user.a", std::string(65536, 'x'), 0), Errc::kOk);
   EXPECT_EQ(SetXattr(this, file, "user.a", std::string(65537, 'x'), 0), Errc::kRange);
   EXPECT_EQ(SetXattr(this, file, "user." + std::string(251, 'x'), "", 0), Errc::kRange);
-  EXPECT_EQ(SetXattr(this, file, "user.", "", 0), Errc::kNotSupported);
-  EXPECT_EQ(SetXattr(this, file, "system.posix_acl_access", "", 0), Errc::kNotSupported);
+  EXPECT_EQ(SetXattr(this, file, "user.", "", 0), Errc::kInvalid);
+  EXPECT_EQ(SetXattr(this, file, "system.posix_acl_access", "", 0), Errc::kInvalid);
+  EXPECT_EQ(SetXattr(this, file, "system.other", "", 0), Errc::kNotSupported);
   EXPECT_EQ(SetXattr(this, file, "user.a", "", 8), Errc::kInvalid);
   const CallOptions user{.credential = kUserCredential};
   EXPECT_EQ(SetXattr(this, file, "trusted.t", "1", 0, user), Errc::kPerm);

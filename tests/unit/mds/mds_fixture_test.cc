@@ -38,7 +38,9 @@ void MdsFixture::Start() {
                  .fsname = "sheen",
                  .own_space = [this] { return Result<v1::TargetSpace>(own_space_); },
                  .on_map_changed = [this](uint64_t version) { map_versions_.push_back(version); },
-                 .on_session_evicted = [this](uint64_t id) { evicted_sessions_.push_back(id); }});
+                 .on_session_evicted = [this](uint64_t id) { evicted_sessions_.push_back(id); },
+                 // Its clients have no connections.
+                 .session_lease = std::chrono::hours(1000)});
   const Status opened = service_->Open();
   ASSERT_TRUE(opened.has_value()) << opened.error().ToString();
   if (background_) service_->StartBackground(&shard_);
