@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
@@ -165,8 +166,10 @@ std::string EscapeMountValue(const std::string& value) {
 
 Status DetachStaleMounts(const std::string& mountpoint) {
   for (int i = 0; i < kStackedMountsMax; ++i) {
-    struct stat unused {};
-    if (stat(mountpoint.c_str(), &unused) == 0 || errno != ENOTCONN) return {};
+    // Not stat: the kernel may answer that from what a daemon that is gone once told it.
+    struct statfs unused {};
+    if (statfs(mountpoint.c_str(), &unused) == 0) return {};
+    if (errno != ENOTCONN && errno != ECONNABORTED) return {};
     SHEEN_LOG(Warn, "{}: detaching the mount of a daemon that is gone", mountpoint);
     SHEEN_TRY(DetachMount(mountpoint));
   }

@@ -36,7 +36,7 @@ class UniqueFd final {
   int fd_ = -1;
 };
 
-// Detaches mounts at `mountpoint` whose daemon is gone (stat gives ENOTCONN); none is no error.
+// Detaches mounts at `mountpoint` whose daemon is gone (statfs gives ENOTCONN); none is no error.
 Status DetachStaleMounts(const std::string& mountpoint);
 // Mounts and gives the connection's /dev/fuse descriptor, non-blocking.
 Result<UniqueFd> MountDevice(const MountOptions& options);

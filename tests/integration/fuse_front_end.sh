@@ -190,7 +190,7 @@ run() {
   echo "PASS $transport"
 }
 
-mount -t tmpfs tmpfs "$src"
+mount -t tmpfs -o mode=755 tmpfs "$src"
 transport=classic
 run off
 rm -rf "${src:?}"/*

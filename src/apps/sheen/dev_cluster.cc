@@ -62,6 +62,17 @@ Result<std::unique_ptr<DevCluster>> DevCluster::Open(const std::string& name) {
   return std::unique_ptr<DevCluster>(new DevCluster(std::move(state), std::move(lock)));
 }
 
+// What is there already is not this instance's to make anew.
+Status DevCluster::CheckUnused(const std::string& target) {
+  std::error_code error;
+  if (!std::filesystem::exists(target, error)) return {};
+  if (std::filesystem::is_empty(target, error)) return {};
+  return Fail(Errc::kExists,
+              fmt::format("{} is there already and is not empty; it may be somebody's store: give "
+                          "another --dir, or remove it",
+                          target));
+}
+
 Result<DevState> DevCluster::MakeInstance(const DevUpOptions& options) {
   DevState state;
   state.name = options.name;
@@ -80,6 +91,9 @@ Result<DevState> DevCluster::MakeInstance(const DevUpOptions& options) {
                 fmt::format("{} belongs to another instance; give another --dir", state.directory));
   }
   state.servers = PlanServers(state);
+  for (const DevServer& server : state.servers) {
+    for (const std::string& target : server.targets) SHEEN_TRY(CheckUnused(target));
+  }
   SHEEN_TRY(MakeDirectory(state.directory + "/log"));
   SHEEN_TRY(SaveState(state));
   return state;

@@ -51,6 +51,7 @@ class DevCluster final {
   DevCluster(DevState state, std::unique_ptr<DevLock> lock)
       : state_(std::move(state)), lock_(std::move(lock)) {}
 
+  static Status CheckUnused(const std::string& target);
   static Result<DevState> MakeInstance(const DevUpOptions& options);
   static Status CheckShape(const DevState& state, const DevUpOptions& options);
   Status StartEverything();

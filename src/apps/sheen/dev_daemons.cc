@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/vfs.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -138,10 +139,11 @@ Status DevCluster::StartServers(const std::vector<DevServer*>& servers) {
 
 Status DevCluster::PrepareMountpoint(const std::string& path) {
   if (IsSheenMount(path)) {
-    // Its daemon is gone, or it would be running; other instances' mounts are not in our list.
-    const bool ours = state_.FindMount(path) != nullptr;
-    struct stat info {};
-    if (!ours && (::stat(path.c_str(), &info) == 0 || errno != ENOTCONN)) {
+    // Left by a daemon that is gone: else it is somebody's. Not stat, which the kernel may answer
+    // from what the daemon once told it.
+    struct statfs info {};
+    const bool alive = ::statfs(path.c_str(), &info) == 0;
+    if (alive || (errno != ENOTCONN && errno != ECONNABORTED)) {
       return Fail(
           Errc::kBusy,
           fmt::format("something else is mounted on {}; umount it or choose another directory",

@@ -8,6 +8,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <string>
 
 #include "base/bytes.h"
@@ -30,11 +31,25 @@ inline void RawSend(int fd, ByteSpan bytes) {
   EXPECT_EQ(send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL), ssize_t(bytes.size()));
 }
 
+// All of `out`, or what came before the end. With a timeout set recv is not begun again by the
+// kernel after a signal.
+inline ssize_t RawReceive(int fd, MutableByteSpan out) {
+  size_t got = 0;
+  while (got < out.size()) {
+    const ssize_t size = recv(fd, out.data() + got, out.size() - got, 0);
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) break;
+    got += static_cast<size_t>(size);
+  }
+  return static_cast<ssize_t>(got);
+}
+
 inline std::string RawReadAll(int fd) {
   std::string out;
   char chunk[4096];
   for (;;) {
     const ssize_t size = recv(fd, chunk, sizeof chunk, 0);
+    if (size < 0 && errno == EINTR) continue;
     if (size <= 0) return out;
     out.append(chunk, static_cast<size_t>(size));
   }

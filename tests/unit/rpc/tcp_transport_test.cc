@@ -162,7 +162,7 @@ TEST_F(TcpTransportTest, HelloLimitsHoldUntilEstablished) {
   RawSend(small, HeaderOf(header));
   RawSend(small, Pattern(kHelloBodyBytesMax, 1).span());
   std::byte back[kHeaderBytes];
-  EXPECT_EQ(recv(small, back, sizeof back, MSG_WAITALL), ssize_t(kHeaderBytes));
+  EXPECT_EQ(RawReceive(small, back), ssize_t(kHeaderBytes));
   header.body_bytes = kHelloBodyBytesMax + 1;
   RawSend(small, HeaderOf(header));
   EXPECT_EQ(Peer(0)->AwaitClosed().code(), Errc::kProtocol);
@@ -187,7 +187,7 @@ TEST_F(TcpTransportTest, AFrameSentByteByByteArrives) {
   bytes += "abc";
   for (const char c : bytes) RawSend(fd, AsBytes(std::string_view(&c, 1)));
   std::byte back[kHeaderBytes + 3];
-  ASSERT_EQ(recv(fd, back, sizeof back, MSG_WAITALL), ssize_t(sizeof back));
+  ASSERT_EQ(RawReceive(fd, back), ssize_t(sizeof back));
   EXPECT_EQ(AsText(ByteSpan(back).subspan(kHeaderBytes)), "abc");
   close(fd);
   EXPECT_EQ(Peer(0)->AwaitClosed().code(), Errc::kDisconnected);
