@@ -70,6 +70,7 @@ enum class Errc : uint16_t {
   kEvicted = 1008,        // the session was ended by the server
   kWrongFilesystem = 1009,
   kFenced = 1010,
+  kLockLost = 1011,  // data held back under a lock that was taken away
 };
 
 enum class ErrClass : uint8_t { kFail, kRetry, kRedirect };

@@ -65,6 +65,7 @@ constexpr ErrcRow kErrcRows[] = {
     {Errc::kEvicted, "evicted", ENOTCONN, ErrClass::kRetry},
     {Errc::kWrongFilesystem, "wrong filesystem", EIO, ErrClass::kFail},
     {Errc::kFenced, "fenced", EIO, ErrClass::kFail},
+    {Errc::kLockLost, "lock_lost", EIO, ErrClass::kFail},
 };
 
 const ErrcRow& RowOf(Errc code) {

@@ -101,6 +101,8 @@ async::Task<Result<Attr>> Filesystem::GetAttr(CredentialId who, Fid fid) {
 async::Task<Result<Attr>> Filesystem::SetAttr(CredentialId who, Fid fid, AttrChange change,
                                               uint64_t handle) {
   State* state = state_.get();
+  // What was written before comes before, with its times.
+  if (const auto open = state->files.Find(fid); HasHeld(open)) co_await WriteHeld(state, open);
   if (change.set_size) {
     std::shared_ptr<OpenFile> file = state->files.Find(fid);
     if (handle != 0 && file) {

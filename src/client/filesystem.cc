@@ -184,7 +184,12 @@ async::Task<void> Filesystem::Unmount() {
   State* state = state_.get();
   async::Shard* here = async::Shard::Current();
   EndLockWaits(state);
-  const bool quiet = co_await AwaitZero(here, &state->background, kUnmountWait);
+  bool quiet = co_await AwaitZero(here, &state->background, kUnmountWait);
+  while (!quiet && state->held_budget.bytes.load() > 0) {
+    SHEEN_LOG(Warn, "unmount: {} bytes wait for a server that does not answer",
+              state->held_budget.bytes.load());
+    quiet = co_await AwaitZero(here, &state->background, kUnmountWait);
+  }
   if (!quiet) {
     SHEEN_LOG(Warn,
               "unmount: {} requests still wait for a server that does not answer; what they "

@@ -44,6 +44,8 @@ struct Options {
   uint64_t locks_max = 100'000;
   // flock(2) and fcntl(2) locks are the kernel's, among the processes of this mount.
   bool local_locks = false;
+  // Writes are answered when they are held here under a lock of the OSS, for a second at most.
+  bool write_behind = true;
 };
 
 class KernelCache;
@@ -138,6 +140,8 @@ class Filesystem final {
                                     WriteOptions options);
   // What this mount wrote to the file and the file itself survive power loss when it returns.
   async::Task<Status> Fsync(Fid fid);
+  // The error of a write that was answered before it was stored: told once. Never waits.
+  Status TakeWriteError(const Fid& fid);
   async::Task<Status> FsyncDir(Fid fid);
   // `mode` as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE].
   async::Task<Status> Fallocate(Fid fid, uint64_t handle, uint32_t mode, uint64_t offset,

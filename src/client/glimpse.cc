@@ -112,6 +112,7 @@ async::Task<void> ReportFound(State* state, Attr found) {
 
 async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire) {
   SHEEN_CO_TRY_ASSIGN(Attr attr, AttrFromWire(wire));
+  if (const auto open = state->files.Find(attr.fid); HasHeld(open)) co_await WriteHeld(state, open);
   LayoutPtr layout;
   if (!wire.layout().empty() && attr.size_unsafe) {
     SHEEN_CO_TRY_ASSIGN(layout, LayoutFromWire(wire.layout()));
@@ -130,6 +131,7 @@ async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire) {
 std::optional<Attr> AttrNow(State* state, const Attr& locked) {
   const std::shared_ptr<OpenFile> file = state->files.Find(locked.fid);
   if (!file || file->quiet()) return locked;
+  if (HasHeld(file)) return std::nullopt;
   return file->SoleWriterAttr(locked);
 }
 

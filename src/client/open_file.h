@@ -19,6 +19,7 @@
 
 #include "async/rw_lock.h"
 #include "client/attr_merge.h"
+#include "client/held_writes.h"
 #include "client/shared_waiters.h"
 #include "client/types.h"
 
@@ -116,6 +117,9 @@ class OpenFile final {
     return Awaiter{this};
   }
 
+  // What was accepted and not sent yet.
+  HeldWrites* held() { return &held_; }
+
   // Appends of this mount go one after the other.
   async::AsyncRwLock* append_turn() { return &append_turn_; }
   // Calls `done` when no append is under way that relies on nobody else writing; perhaps at once.
@@ -167,6 +171,7 @@ class OpenFile final {
   void NoteAttrLocked(const Attr& attr);
 
   const Fid fid_;
+  HeldWrites held_;
   mutable std::mutex mutex_;  // guards everything below
   std::vector<OpenHandle> handles_;
   uint32_t writer_count_ = 0;

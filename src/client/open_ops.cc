@@ -27,6 +27,9 @@ async::Task<Result<Attr>> CompleteOpen(Filesystem* fs, const OpenAnswer* answer,
     Result<Attr> cut = co_await fs->SetAttr(handle.who, attr.fid, change, handle.id);
     co_return cut;
   }
+  if (const auto open = fs->state()->files.Find(attr.fid); HasHeld(open)) {
+    co_await WriteHeld(fs->state(), open);
+  }
   const LayoutPtr layout = file->layout();
   if (!attr.size_unsafe || !layout) co_return attr;
   ObjectStates states;
@@ -130,6 +133,9 @@ async::Task<Status> SendClose(State* state, OpenFile* file, bool writer,
 
 async::Task<Status> ReportAndClose(State* state, OpenFile* file, v1::CloseRequest request) {
   while (!file->TryBeginReport()) co_await file->WaitReport();
+  if (const auto open = state->files.Find(file->fid()); HasHeld(open)) {
+    co_await WriteHeld(state, open);
+  }
   Status closed = co_await FillReport(state, file, &request);
   // Without a report the MDS would take its own size for right. So it keeps the handle, and with
   // it the mark that the OSTs are to be asked, until this mount ends.
@@ -185,6 +191,10 @@ async::Task<Result<Opened>> Filesystem::Create(CredentialId who, Fid parent, std
 
 async::Task<Result<Opened>> Filesystem::Open(CredentialId who, Fid fid, uint32_t flags) {
   State* state = state_.get();
+  if (const std::optional<Error> late = state->late_errors.Take(fid)) {
+    co_return std::unexpected(
+        Annotate(*late, fid.ToString() + ": what was written before it was closed is lost: "));
+  }
   if (state->files.Find(fid)) {
     const std::shared_ptr<OpenFile> settled = co_await SettledFile(state, fid);
   }
@@ -227,6 +237,12 @@ async::Task<Status> Filesystem::Close(Fid fid, uint64_t handle) {
     closed = co_await SendClose(state, file.get(), start.writer, std::move(request));
   }
   state->files.EndClose(file.get());
+  if (file->idle()) ReleaseExtents(state, file.get());
+  if (start.report) {
+    if (const std::optional<Error> lost = file->held()->TakeError()) {
+      state->late_errors.Put(fid, *lost);
+    }
+  }
   co_return closed;
 }
 

@@ -110,6 +110,7 @@ async::Task<Result<size_t>> Filesystem::Read(Fid fid, uint64_t handle, uint64_t 
   if (!state->options.noatime) {
     file->NoteRead(handle, state->Here()->shard()->WallNow().count());
   }
+  if (HasHeld(file)) co_await WriteHeld(state, file);
   for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
     const LayoutPtr layout = file->layout();
     std::vector<PieceRead> pieces;

@@ -143,12 +143,17 @@ rpc::Client* ShardContext::ClientOf(const std::string& server) {
   if (server == kMdsName) {
     options.features = rpc::kInodeLocks | rpc::kFileLocks;
     options.pulse = state_->pulses[ordinal_];
+  } else {
+    options.features = rpc::kExtentLocks;
   }
   client = std::make_unique<rpc::Client>(shard_, transport_, &state_->identity, options);
   client->OnServerRequest([this](rpc::Opcode opcode, const std::string& body,
                                  rpc::Client::AnswerFunction answer) {
-    OnMdsRequest(opcode, body, std::move(answer));
+    OnServerRequest(opcode, body, std::move(answer));
   });
+  if (server != kMdsName) {
+    client->OnReconnect([this, server](bool restarted) { return RecoverOst(server, restarted); });
+  }
   return client.get();
 }
 
@@ -159,8 +164,12 @@ rpc::Client* ShardContext::MdsClient() {
   return mds_;
 }
 
-void ShardContext::OnMdsRequest(rpc::Opcode opcode, const std::string& body,
-                                rpc::Client::AnswerFunction answer) {
+void ShardContext::OnServerRequest(rpc::Opcode opcode, const std::string& body,
+                                   rpc::Client::AnswerFunction answer) {
+  if (opcode == rpc::Opcode::kExtentCallback) {
+    OnExtentCallback(body, std::move(answer));
+    return;
+  }
   if (opcode == rpc::Opcode::kLockCallback) {
     OnLockCallback(body, std::move(answer));
     return;

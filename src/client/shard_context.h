@@ -26,6 +26,7 @@
 
 namespace sheen::client {
 
+class OpenFile;
 class State;
 
 class ShardContext final {
@@ -84,10 +85,15 @@ class ShardContext final {
   async::Task<void> RefreshInBackground();
   void StartGivingBack();
   async::Task<void> GiveLocksBack();
-  void OnMdsRequest(rpc::Opcode opcode, const std::string& body,
-                    rpc::Client::AnswerFunction answer);
+  void OnServerRequest(rpc::Opcode opcode, const std::string& body,
+                       rpc::Client::AnswerFunction answer);
   // Forgets what is called back, has the kernel forget it, then answers.
   void OnLockCallback(const std::string& body, rpc::Client::AnswerFunction answer);
+  // held_ops.cc: writes what is held under the lock, then answers.
+  void OnExtentCallback(const std::string& body, rpc::Client::AnswerFunction answer);
+  async::Task<void> GiveBack(std::shared_ptr<OpenFile> file, uint64_t lock,
+                             rpc::Client::AnswerFunction answer);
+  async::Task<void> RecoverOst(std::string server, bool restarted);
   // `done` runs on this shard when the kernel has forgotten what the locks cover.
   void RecallFromKernel(const std::vector<HeldLock>& locks, bool by_others,
                         std::function<void()> done);

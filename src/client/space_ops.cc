@@ -127,12 +127,22 @@ async::Task<Status> Filesystem::Fsync(Fid fid) {
   const std::shared_ptr<OpenFile> file = state->files.Find(fid);
   uint64_t transno = 0;
   if (file) {
+    if (HasHeld(file)) co_await WriteHeld(state, file);
+    SHEEN_CO_TRY(TakeWriteError(fid));
     SHEEN_CO_TRY(co_await SyncObjects(state, file.get()));
     transno = file->mds_transno();
     if (transno != 0 && transno <= state->Here()->MdsCommitted()) co_return Status();
   }
   Status synced = co_await SyncMds(state, transno);
   co_return synced;
+}
+
+Status Filesystem::TakeWriteError(const Fid& fid) {
+  const std::shared_ptr<OpenFile> file = state_->files.Find(fid);
+  if (!file) return {};
+  const std::optional<Error> error = file->held()->TakeError();
+  if (!error) return {};
+  return std::unexpected(Annotate(*error, fid.ToString() + ": an earlier write: "));
 }
 
 async::Task<Status> Filesystem::FsyncDir(Fid fid) {
@@ -151,6 +161,7 @@ async::Task<Status> Filesystem::Fallocate(Fid fid, uint64_t handle, uint32_t mod
   const std::shared_ptr<OpenFile> file = state->files.Find(fid);
   if (!file) co_return Fail(Errc::kBadHandle, fid.ToString() + " is not open");
   if (length == 0) co_return Fail(Errc::kInvalid, "fallocate of nothing");
+  if (HasHeld(file)) co_await WriteHeld(state, file);
   LayoutPtr layout = file->layout();
   if (!layout && punch) co_return Status();
   if (!layout) {
@@ -175,6 +186,7 @@ async::Task<Status> Filesystem::Fallocate(Fid fid, uint64_t handle, uint32_t mod
 
 async::Task<Result<uint64_t>> Filesystem::Seek(Fid fid, uint64_t offset, SeekKind kind) {
   State* state = state_.get();
+  if (const auto open = state->files.Find(fid); HasHeld(open)) co_await WriteHeld(state, open);
   SHEEN_CO_TRY_ASSIGN(const Attr attr, co_await GetAttr(0, fid));
   if (offset >= attr.size) co_return Fail(Errc::kNoDevice, "at or beyond the end of the file");
   const Result<LayoutPtr> fetched = co_await FetchLayout(state, fid);

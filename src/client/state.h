@@ -14,6 +14,7 @@
 #include "client/credentials.h"
 #include "client/file_lock_book.h"
 #include "client/filesystem.h"
+#include "client/held_ops.h"
 #include "client/kernel_cache.h"
 #include "client/lock_cache.h"
 #include "client/open_file.h"
@@ -42,6 +43,11 @@ class State final {
   LockCache locks;
   KernelCache kernel{&locks};
   FileLockBook file_locks;
+  // Write-behind.
+  ExtentBook extents;
+  GrantPool grants;
+  HeldBudget held_budget;
+  LateErrors late_errors;
   // Of the shards' connections to the MDS; set with the shard.
   std::array<std::shared_ptr<rpc::LinkPulse>, kShardsMax> pulses;
   std::array<std::unique_ptr<ShardContext>, kShardsMax> contexts;

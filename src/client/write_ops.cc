@@ -1,5 +1,5 @@
-// Writing: components first, then one request per piece, all at once, bytes straight from the
-// caller's buffer. Nothing is held back: what was answered is in the objects.
+// Writing: held back where a lock allows it (held_ops.h), else written through: components first,
+// then one request per piece, all at once, bytes straight from the caller's buffer.
 
 #include <algorithm>
 #include <optional>
@@ -24,6 +24,12 @@ struct WriteJob {
   WriteOptions options;
 };
 
+constexpr uint64_t kGrantUnit = 4096;
+
+bool MayHold(const WriteOptions& options) {
+  return !options.sync && !options.append && !options.uncached && !options.direct;
+}
+
 async::Task<Status> WritePiece(const WriteJob* job, IoView view, layout::Piece piece) {
   const layout::Component& component = view.layout->components[piece.component];
   const uint32_t ost = component.osts[piece.stripe];
@@ -40,9 +46,17 @@ async::Task<Status> WritePiece(const WriteJob* job, IoView view, layout::Piece p
   request.set_ctime_seen_ns(view.ctime_seen_ns);
   request.set_handle(job->handle);
   request.set_sync(job->options.sync);
+  State* const state = job->state;
+  uint64_t lock = 0;
+  if (MayHold(job->options)) {
+    lock = AskForLock(state, job->file, *view.layout, {piece.component, piece.stripe}, &request);
+  }
+  const uint64_t granted = state->grants.TakeUpTo(ost, bytes.size() + 2 * kGrantUnit);
+  request.set_granted_bytes(granted);
   rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, 0, request);
   call.bulk = bytes;
-  auto answered = co_await OstCall<v1::OstWriteReply>(job->state->Here(), ost, std::move(call));
+  auto answered = co_await OstCall<v1::OstWriteReply>(state->Here(), ost, std::move(call));
+  TakeLock(state, job->file, ost, lock, answered ? &answered->reply : nullptr);
   if (!answered) co_return std::unexpected(answered.error());
   const ObjectState seen = ObjectFromWire(answered->reply.attr());
   job->file->NoteChange(view.layout, {piece.component, piece.stripe}, seen, answered->transno);
@@ -154,6 +168,13 @@ async::Task<Result<size_t>> Filesystem::Write(Fid fid, uint64_t handle, uint64_t
   if (!file) co_return Fail(Errc::kBadHandle, fid.ToString() + " is not open");
   if (data.empty()) co_return 0U;
   if (options.uncached) SHEEN_CO_TRY(co_await DropPrivileges(fid, options.drop_set_ids));
+  if (MayHold(options)) {
+    const bool held = co_await Hold(state, file, handle, offset, data);
+    if (held) co_return data.size();
+    file->held()->NoteWriteThrough();
+  }
+  // Older bytes never come after newer ones.
+  if (HasHeld(file)) co_await WriteHeld(state, file);
   const WriteJob job{state, file.get(), handle, offset, data, options};
   Result<size_t> written =
       options.append ? co_await Append(this, job) : co_await WriteHere(job);

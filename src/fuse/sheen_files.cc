@@ -80,6 +80,7 @@ async::Task<void> Write(fuse_req_t req, Fid fid, ByteSpan data, uint64_t offset,
   options.sync = (file.flags & (O_SYNC | O_DSYNC)) != 0;
   // Write-back of mapped pages has a place already.
   options.append = (file.flags & O_APPEND) != 0 && file.writepage == 0;
+  options.direct = file.writepage != 0;
   const Result<size_t> written = co_await FsOf(req)->Write(fid, file.fh, offset, data, options);
   // The kernel does not expect the times to move by its own write-back.
   if (file.writepage != 0) FsOf(req)->ChangedHere(fid);
@@ -118,10 +119,11 @@ void AddOpenOps(fuse_lowlevel_ops* ops) {
   ops->open = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
     Spawn(Open(req, FidOfNode(FsOf(req), node), *file));
   };
-  // No data is held back. Never waits for a server: an exiting process could not be killed.
+  // Never waits for a server: an exiting process could not be killed. What is held is written by
+  // the release; errors known by now are told.
   ops->flush = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
     FlushLocks(req, node, *file);
-    fuse_reply_err(req, 0);
+    ReplyStatus(req, FsOf(req)->TakeWriteError(FidOfNode(FsOf(req), node)));
   };
   ops->release = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
     client::Filesystem* fs = FsOf(req);

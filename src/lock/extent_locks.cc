@@ -126,13 +126,14 @@ void ExtentLocks::Grant(Lock* lock, Nanos now, ByArrival* candidates) {
   lock->extent = in_the_way ? lock->request.extent : Grown(*lock, now);
   lock->granted = true;
   Insert(lock);
-  if (in_the_way) MarkRecalled(lock, candidates);
+  if (in_the_way && !lock->request.brief) MarkRecalled(lock, candidates);
 }
 
 void ExtentLocks::CallBackConflicts(const Lock& wanted, bool own_too, ExtentChanges* changes,
                                     ByArrival* candidates) {
   VisitConflicts(kGranted, wanted, [&](Lock* held) {
-    if (held->recalled || (!own_too && held->owner == wanted.owner)) return false;
+    if (held->recalled || held->request.brief) return false;
+    if (!own_too && held->owner == wanted.owner) return false;
     MarkRecalled(held, candidates);
     changes->callbacks.push_back({held->request.name, wanted.mode, wanted.extent});
     return false;
@@ -222,13 +223,8 @@ Result<ExtentChanges> ExtentLocks::Convert(LockName name, Mode mode, const Exten
 }
 
 ExtentChanges ExtentLocks::CancelOwner(uint64_t owner, Nanos now) {
-  std::vector<LockName> names;
-  for (auto it = locks_.lower_bound({owner, 0}); it != locks_.end() && it->first.owner == owner;
-       ++it) {
-    names.push_back(it->first);
-  }
   ByArrival candidates;
-  for (const LockName& name : names) Remove(name, &candidates);
+  for (const LockName& name : NamesOf(owner)) Remove(name, &candidates);
   ForgetWriter(owner);
   ExtentChanges changes;
   Settle(std::move(candidates), now, &changes);
@@ -285,6 +281,15 @@ std::optional<ExtentGrant> ExtentLocks::Find(LockName name) const {
 bool ExtentLocks::Waits(LockName name) const {
   const auto found = locks_.find(name);
   return found != locks_.end() && !found->second->granted;
+}
+
+std::vector<LockName> ExtentLocks::NamesOf(uint64_t owner) const {
+  std::vector<LockName> names;
+  for (auto it = locks_.lower_bound({owner, 0}); it != locks_.end() && it->first.owner == owner;
+       ++it) {
+    names.push_back(it->first);
+  }
+  return names;
 }
 
 uint64_t ExtentLocks::steps() const {

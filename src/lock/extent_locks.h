@@ -54,6 +54,7 @@ struct ExtentRequest {
   uint64_t group_id = 0;  // of kGroup; 0 otherwise
   bool exact = false;     // do not grow
   bool no_wait = false;   // refuse rather than wait or call anybody back
+  bool brief = false;     // ends by itself, soon: is never called back
   bool operator==(const ExtentRequest&) const = default;
 };
 
@@ -120,6 +121,8 @@ class ExtentLocks final {
   std::vector<ExtentGrant> HighestWriters(uint64_t size, size_t count_max) const;
   std::optional<ExtentGrant> Find(LockName name) const;  // granted
   bool Waits(LockName name) const;
+  // Locks and requests of an owner.
+  std::vector<LockName> NamesOf(uint64_t owner) const;
   size_t granted_count() const { return locks_.size() - waiting_count_; }
   size_t waiting_count() const { return waiting_count_; }
   bool empty() const { return locks_.empty(); }

@@ -18,6 +18,19 @@ Result<layout::ObjectId> ObjectIdOf(const v1::ObjectName& name) {
   return id;
 }
 
+void SetObjectName(const layout::ObjectId& id, v1::ObjectName* out) {
+  out->mutable_fid()->set_seq(id.fid.seq);
+  out->mutable_fid()->set_oid(id.fid.oid);
+  out->mutable_fid()->set_ver(id.fid.ver);
+  out->set_birth(id.birth);
+  out->set_stripe(id.stripe);
+}
+
+lock::Extent ExtentOf(uint64_t offset, uint64_t length) {
+  const uint64_t end = offset + std::min<uint64_t>(length, UINT64_MAX - offset);
+  return {offset, end > lock::kLastByteMax ? lock::kEof : end};
+}
+
 Result<std::vector<layout::ObjectId>> ObjectIdsOf(
     const google::protobuf::RepeatedPtrField<v1::ObjectName>& names) {
   if (names.size() > kObjectsPerRequestMax) {

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "lock/extent.h"
 #include "ost/target.h"
 #include "sheen/v1/oss.pb.h"
 
@@ -15,6 +16,9 @@ inline constexpr int kObjectsPerRequestMax = 65536;
 
 // Errors: kInvalid (a FID out of its limits, no birth, a stripe beyond the largest layout).
 Result<layout::ObjectId> ObjectIdOf(const v1::ObjectName& name);
+void SetObjectName(const layout::ObjectId& id, v1::ObjectName* out);
+// The bytes [offset, offset + length) for lock::ExtentLocks. REQUIRES: length > 0.
+lock::Extent ExtentOf(uint64_t offset, uint64_t length);
 // Errors: kInvalid, also when there are more than kObjectsPerRequestMax.
 Result<std::vector<layout::ObjectId>> ObjectIdsOf(
     const google::protobuf::RepeatedPtrField<v1::ObjectName>& names);

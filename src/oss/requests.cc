@@ -2,8 +2,11 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "oss/block_sums.h"
 #include "oss/convert.h"
+#include "oss/service.h"
 #include "sheen/v1/oss.pb.h"
 
 namespace sheen::oss {
@@ -23,11 +26,25 @@ rpc::Response Answer(const Message& reply, uint64_t transno = 0) {
   return {Errc::kOk, reply.SerializeAsString(), {}, transno};
 }
 
+uint64_t SessionOf(const rpc::Request& request) {
+  return request.session ? request.session->id() : 0;
+}
+
+// Returns when nobody else holds what conflicts.
+async::Task<ObjectLocks::Access> Enter(const RequestContext& context, const rpc::Request& request,
+                                       const layout::ObjectId& id, lock::Mode mode,
+                                       lock::Extent extent) {
+  return context.locks->Enter({request.header.target, id}, {SessionOf(request), mode, extent, 0});
+}
+
 async::Task<ResponseResult> Read(RequestContext context, const rpc::Request* request) {
   v1::OstReadRequest body;
   SHEEN_CO_TRY(Parse(*request, &body));
   SHEEN_CO_TRY_ASSIGN(const layout::ObjectId id, ObjectIdOf(body.object()));
   SHEEN_CO_TRY(CheckIoRange(body.offset(), body.length()));
+  const ObjectLocks::Access access =
+      co_await Enter(context, *request, id, lock::Mode::kPr,
+                     ExtentOf(body.offset(), std::max(body.length(), 1U)));
   io::Buffer bulk;
   if (body.length() > 0) bulk = io::Buffer::Allocate(body.length());
   SHEEN_CO_TRY_ASSIGN(const ost::ReadResult result,
@@ -43,6 +60,42 @@ async::Task<ResponseResult> Read(RequestContext context, const rpc::Request* req
   rpc::Response response = Answer(reply);
   response.bulk = std::move(bulk);
   co_return std::move(response);
+}
+
+// Bytes that were held back go on at once under their lock; others when nobody is in the way. A
+// lock to be kept needs a connection by which it can be called back.
+async::Task<Result<ObjectLocks::Access>> EnterToWrite(RequestContext context,
+                                                      const rpc::Request* request,
+                                                      const v1::OstWriteRequest* body,
+                                                      layout::ObjectId id, uint64_t length) {
+  const uint64_t session = SessionOf(*request);
+  const ObjectKey key{request->header.target, id};
+  const lock::Extent extent = ExtentOf(body->offset(), std::max<uint64_t>(length, 1));
+  if (body->lock() != 0) {
+    if (context.locks->Holds(key, {session, body->lock()}, extent)) {
+      co_return ObjectLocks::Access();
+    }
+    co_return Fail(Errc::kLockLost,
+                   fmt::format("{}: object {}: the lock under which these bytes were held back was "
+                               "taken away; others may have read or written since",
+                               context.target->name(), id.ToString()));
+  }
+  ObjectLocks::Wish wish{session, lock::Mode::kPw, extent, 0};
+  const std::shared_ptr<rpc::Peer>& peer = request->peer;
+  const bool may_keep = peer && (peer->features() & rpc::kExtentLocks) != 0;
+  if (may_keep && body->keep_lock() != 0 && body->keep_lock() <= INT64_MAX) {
+    context.locks->AddPeer(peer);
+    wish.keep = body->keep_lock();
+  }
+  ObjectLocks::Access access = co_await context.locks->Enter(key, wish);
+  if (access.kept() && !co_await context.service->RememberHolder(session)) access.DoNotKeep();
+  co_return access;
+}
+
+// Of what the request used and what it asks for.
+uint64_t GrantMore(const RequestContext& context, const rpc::Request& request, uint64_t wanted) {
+  if (wanted == 0 || !request.session) return 0;
+  return context.grants->Give(context.target, request.session->id(), wanted);
 }
 
 async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* request) {
@@ -64,11 +117,23 @@ async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* re
   args.ctime_seen_ns = body.ctime_seen_ns();
   args.create = body.handle() != 0;
   args.sync = body.sync();
-  SHEEN_CO_TRY_ASSIGN(const ost::ChangeResult result,
-                      co_await context.target->Write(context.io, args));
+  SHEEN_CO_TRY_ASSIGN(ObjectLocks::Access access,
+                      co_await EnterToWrite(context, request, &body, id, data.size()));
+  args.granted =
+      context.grants->Use(context.target, SessionOf(*request), body.granted_bytes());
+  Result<ost::ChangeResult> result = co_await context.target->Write(context.io, args);
+  if (!result) {
+    access.DoNotKeep();
+    co_return std::unexpected(result.error());
+  }
   v1::OstWriteReply reply;
-  SetAttr(result.attr, reply.mutable_attr());
-  co_return Answer(reply, result.transno);
+  SetAttr(result->attr, reply.mutable_attr());
+  if (access.kept()) {
+    reply.mutable_kept()->set_start(access.kept()->start);
+    reply.mutable_kept()->set_end(access.kept()->end);
+  }
+  reply.set_grant(GrantMore(context, *request, body.grant_wanted()));
+  co_return Answer(reply, result->transno);
 }
 
 async::Task<ResponseResult> GetAttr(RequestContext context, const rpc::Request* request) {
@@ -77,6 +142,9 @@ async::Task<ResponseResult> GetAttr(RequestContext context, const rpc::Request* 
   SHEEN_CO_TRY_ASSIGN(const std::vector<layout::ObjectId> ids, ObjectIdsOf(body.objects()));
   v1::OstGetAttrReply reply;
   for (const layout::ObjectId& id : ids) {
+    // What somebody holds back counts: it is written first.
+    const ObjectLocks::Access access =
+        co_await Enter(context, *request, id, lock::Mode::kPr, lock::Extent::Whole());
     SHEEN_CO_TRY_ASSIGN(const ost::ObjectAttr attr,
                         co_await context.target->GetAttr(context.io, id));
     SetAttr(attr, reply.add_attrs());
@@ -96,6 +164,8 @@ async::Task<ResponseResult> Truncate(RequestContext context, const rpc::Request*
   args.owner = OwnerOf(body.owner());
   args.ctime_seen_ns = body.ctime_seen_ns();
   args.create = body.create();
+  const ObjectLocks::Access access =
+      co_await Enter(context, *request, args.id, lock::Mode::kPw, lock::Extent::Whole());
   SHEEN_CO_TRY_ASSIGN(const ost::ChangeResult result,
                       co_await context.target->Truncate(context.io, args));
   v1::OstTruncateReply reply;
@@ -114,6 +184,8 @@ async::Task<ResponseResult> Allocate(RequestContext context, const rpc::Request*
   args.owner = OwnerOf(body.owner());
   args.ctime_seen_ns = body.ctime_seen_ns();
   args.create = body.handle() != 0;
+  const ObjectLocks::Access access =
+      co_await Enter(context, *request, args.id, lock::Mode::kPw, lock::Extent::Whole());
   SHEEN_CO_TRY_ASSIGN(const ost::ChangeResult result,
                       co_await context.target->Allocate(context.io, args));
   v1::OstAllocateReply reply;
@@ -133,6 +205,8 @@ async::Task<ResponseResult> Seek(RequestContext context, const rpc::Request* req
   v1::OstSeekRequest body;
   SHEEN_CO_TRY(Parse(*request, &body));
   SHEEN_CO_TRY_ASSIGN(const layout::ObjectId id, ObjectIdOf(body.object()));
+  const ObjectLocks::Access access =
+      co_await Enter(context, *request, id, lock::Mode::kPr, lock::Extent::Whole());
   SHEEN_CO_TRY_ASSIGN(const ost::SeekResult result,
                       co_await context.target->Seek(context.io, id, body.offset(), body.hole()));
   v1::OstSeekReply reply;
@@ -152,6 +226,55 @@ async::Task<ResponseResult> StatFs(RequestContext context, const rpc::Request* r
   reply.set_bytes_available(space.bytes_available);
   reply.set_files_total(space.files_total);
   reply.set_files_free(space.files_free);
+  co_return Answer(reply);
+}
+
+Result<std::vector<ObjectLocks::Held>> HeldIn(
+    const google::protobuf::RepeatedPtrField<v1::HeldLock>& locks) {
+  std::vector<ObjectLocks::Held> held;
+  held.reserve(static_cast<size_t>(locks.size()));
+  for (const v1::HeldLock& wire : locks) {
+    ObjectLocks::Held& one = held.emplace_back();
+    one.key.target = wire.target();
+    SHEEN_TRY_ASSIGN(one.key.id, ObjectIdOf(wire.object()));
+    one.id = wire.lock();
+    one.extent = {wire.range().start(), wire.range().end()};
+    if (one.id == 0 || one.id > INT64_MAX || !one.extent.Valid()) {
+      return Fail(Errc::kInvalid, fmt::format("lock {} on [{},{}) cannot be", one.id,
+                                              one.extent.start, one.extent.end));
+    }
+  }
+  return held;
+}
+
+// These two are about all targets of the server.
+async::Task<ResponseResult> CancelLocks(RequestContext context, const rpc::Request* request) {
+  v1::OstLockCancelRequest body;
+  SHEEN_CO_TRY(Parse(*request, &body));
+  SHEEN_CO_TRY_ASSIGN(const std::vector<ObjectLocks::Held> held, HeldIn(body.locks()));
+  for (const ObjectLocks::Held& one : held) {
+    context.locks->Release(one.key, {SessionOf(*request), one.id});
+  }
+  for (const v1::TargetGrant& grant : body.grants()) {
+    ost::Target* const target = context.service->TargetOf(grant.target());
+    if (target == nullptr) continue;
+    context.grants->Return(target, SessionOf(*request), grant.bytes());
+  }
+  co_return Answer(v1::OstLockCancelReply());
+}
+
+async::Task<ResponseResult> DeclareLocks(RequestContext context, const rpc::Request* request) {
+  v1::OstLockDeclareRequest body;
+  SHEEN_CO_TRY(Parse(*request, &body));
+  SHEEN_CO_TRY_ASSIGN(const std::vector<ObjectLocks::Held> held, HeldIn(body.locks()));
+  if (request->peer) context.locks->AddPeer(request->peer);
+  for (const v1::TargetGrant& grant : body.grants()) {
+    ost::Target* const target = context.service->TargetOf(grant.target());
+    if (target == nullptr) continue;
+    context.grants->Declare(target, SessionOf(*request), grant.bytes());
+  }
+  v1::OstLockDeclareReply reply;
+  for (const uint64_t id : context.locks->Declare(SessionOf(*request), held)) reply.add_lost(id);
   co_return Answer(reply);
 }
 
@@ -179,6 +302,10 @@ async::Task<ResponseResult> Choose(RequestContext context, const rpc::Request* r
       return Seek(context, request);
     case rpc::Opcode::kOstStatFs:
       return StatFs(context, request);
+    case rpc::Opcode::kOstLockCancel:
+      return CancelLocks(context, request);
+    case rpc::Opcode::kOstLockDeclare:
+      return DeclareLocks(context, request);
     default:
       return Unknown(request);
   }

@@ -1,4 +1,4 @@
-// The requests of the data plane, opcodes 200 to 207 of rpc/frame.h: body in, body out.
+// The requests of the data plane, opcodes 200 to 209 of rpc/frame.h: body in, body out.
 //
 // Thread-safe: runs on the calling shard, whose FileIo is `io`.
 #pragma once
@@ -10,10 +10,17 @@
 
 namespace sheen::oss {
 
+class Grants;
+class ObjectLocks;
+class OssService;
+
 struct RequestContext {
   ost::Target* target = nullptr;
   io::FileIo* io = nullptr;
   bool checksums = true;  // sum what is read
+  OssService* service = nullptr;
+  ObjectLocks* locks = nullptr;
+  Grants* grants = nullptr;
 };
 
 // Always answers; an error's body says what happened and to what.

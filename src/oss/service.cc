@@ -27,6 +27,11 @@ Result<ost::Target*> OssService::FindTarget(uint32_t index) const {
               fmt::format("OST{:04x} is not on this server; look at the cluster map", index));
 }
 
+ost::Target* OssService::TargetOf(uint32_t index) const {
+  const auto found = targets_.find(index);
+  return found == targets_.end() ? nullptr : found->second;
+}
+
 io::FileIo* OssService::CurrentIo() const {
   const async::Shard* const current = async::Shard::Current();
   for (const auto& [shard, io] : shards_) {
@@ -43,9 +48,14 @@ async::Task<rpc::Response> OssService::Handle(rpc::Request request) {
   if (!fence) co_return rpc::Response::Of(fence.error());
   const Result<ost::Target*> target = FindTarget(request.header.target);
   if (!target) co_return rpc::Response::Of(target.error());
-  const RequestContext context{*target, CurrentIo(), options_.checksums};
+  RequestContext context{*target, CurrentIo(), options_.checksums};
+  context.service = this;
+  context.locks = &locks_;
+  context.grants = &grants_;
   co_return co_await HandleRequest(context, std::move(request));
 }
+
+void OssService::OnPeerEnded(std::shared_ptr<rpc::Peer> peer) { locks_.DropPeer(*peer); }
 
 uint64_t OssService::LastCommitted(uint32_t target) const {
   const auto found = targets_.find(target);
@@ -86,6 +96,7 @@ async::Task<void> OssService::BackgroundLoop(async::Shard* shard) {
 
 async::Task<Status> OssService::Stop() {
   stopping_ = true;
+  co_await locks_.Stop();
   if (background_shard_ != nullptr) {
     background_shard_->CancelTimer(background_timer_);
     background_wait_.WakeAll(background_shard_);

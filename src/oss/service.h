@@ -1,4 +1,4 @@
-// OssService: what one object storage server does for its clients (data plane, opcodes 200 to 207),
+// OssService: what one object storage server does for its clients (data plane, opcodes 200 to 209),
 // for the MDS (ObjectControlService) and for its own session table (SessionStore), over the
 // ost::Targets it was given.
 //
@@ -23,7 +23,9 @@
 #include "async/task.h"
 #include "base/random.h"
 #include "io/file_io.h"
+#include "oss/grants.h"
 #include "oss/in_flight.h"
+#include "oss/object_locks.h"
 #include "ost/target.h"
 #include "rpc/control.h"
 #include "rpc/server.h"
@@ -67,6 +69,15 @@ class OssService final : public rpc::Service,
   async::Task<rpc::Response> Handle(rpc::Request request) override;
   uint64_t LastCommitted(uint32_t target) const override;
   Status CheckCommitted(uint32_t target, uint64_t transno) override;
+  void OnPeerEnded(std::shared_ptr<rpc::Peer> peer) override;
+
+  // What the server's handshakes have to offer (rpc::Feature).
+  static constexpr uint64_t kFeatures = rpc::kExtentLocks;
+  // nullptr: not on this server.
+  ost::Target* TargetOf(uint32_t index) const;
+  // For requests.cc. After a restart everybody waits for this session, which may hold locks.
+  // "survives power loss".
+  async::Task<Status> RememberHolder(uint64_t session_id);
 
   // rpc::ObjectControlService
   async::Task<Status> DestroyObjects(v1::DestroyObjectsRequest request) override;
@@ -93,11 +104,14 @@ class OssService final : public rpc::Service,
   std::map<uint32_t, ost::Target*> targets_;                   // fixed after set-up
   std::vector<std::pair<async::Shard*, io::FileIo*>> shards_;  // fixed after set-up
   InFlight in_flight_;
+  ObjectLocks locks_;
+  Grants grants_;
 
   std::atomic<bool> has_fences_{false};
-  mutable std::mutex mutex_;           // guards both
+  mutable std::mutex mutex_;           // guards what follows
   std::map<uint64_t, Uuid> sessions_;  // known, by id
   std::set<uint64_t> fenced_;          // session ids
+  std::set<uint64_t> holders_;         // sessions that may hold locks
 
   // Shard-confined to the shard of StartBackground.
   async::Shard* background_shard_ = nullptr;

@@ -3,11 +3,14 @@
 //
 //   's' + session id (u64 big-endian)   u8 version 1, client UUID (16), secret (16), CRC32C
 //   'f' + session id (u64 big-endian)   u8 version 1, client UUID (16), CRC32C: the id is refused
+//   'l' + session id (u64 big-endian)   u8 version 1, client UUID (16), CRC32C: it may hold locks
 //
-// A session that ends takes both rows with it: its id never comes again.
+// A session that ends takes its rows with it: its id never comes again.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "base/crc32c.h"
 #include "base/log.h"
@@ -20,6 +23,7 @@ namespace {
 constexpr Nanos kRequestsLook = std::chrono::milliseconds(2);
 constexpr char kSessionPrefix = 's';
 constexpr char kFencePrefix = 'f';
+constexpr char kHolderPrefix = 'l';
 constexpr uint8_t kRowVersion = 1;
 constexpr size_t kKeyBytes = 9;
 
@@ -32,6 +36,14 @@ std::string Key(char prefix, uint64_t session_id) {
 std::string Seal(Encoder out) {
   out.U32(Crc32c(AsBytes(out.data())));
   return out.Take();
+}
+
+// Of a fence or a holder.
+std::string MarkOf(const Uuid& client) {
+  Encoder row;
+  row.U8(kRowVersion);
+  row.Raw(client.bytes.data(), client.bytes.size());
+  return Seal(std::move(row));
 }
 
 struct Row {
@@ -102,9 +114,13 @@ async::Task<Status> OssService::Remove(uint64_t session_id) {
   kv::Batch batch;
   batch.Delete(ost::kSessionFamily, Key(kSessionPrefix, session_id));
   batch.Delete(ost::kSessionFamily, Key(kFencePrefix, session_id));
+  batch.Delete(ost::kSessionFamily, Key(kHolderPrefix, session_id));
+  locks_.DropSession(session_id);
+  grants_.DropSession(session_id);
   SHEEN_CO_TRY(co_await target->WriteSessionRows(CurrentIo(), std::move(batch)));
   std::lock_guard guard(mutex_);
   sessions_.erase(session_id);
+  holders_.erase(session_id);
   co_return Status();
 }
 
@@ -115,22 +131,46 @@ async::Task<Status> OssService::FenceSession(v1::FenceSessionRequest request) {
   }
   std::memcpy(client.bytes.data(), request.client_uuid().data(), client.bytes.size());
   kv::Batch batch;
+  std::vector<uint64_t> fenced;
   {
     std::lock_guard guard(mutex_);
     for (const auto& [session_id, owner] : sessions_) {
       if (owner != client) continue;
       fenced_.insert(session_id);
-      Encoder row;
-      row.U8(kRowVersion);
-      row.Raw(client.bytes.data(), client.bytes.size());
-      batch.Put(ost::kSessionFamily, Key(kFencePrefix, session_id), Seal(std::move(row)));
+      fenced.push_back(session_id);
+      batch.Put(ost::kSessionFamily, Key(kFencePrefix, session_id), MarkOf(client));
+      batch.Delete(ost::kSessionFamily, Key(kHolderPrefix, session_id));
     }
     has_fences_.store(!fenced_.empty());
   }
   if (batch.empty()) co_return Status();  // never was here
   SHEEN_LOG(Warn, "client {} is fenced off", client.ToString());
   SHEEN_CO_TRY(co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch)));
+  for (const uint64_t session_id : fenced) {
+    locks_.DropSession(session_id);
+    grants_.DropSession(session_id);
+  }
   co_await WaitForRequests();
+  co_return Status();
+}
+
+async::Task<Status> OssService::RememberHolder(uint64_t session_id) {
+  ost::Target* const target = SessionTarget();
+  Uuid client;
+  {
+    std::lock_guard guard(mutex_);
+    const auto known = sessions_.find(session_id);
+    if (target == nullptr || known == sessions_.end()) {
+      co_return Fail(Errc::kNoEntry, "the session is not known here");
+    }
+    if (holders_.contains(session_id)) co_return Status();
+    client = known->second;
+  }
+  kv::Batch batch;
+  batch.Put(ost::kSessionFamily, Key(kHolderPrefix, session_id), MarkOf(client));
+  SHEEN_CO_TRY(co_await target->WriteSessionRows(CurrentIo(), std::move(batch)));
+  std::lock_guard guard(mutex_);
+  holders_.insert(session_id);
   co_return Status();
 }
 
@@ -157,10 +197,17 @@ async::Task<Result<std::vector<std::shared_ptr<rpc::Session>>>> OssService::Load
       fenced_.insert(row.session_id);
       continue;
     }
+    if (key.front() == kHolderPrefix) {
+      holders_.insert(row.session_id);
+      continue;
+    }
     sessions_[row.session_id] = row.client;
     out.push_back(std::make_shared<rpc::Session>(row.session_id, row.client, row.secret));
   }
   has_fences_.store(!fenced_.empty(), std::memory_order_release);
+  std::set<uint64_t> awaited;
+  std::ranges::set_difference(holders_, fenced_, std::inserter(awaited, awaited.end()));
+  locks_.BeginRecovery(std::move(awaited));
   co_return out;
 }
 

@@ -338,16 +338,22 @@ uint64_t Target::Core::NewBytes(Object* object, uint64_t offset, uint64_t length
 }
 
 async::Task<Result<uint64_t>> Target::Core::Reserve(io::FileIo* io, ObjectPointer object,
-                                                    uint64_t offset, uint64_t length) {
+                                                    uint64_t offset, uint64_t length,
+                                                    uint64_t granted) {
   uint64_t bytes = NewBytes(object.get(), offset, length);
-  Status reserved = space.Reserve(bytes);
+  Status reserved = space.ReserveGranted(bytes, granted);
   if (!reserved) {
-    SHEEN_CO_TRY(co_await commit_group.Run(io));
+    const Status committed = co_await commit_group.Run(io);
+    if (!committed) {
+      space.ReturnGrant(granted);
+      co_return std::unexpected(committed.error());
+    }
     const Result<io::DiskSpace> disk = co_await io->Space(options.directory);
     if (disk) space.SetDisk(*disk);
     bytes = NewBytes(object.get(), offset, length);
-    reserved = space.Reserve(bytes);
+    reserved = space.ReserveGranted(bytes, granted);
   }
+  if (!reserved) space.ReturnGrant(granted);
   if (!reserved) co_return std::unexpected(Named(reserved.error(), object->id));
   co_return bytes;
 }

@@ -100,8 +100,9 @@ struct Target::Core {
   // Bytes of [offset, offset + length) that may need new disk space.
   static uint64_t NewBytes(Object* object, uint64_t offset, uint64_t length);
   // Reserves; when that fails, commits (which counts exactly) and tries once more.
+  // `granted`: bytes set aside for it, which are used up in any case.
   async::Task<Result<uint64_t>> Reserve(io::FileIo* io, ObjectPointer object, uint64_t offset,
-                                        uint64_t length);
+                                        uint64_t length, uint64_t granted = 0);
   // Gives the change its transno, times and place in the next commit.
   ChangeResult Finish(const ObjectPointer& object, const Change& change);
   // Puts it into the next commit without a change of its own.

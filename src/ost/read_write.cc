@@ -79,7 +79,7 @@ async::Task<Result<ChangeResult>> WriteLocked(Target::Core* core, io::FileIo* io
   if (!guard) co_return std::unexpected(guard.error());
   const uint64_t length = args.data.size();
   SHEEN_CO_TRY_ASSIGN(const uint64_t reserved,
-                      co_await core->Reserve(io, object, args.offset, length));
+                      co_await core->Reserve(io, object, args.offset, length, args.granted));
   io::FileId file = io::FileId::kNone;
   {
     std::lock_guard object_guard(object->mutex);

@@ -24,25 +24,70 @@ uint64_t SpaceAccount::used() const {
 }
 
 Status SpaceAccount::Reserve(uint64_t bytes) {
-  if (bytes == 0) return {};
   std::lock_guard lock(mutex_);
+  return ReserveLocked(bytes);
+}
+
+Status SpaceAccount::ReserveLocked(uint64_t bytes) {
+  if (bytes == 0) return {};
   if (limited()) {
     const uint64_t writable = limit_ - reserve_;
-    if (used_ > writable || bytes > writable - used_) {
+    const uint64_t taken = used_ + granted_;
+    if (taken > writable || bytes > writable - taken) {
       return Fail(Errc::kNoSpace,
                   fmt::format("{} more bytes do not fit: {} of the target's {} are used, {} are "
                               "kept in reserve",
                               bytes, used_, limit_, reserve_));
     }
   }
-  if (disk_known_ &&
-      (reserved_since_disk_ > disk_available_ || bytes > disk_available_ - reserved_since_disk_)) {
+  const uint64_t promised = reserved_since_disk_ + granted_;
+  if (disk_known_ && (promised > disk_available_ || bytes > disk_available_ - promised)) {
     return Fail(Errc::kNoSpace,
                 fmt::format("{} more bytes do not fit: the target's disk has {} left", bytes,
-                            disk_available_ - std::min(disk_available_, reserved_since_disk_)));
+                            disk_available_ - std::min(disk_available_, promised)));
   }
   used_ += bytes;
   reserved_since_disk_ += bytes;
+  return {};
+}
+
+uint64_t SpaceAccount::Left() const {
+  std::lock_guard lock(mutex_);
+  uint64_t left = UINT64_MAX;
+  if (limited()) {
+    const uint64_t writable = limit_ - reserve_;
+    left = writable - std::min(writable, used_ + granted_);
+  }
+  if (disk_known_) {
+    const uint64_t promised = reserved_since_disk_ + granted_;
+    left = std::min(left, disk_available_ - std::min(disk_available_, promised));
+  }
+  return left == UINT64_MAX ? 0 : left;
+}
+
+bool SpaceAccount::Grant(uint64_t bytes) {
+  if (Left() < bytes) return false;
+  AddGrant(bytes);
+  return true;
+}
+
+void SpaceAccount::AddGrant(uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  granted_ += bytes;
+}
+
+void SpaceAccount::ReturnGrant(uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  granted_ -= std::min(granted_, bytes);
+}
+
+Status SpaceAccount::ReserveGranted(uint64_t bytes, uint64_t granted) {
+  std::lock_guard lock(mutex_);
+  const uint64_t covered = std::min(bytes, granted);
+  SHEEN_TRY(ReserveLocked(bytes - covered));
+  granted_ -= std::min(granted_, granted);
+  used_ += covered;
+  reserved_since_disk_ += covered;
   return {};
 }
 

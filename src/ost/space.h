@@ -42,12 +42,22 @@ class SpaceAccount final {
   // Counts without asking: what is on the disk already, or no longer.
   void Charge(uint64_t bytes);
   void Uncharge(uint64_t bytes);
+  // Space set aside for data that clients hold back. False: not so much is left.
+  bool Grant(uint64_t bytes);
+  void AddGrant(uint64_t bytes);  // without asking
+  void ReturnGrant(uint64_t bytes);
+  // As Reserve, with `granted` bytes that were set aside for it: used up, unless it fails.
+  Status ReserveGranted(uint64_t bytes, uint64_t granted);
+  // What Reserve would still take.
+  uint64_t Left() const;
   // What the disk says now.
   void SetDisk(const io::DiskSpace& disk);
   // Part of the disk's free space that writes may not use: 1/64 of it, at most 64 MiB.
   static uint64_t DiskReserve(const io::DiskSpace& disk);
 
  private:
+  Status ReserveLocked(uint64_t bytes);
+
   const uint64_t limit_;
   const uint64_t reserve_;
   mutable std::mutex mutex_;  // guards what follows
@@ -55,6 +65,7 @@ class SpaceAccount final {
   bool disk_known_ = false;
   uint64_t disk_available_ = 0;       // free minus reserve, when last asked
   uint64_t reserved_since_disk_ = 0;  // by writes since then
+  uint64_t granted_ = 0;              // set aside and not written yet
 };
 
 }  // namespace sheen::ost

@@ -64,6 +64,11 @@ async::Task<Result<TargetSpace>> Target::Space(io::FileIo* io) {
   co_return out;
 }
 
+uint64_t Target::GrantableBytes() const { return core_->space.Left(); }
+bool Target::Grant(uint64_t bytes) { return core_->space.Grant(bytes); }
+void Target::AddGrant(uint64_t bytes) { core_->space.AddGrant(bytes); }
+void Target::ReturnGrant(uint64_t bytes) { core_->space.ReturnGrant(bytes); }
+
 async::Task<Status> Target::Close(io::FileIo* io) {
   Core* core = core_.get();
   Status closed = core->CheckServing();

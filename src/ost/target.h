@@ -79,6 +79,7 @@ struct WriteArgs {
   int64_t ctime_seen_ns = 0;
   bool create = true;  // make an absent object; else kBadHandle
   bool sync = false;   // commit before the answer
+  uint64_t granted = 0;  // bytes of space set aside for it (Target::Grant)
 };
 
 struct TruncateArgs {
@@ -98,6 +99,9 @@ struct AllocateArgs {
   Owner owner;
   int64_t ctime_seen_ns = 0;
 };
+
+// One write may need as much more space, at either end.
+inline constexpr uint64_t kGrantUnit = 4096;
 
 struct ReadResult {
   size_t bytes = 0;  // fewer than asked at the object's end, 0 for a hole
@@ -168,6 +172,12 @@ class Target final {
   // still in flight arrived), closes files of destroyed objects.
   async::Task<void> Tick(io::FileIo* io, int64_t oldest_request_ns);
   async::Task<Result<TargetSpace>> Space(io::FileIo* io);
+
+  // Space set aside for data that clients hold back; multiples of kGrantUnit.
+  uint64_t GrantableBytes() const;
+  bool Grant(uint64_t bytes);         // false: not so much is left
+  void AddGrant(uint64_t bytes);      // without asking
+  void ReturnGrant(uint64_t bytes);
   // Commits and closes all files. No call may be running or follow.
   async::Task<Status> Close(io::FileIo* io);
 

@@ -102,16 +102,20 @@ enum class Opcode : uint16_t {
   kOstSync = 205,
   kOstSeek = 206,
   kOstStatFs = 207,
+  kOstLockCancel = 208,   // write locks that the client gives back unasked
+  kOstLockDeclare = 209,  // those that it holds, after a reconnect
 
   kMapChanged = 300,      // server to client: the cluster map has a new version
   kLockCallback = 301,    // server to client: give locks back; the answer says that they are
   kFileLockEvent = 302,   // server to client: what became of kMdsFileLockSet requests that waited
+  kExtentCallback = 303,  // OSS to client: write what is held back, give the lock back
 };
 
 // Bits of Hello.features: what a side knows beyond the protocol's first version.
 enum Feature : uint64_t {
   kInodeLocks = 1 << 0,  // answers of the MDS carry locks; kLockCallback takes them back
   kFileLocks = 1 << 1,   // flock and fcntl locks are kept by the MDS (kMdsFileLock*)
+  kExtentLocks = 1 << 2,  // the OSS gives write locks and space (OstWriteRequest.keep_lock)
 };
 
 struct FrameHeader {

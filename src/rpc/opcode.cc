@@ -60,9 +60,13 @@ constexpr OpcodeInfo kOpcodes[] = {
     {Opcode::kOstSync, "ost_sync", false},
     {Opcode::kOstSeek, "ost_seek", false},
     {Opcode::kOstStatFs, "ost_statfs", false},
+    // As file locks: what is to be, not what to do.
+    {Opcode::kOstLockCancel, "ost_lock_cancel", false},
+    {Opcode::kOstLockDeclare, "ost_lock_declare", false},
     {Opcode::kMapChanged, "map_changed", false},
     {Opcode::kLockCallback, "lock_callback", false},
     {Opcode::kFileLockEvent, "file_lock_event", false},
+    {Opcode::kExtentCallback, "extent_callback", false},
 };
 
 const OpcodeInfo* Find(Opcode opcode) {

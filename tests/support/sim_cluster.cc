@@ -258,6 +258,7 @@ void SimCluster::StartOss() {
     identity.server_name = registered->server_name();
     identity.boot = oss.service->Boot();
     identity.recovered_transno = oss.service->RecoveredTransno();
+    identity.features = oss::OssService::kFeatures;
     oss.sessions = std::make_unique<rpc::SessionTable>(identity, oss.service.get());
     oss.server = std::make_unique<rpc::Server>(&shard_, oss.sessions.get(), oss.service.get(),
                                                rpc::ServerOptions{});

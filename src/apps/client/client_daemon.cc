@@ -85,6 +85,7 @@ Status ClientDaemon::ConnectFilesystem() {
   options.checksums = config_.options.checksums;
   options.local_locks = config_.options.local_locks;
   options.noatime = config_.options.noatime;
+  options.write_behind = config_.options.write_behind;
   options.mount_timeout = kMountPatience;
   if (config_.options.timeout_s > 0) {
     options.deadline = std::chrono::seconds(config_.options.timeout_s);

@@ -153,10 +153,10 @@ Result<bool> ApplyValue(std::string_view name, std::string_view value, ClientOpt
     SHEEN_TRY(SetWord(name, value, {"auto", "on", "off"}, &out->io_uring));
   } else if (name == "log_level") {
     SHEEN_TRY(SetWord(name, value, {"debug", "info", "warn", "error"}, &out->log_level));
-  } else if (name == "checksums") {
+  } else if (name == "checksums" || name == "write_behind") {
     std::string word;
     SHEEN_TRY(SetWord(name, value, {"on", "off"}, &word));
-    out->checksums = word == "on";
+    (name == "checksums" ? out->checksums : out->write_behind) = word == "on";
   } else if (name == "log") {
     if (value.empty()) return Fail(Errc::kInvalid, "mount option log=: it must name a file");
     out->log = value;

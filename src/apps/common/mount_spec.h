@@ -33,6 +33,7 @@ struct ClientOptions {
   bool allow_other = true;
   bool foreground = false;
   bool checksums = true;
+  bool write_behind = true;
   bool local_locks = false;  // flock(2) and fcntl(2) among the processes of this mount only
   bool sloppy = false;  // mount -s: unknown options are ignored
   std::string log;

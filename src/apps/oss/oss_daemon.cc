@@ -223,6 +223,7 @@ Status OssDaemon::ServeData() {
   identity.server_name = config_.name;
   identity.boot = service_->Boot();
   identity.recovered_transno = service_->RecoveredTransno();
+  identity.features = oss::OssService::kFeatures;
   sessions_ = std::make_unique<rpc::SessionTable>(identity, service_.get());
   using Sessions = Result<std::vector<std::shared_ptr<rpc::Session>>>;
   Sessions sessions = shards_->Await<Sessions>(0, [this] { return service_->LoadSessions(); });

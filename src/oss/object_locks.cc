@@ -1,0 +1,362 @@
+#include "oss/object_locks.h"
+
+#include <algorithm>
+
+#include "async/sync.h"
+#include "base/log.h"
+#include "oss/convert.h"
+#include "sheen/v1/oss.pb.h"
+
+namespace sheen::oss {
+namespace {
+
+constexpr Nanos kLook = std::chrono::milliseconds(5);
+// Ids of accesses, beside those that clients give to their locks.
+constexpr uint64_t kAccessBit = 1ULL << 63;
+
+Nanos Now() { return async::Shard::Current()->Now(); }
+
+}  // namespace
+
+struct ObjectLocks::Waiter {
+  async::Shard* shard = nullptr;
+  async::OneShot<bool> granted;
+};
+
+ObjectLocks::Access& ObjectLocks::Access::operator=(Access&& other) noexcept {
+  if (this == &other) return *this;
+  End();
+  owner_ = std::exchange(other.owner_, nullptr);
+  key_ = other.key_;
+  name_ = other.name_;
+  kept_ = std::exchange(other.kept_, std::nullopt);
+  return *this;
+}
+
+void ObjectLocks::Access::End() {
+  ObjectLocks* const owner = std::exchange(owner_, nullptr);
+  if (owner != nullptr && !kept_) owner->Leave(key_, name_);
+}
+
+ObjectLocks::~ObjectLocks() { SHEEN_ASSERT(callbacks_running_.load() == 0); }
+
+ObjectLocks::Bucket& ObjectLocks::BucketOf(const ObjectKey& key) {
+  return buckets_[(std::hash<Fid>()(key.id.fid) + key.id.stripe + key.target) % kBuckets];
+}
+
+// ---- entering and leaving ----
+
+void ObjectLocks::Take(Bucket* bucket, const ObjectKey& key, lock::ExtentChanges changes,
+                       Work* work) {
+  for (const lock::ExtentGrant& grant : changes.granted) {
+    auto node = bucket->waiters.extract({key, grant.name});
+    if (!node.empty()) work->wakes.push_back(std::move(node.mapped()));
+  }
+  for (const lock::ExtentCallback& call : changes.callbacks) {
+    work->callbacks.push_back({key, call.name});
+  }
+}
+
+void ObjectLocks::Do(Work work) {
+  for (const std::shared_ptr<Waiter>& waiter : work.wakes) {
+    waiter->shard->Post([waiter] { waiter->granted.Set(true); });
+  }
+  for (const Callback& callback : work.callbacks) {
+    callbacks_running_.fetch_add(1);
+    async::Shard::Current()->Spawn(CallBack(callback));
+  }
+}
+
+// Nobody has a lock on the object. A lock to be kept needs a table, and nobody else at work.
+bool ObjectLocks::EnterCounted(Bucket* bucket, const ObjectKey& key, const Wish& wish,
+                               Access* access) {
+  Object& object = bucket->objects[key];
+  if (object.table) return false;
+  if (wish.keep != 0 && object.plain_accesses == 0) {
+    object.table = std::make_unique<lock::ExtentLocks>();
+    return false;
+  }
+  ++object.plain_accesses;
+  access->owner_ = this;
+  access->key_ = key;
+  return true;
+}
+
+std::shared_ptr<ObjectLocks::Waiter> ObjectLocks::EnterTable(Bucket* bucket, const ObjectKey& key,
+                                                             const Wish& wish, Access* access,
+                                                             Work* work) {
+  lock::ExtentLocks& table = *bucket->objects.at(key).table;
+  lock::ExtentRequest request;
+  request.mode = wish.mode;
+  request.extent = wish.extent;
+  if (wish.keep != 0) {
+    request.name = {wish.session, wish.keep};
+    request.no_wait = true;
+    const bool known = table.Find(request.name).has_value();
+    Result<lock::ExtentEnqueued> kept = table.Enqueue(request, Now());
+    if (kept && kept->grant && !kept->grant->recalled) {
+      Take(bucket, key, std::move(kept->changes), work);
+      access->owner_ = this;
+      access->key_ = key;
+      access->name_ = request.name;
+      access->kept_ = kept->grant->extent;
+      if (!known) kept_count_.fetch_add(1, std::memory_order_relaxed);
+      return nullptr;
+    }
+    if (kept && kept->grant && !known) {
+      // Already wanted back: as if it had not been asked for.
+      Take(bucket, key, std::move(kept->changes), work);
+      if (auto taken = table.Cancel(request.name, Now())) Take(bucket, key, *taken, work);
+    }
+  }
+  request.name = {wish.session, next_access_.fetch_add(1) | kAccessBit};
+  request.exact = true;
+  request.no_wait = false;
+  request.brief = true;
+  Result<lock::ExtentEnqueued> entered = table.Enqueue(request, Now());
+  SHEEN_ASSERT(entered.has_value());
+  access->owner_ = this;
+  access->key_ = key;
+  access->name_ = request.name;
+  std::shared_ptr<Waiter> waiter;
+  if (!entered->grant) {
+    waiter = std::make_shared<Waiter>();
+    waiter->shard = async::Shard::Current();
+    bucket->waiters[{key, request.name}] = waiter;
+  }
+  Take(bucket, key, std::move(entered->changes), work);
+  return waiter;
+}
+
+async::Task<ObjectLocks::Access> ObjectLocks::Enter(ObjectKey key, Wish wish) {
+  if (recovering_.load(std::memory_order_acquire)) co_await AwaitRecovery();
+  Access access;
+  Work work;
+  std::shared_ptr<Waiter> waiter;
+  {
+    Bucket& bucket = BucketOf(key);
+    const std::scoped_lock lock(bucket.mutex);
+    if (EnterCounted(&bucket, key, wish, &access)) co_return access;
+    waiter = EnterTable(&bucket, key, wish, &access, &work);
+  }
+  Do(std::move(work));
+  if (waiter) co_await waiter->granted;
+  co_return access;
+}
+
+void ObjectLocks::Leave(const ObjectKey& key, const std::optional<lock::LockName>& name) {
+  Work work;
+  {
+    Bucket& bucket = BucketOf(key);
+    const std::scoped_lock lock(bucket.mutex);
+    const auto found = bucket.objects.find(key);
+    if (found == bucket.objects.end()) return;
+    Object& object = found->second;
+    if (!name) {
+      --object.plain_accesses;
+    } else if (object.table) {
+      const bool kept = (name->id & kAccessBit) == 0;
+      auto changes = object.table->Cancel(*name, Now());
+      if (changes && kept) kept_count_.fetch_sub(1, std::memory_order_relaxed);
+      if (changes) Take(&bucket, key, std::move(*changes), &work);
+    }
+    if (object.table && object.table->empty()) object.table.reset();
+    if (!object.table && object.plain_accesses == 0) bucket.objects.erase(found);
+  }
+  Do(std::move(work));
+}
+
+bool ObjectLocks::Holds(const ObjectKey& key, lock::LockName name, const lock::Extent& extent) {
+  Bucket& bucket = BucketOf(key);
+  const std::scoped_lock lock(bucket.mutex);
+  const auto found = bucket.objects.find(key);
+  if (found == bucket.objects.end() || !found->second.table) return false;
+  const std::optional<lock::ExtentGrant> grant = found->second.table->Find(name);
+  return grant && (name.id & kAccessBit) == 0 && lock::IsWriting(grant->mode) &&
+         grant->extent.Contains(extent);
+}
+
+void ObjectLocks::Release(const ObjectKey& key, lock::LockName name) {
+  if ((name.id & kAccessBit) == 0) Leave(key, name);
+}
+
+// ---- calling back ----
+
+void ObjectLocks::AddPeer(const std::shared_ptr<rpc::Peer>& peer) {
+  const std::scoped_lock lock(mutex_);
+  auto& peers = peers_[peer->session_id()];
+  if (std::ranges::find(peers, peer) == peers.end()) peers.push_back(peer);
+}
+
+void ObjectLocks::DropPeer(const rpc::Peer& peer) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = peers_.find(peer.session_id());
+  if (found == peers_.end()) return;
+  std::erase_if(found->second, [&](const auto& other) { return other->id() == peer.id(); });
+  if (found->second.empty()) peers_.erase(found);
+}
+
+std::shared_ptr<rpc::Peer> ObjectLocks::PeerOf(uint64_t session) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = peers_.find(session);
+  if (found == peers_.end()) return nullptr;
+  for (const std::shared_ptr<rpc::Peer>& peer : found->second) {
+    if (!peer->ended()) return peer;
+  }
+  return nullptr;
+}
+
+bool ObjectLocks::IsHeld(const Callback& callback) {
+  Bucket& bucket = BucketOf(callback.key);
+  const std::scoped_lock lock(bucket.mutex);
+  const auto found = bucket.objects.find(callback.key);
+  return found != bucket.objects.end() && found->second.table &&
+         found->second.table->Find(callback.name).has_value();
+}
+
+async::Task<bool> ObjectLocks::Ask(Callback callback) {
+  const std::shared_ptr<rpc::Peer> peer = PeerOf(callback.name.owner);
+  if (!peer) co_return false;
+  v1::ExtentCallback body;
+  body.set_target(callback.key.target);
+  SetObjectName(callback.key.id, body.mutable_object());
+  body.set_lock(callback.name.id);
+  const auto waiter = std::make_shared<Waiter>();
+  waiter->shard = async::Shard::Current();
+  peer->Ask(rpc::Opcode::kExtentCallback, body.SerializeAsString(), kCallbackTimeout,
+            [waiter](bool answered) {
+              waiter->shard->Post([waiter, answered] { waiter->granted.Set(answered); });
+            });
+  co_return co_await waiter->granted;
+}
+
+async::Task<void> ObjectLocks::CallBack(Callback callback) {
+  const Nanos until = Now() + kCallbackTimeout;
+  std::optional<Nanos> alone_since;
+  bool gave_back = false;
+  while (!stopping_.load() && IsHeld(callback)) {
+    gave_back = co_await Ask(callback);
+    if (gave_back) break;
+    const Nanos now = Now();
+    if (PeerOf(callback.name.owner)) {
+      alone_since.reset();
+    } else if (!alone_since) {
+      alone_since = now;
+    }
+    if (now >= until || (alone_since && now - *alone_since >= kReturnGrace)) break;
+    co_await async::Shard::Current()->Sleep(kLook);
+  }
+  if (gave_back) {
+    Leave(callback.key, callback.name);
+  } else if (!stopping_.load() && IsHeld(callback)) {
+    SHEEN_LOG(Warn,
+              "session {:x} does not give back its lock on object {}: it loses all its locks here; "
+              "what it has not written under them yet is refused",
+              callback.name.owner, callback.key.id.ToString());
+    DropSession(callback.name.owner);
+  }
+  callbacks_running_.fetch_sub(1);
+}
+
+void ObjectLocks::DropSession(uint64_t session) {
+  for (Bucket& bucket : buckets_) {
+    Work work;
+    {
+      const std::scoped_lock lock(bucket.mutex);
+      for (auto& [key, object] : bucket.objects) {
+        if (!object.table) continue;
+        std::vector<lock::LockName> kept;
+        // Accesses under way end by themselves.
+        for (const lock::LockName& name : object.table->NamesOf(session)) {
+          if ((name.id & kAccessBit) == 0) kept.push_back(name);
+        }
+        for (const lock::LockName& name : kept) {
+          auto changes = object.table->Cancel(name, Now());
+          if (!changes) continue;
+          kept_count_.fetch_sub(1, std::memory_order_relaxed);
+          Take(&bucket, key, std::move(*changes), &work);
+        }
+        if (object.table->empty()) object.table.reset();
+      }
+      std::erase_if(bucket.objects, [](const auto& entry) {
+        return !entry.second.table && entry.second.plain_accesses == 0;
+      });
+    }
+    Do(std::move(work));
+  }
+  const std::scoped_lock lock(mutex_);
+  awaited_.erase(session);
+}
+
+async::Task<void> ObjectLocks::Stop() {
+  stopping_.store(true);
+  while (callbacks_running_.load() > 0) co_await async::Shard::Current()->Sleep(kLook);
+}
+
+// ---- after a restart ----
+
+void ObjectLocks::BeginRecovery(std::set<uint64_t> sessions) {
+  if (sessions.empty()) return;
+  awaited_ = std::move(sessions);
+  recovering_.store(true, std::memory_order_release);
+}
+
+void ObjectLocks::EndRecoveryIfDue(Nanos now) {
+  const std::scoped_lock lock(mutex_);
+  if (recovery_until_ == Nanos(0)) recovery_until_ = now + kRecoveryMax;
+  if (!awaited_.empty() && now < recovery_until_) return;
+  if (!awaited_.empty()) {
+    SHEEN_LOG(Warn, "{} clients did not come back after the restart: their locks are lost",
+              awaited_.size());
+  }
+  late_.merge(awaited_);
+  awaited_.clear();
+  recovering_.store(false, std::memory_order_release);
+}
+
+async::Task<void> ObjectLocks::AwaitRecovery() {
+  while (!stopping_.load()) {
+    EndRecoveryIfDue(Now());
+    if (!recovering_.load(std::memory_order_acquire)) co_return;
+    co_await async::Shard::Current()->Sleep(kLook);
+  }
+}
+
+std::vector<uint64_t> ObjectLocks::Declare(uint64_t session, const std::vector<Held>& held) {
+  if (recovering_.load(std::memory_order_acquire)) EndRecoveryIfDue(Now());
+  bool late = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    late = late_.contains(session);
+  }
+  std::vector<uint64_t> refused;
+  for (const Held& one : held) {
+    Bucket& bucket = BucketOf(one.key);
+    const std::scoped_lock lock(bucket.mutex);
+    const lock::LockName name{session, one.id};
+    Object& object = bucket.objects[one.key];
+    if (object.table && object.table->Find(name)) continue;
+    // Only after a restart can one be missing that was not taken away.
+    bool granted = false;
+    if (!late && recovering_.load() && object.plain_accesses == 0) {
+      if (!object.table) object.table = std::make_unique<lock::ExtentLocks>();
+      const auto enqueued = object.table->Enqueue({.name = name,
+                                                   .mode = lock::Mode::kPw,
+                                                   .extent = one.extent,
+                                                   .exact = true,
+                                                   .no_wait = true},
+                                                  Now());
+      granted = enqueued.has_value();
+      if (granted) kept_count_.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (!granted) refused.push_back(one.id);
+    if (object.table && object.table->empty()) object.table.reset();
+    if (!object.table && object.plain_accesses == 0) bucket.objects.erase(one.key);
+  }
+  const std::scoped_lock lock(mutex_);
+  late_.erase(session);
+  awaited_.erase(session);
+  return refused;
+}
+
+}  // namespace sheen::oss

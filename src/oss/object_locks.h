@@ -1,0 +1,163 @@
+// ObjectLocks: who may be at which bytes of which object, over all targets of a server. Every
+// request that looks at data or changes it enters; a client may keep a write lock after it, under
+// which it holds data back (write-behind).
+//
+//   Enter    nobody else holds what conflicts: go on
+//            somebody does: call them back (kExtentCallback), wait, go on
+//   Holds    data that was held back under a lock: goes on at once, or is refused for good
+//
+// The rules are lock::ExtentLocks's. An access without a lock of its own counts as a lock while it
+// lasts. While nobody keeps locks on an object its accesses are only counted.
+//
+// A holder answers a callback within kCallbackTimeout, or within kReturnGrace of losing its last
+// connection; else it loses all its locks here, and what it still writes under them is refused.
+// After a restart nobody's access begins before those who may have held locks have declared them
+// (Declare), or kRecoveryMax has passed: who comes later has lost its locks.
+//
+// Thread-safe; on the shards of the server. Mutexes are leaves.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "async/shard.h"
+#include "async/task.h"
+#include "layout/layout.h"
+#include "lock/extent_locks.h"
+#include "rpc/server.h"
+
+namespace sheen::oss {
+
+struct ObjectKey {
+  uint32_t target = 0;
+  layout::ObjectId id;
+  auto operator<=>(const ObjectKey&) const = default;
+};
+
+class ObjectLocks final {
+ public:
+  static constexpr Nanos kCallbackTimeout = std::chrono::seconds(20);
+  static constexpr Nanos kReturnGrace = std::chrono::seconds(3);
+  static constexpr Nanos kRecoveryMax = std::chrono::seconds(20);
+
+  struct Wish {
+    uint64_t session = 0;
+    lock::Mode mode = lock::Mode::kPr;
+    lock::Extent extent;
+    uint64_t keep = 0;  // id of a lock to be kept afterwards if nobody is in the way; 0: none
+  };
+
+  // An access under way; ends with its destruction.
+  class Access final {
+   public:
+    Access() = default;
+    Access(Access&& other) noexcept { *this = std::move(other); }
+    Access& operator=(Access&& other) noexcept;
+    ~Access() { End(); }
+    // What stays locked for the client; the request that began it has to tell.
+    const std::optional<lock::Extent>& kept() const { return kept_; }
+    // It is given up with the access after all.
+    void DoNotKeep() { kept_.reset(); }
+    void End();
+
+   private:
+    friend class ObjectLocks;
+    ObjectLocks* owner_ = nullptr;
+    ObjectKey key_;
+    std::optional<lock::LockName> name_;  // none: only counted
+    std::optional<lock::Extent> kept_;
+  };
+
+  ObjectLocks() = default;
+  ~ObjectLocks();
+
+  // Sessions that may hold locks of the server's earlier life. Before the first request.
+  void BeginRecovery(std::set<uint64_t> sessions);
+
+  // Returns when the access may begin.
+  async::Task<Access> Enter(ObjectKey key, Wish wish);
+  // Does the session hold this write lock over all of `extent`?
+  bool Holds(const ObjectKey& key, lock::LockName name, const lock::Extent& extent);
+  void Release(const ObjectKey& key, lock::LockName name);
+
+  // What a client says that it holds, after it has come back. The locks refused are lost.
+  struct Held {
+    ObjectKey key;
+    uint64_t id = 0;
+    lock::Extent extent;
+  };
+  std::vector<uint64_t> Declare(uint64_t session, const std::vector<Held>& held);
+
+  // A connection by which its session can be called back.
+  void AddPeer(const std::shared_ptr<rpc::Peer>& peer);
+  void DropPeer(const rpc::Peer& peer);
+  // All of a session that ended or was fenced off.
+  void DropSession(uint64_t session);
+
+  // No callbacks any more; returns when those under way have ended. On a shard.
+  async::Task<void> Stop();
+
+  uint64_t kept_count() const { return kept_count_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Object {
+    uint64_t plain_accesses = 0;  // while there is no table
+    std::unique_ptr<lock::ExtentLocks> table;
+  };
+  struct Waiter;
+  struct Bucket {
+    std::mutex mutex;  // guards what follows
+    std::map<ObjectKey, Object> objects;
+    std::map<std::pair<ObjectKey, lock::LockName>, std::shared_ptr<Waiter>> waiters;
+  };
+  struct Callback {
+    ObjectKey key;
+    lock::LockName name;
+  };
+  // What is to be done when the bucket's mutex is free again.
+  struct Work {
+    std::vector<std::shared_ptr<Waiter>> wakes;
+    std::vector<Callback> callbacks;
+  };
+  static constexpr size_t kBuckets = 64;
+
+  Bucket& BucketOf(const ObjectKey& key);
+  static void Take(Bucket* bucket, const ObjectKey& key, lock::ExtentChanges changes, Work* work);
+  void Do(Work work);
+  bool EnterCounted(Bucket* bucket, const ObjectKey& key, const Wish& wish, Access* access);
+  // The access's place in the table; a waiter when it has to wait.
+  std::shared_ptr<Waiter> EnterTable(Bucket* bucket, const ObjectKey& key, const Wish& wish,
+                                     Access* access, Work* work);
+  void Leave(const ObjectKey& key, const std::optional<lock::LockName>& name);
+  async::Task<void> CallBack(Callback callback);
+  // The session's answer to one call; false: the connection ended, or there is none.
+  async::Task<bool> Ask(Callback callback);
+  std::shared_ptr<rpc::Peer> PeerOf(uint64_t session);
+  bool IsHeld(const Callback& callback);
+  async::Task<void> AwaitRecovery();
+  void EndRecoveryIfDue(Nanos now);
+
+  std::array<Bucket, kBuckets> buckets_;
+  std::atomic<uint64_t> next_access_{1};
+  std::atomic<uint64_t> kept_count_{0};
+  std::atomic<bool> recovering_{false};
+  std::atomic<bool> stopping_{false};
+  std::atomic<uint64_t> callbacks_running_{0};
+  std::mutex mutex_;  // guards what follows
+  std::map<uint64_t, std::vector<std::shared_ptr<rpc::Peer>>> peers_;  // by session
+  std::set<uint64_t> awaited_;                                         // sessions, in recovery
+  std::set<uint64_t> late_;  // sessions that did not come in time
+  Nanos recovery_until_{0};
+};
+
+}  // namespace sheen::oss
