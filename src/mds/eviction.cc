@@ -1,5 +1,6 @@
 #include "mds/eviction.h"
 
+#include <algorithm>
 #include <functional>
 #include <utility>
 
@@ -31,6 +32,13 @@ Result<uint64_t> MarkEvicted(mdt::Mdt* mdt, uint64_t session_id) {
   const uint64_t transno = txn.transno();
   SHEEN_TRY(mdt->Commit(&txn));
   return transno;
+}
+
+bool LivesElsewhere(Core* core, const ClientSession& session) {
+  return std::ranges::any_of(core->sessions.All(), [&session](const auto& other) {
+    return other->id() != session.id() && other->client() == session.client() &&
+           !other->ended.load();
+  });
 }
 
 }  // namespace
@@ -125,7 +133,11 @@ async::Task<Status> Eviction::RunSteps(std::shared_ptr<ClientSession> session) {
   core_->handles.CloseSession(session->id());  // no new ones
   if (core_->options.on_session_evicted) core_->options.on_session_evicted(session->id());
   SHEEN_CO_TRY_ASSIGN(const bool known, co_await NoteDurably(session->id()));
-  if (known) SHEEN_CO_TRY(co_await FenceEverywhere(session.get()));
+  // A session whose client never heard of it, since the handshake's answer was lost, goes alone: the
+  // client lives in another.
+  if (known && !LivesElsewhere(core_, *session)) {
+    SHEEN_CO_TRY(co_await FenceEverywhere(session.get()));
+  }
   co_return co_await EndSession(core_, std::move(session));
 }
 

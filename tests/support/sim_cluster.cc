@@ -127,7 +127,7 @@ SimCluster::SimCluster(SimOptions options)
       network_(&shard_, {.seed = options.seed, .break_one_in = options.break_one_in}),
       mds_disk_(mdt::FamilyNames().size()),
       control_(std::make_unique<Control>(this)) {
-  SetLogLevel(LogLevel::Error);
+  SetLogLevel(std::getenv("SHEEN_LOG") != nullptr ? LogLevel::Info : LogLevel::Error);
   const auto store = kv::OpenMemoryStore(&mds_disk_);
   const Status formatted =
       mdt::Format(store.get(), {.fsname = kFsname, .now_ns = clock_.Wall().count()});
@@ -230,6 +230,16 @@ async::Task<void> SimCluster::OpenTargets() {
   }
 }
 
+namespace {
+
+async::Task<void> LoadSessions(oss::OssService* service, rpc::SessionTable* table) {
+  auto sessions = co_await service->LoadSessions();
+  EXPECT_TRUE(sessions) << (sessions ? "" : sessions.error().ToString());
+  if (sessions) table->Load(std::move(*sessions));
+}
+
+}  // namespace
+
 void SimCluster::StartOss() {
   Run(OpenTargets());
   oss_ = std::make_unique<Oss>();
@@ -260,6 +270,7 @@ void SimCluster::StartOss() {
     identity.recovered_transno = oss.service->RecoveredTransno();
     identity.features = oss::OssService::kFeatures;
     oss.sessions = std::make_unique<rpc::SessionTable>(identity, oss.service.get());
+    Run(LoadSessions(oss.service.get(), oss.sessions.get()));
     oss.server = std::make_unique<rpc::Server>(&shard_, oss.sessions.get(), oss.service.get(),
                                                rpc::ServerOptions{});
     oss.transport = std::make_unique<rpc::SimTransport>(&network_, node);
