@@ -116,6 +116,30 @@ refused 'space|full' sheen format mdt --fsname tiny --index 0 --mgs localhost --
 umount "$WORK/tiny"
 mount -t tmpfs -o size=64m tmpfs "$WORK/tiny"
 sheen format mdt --fsname tiny --index 0 --mgs localhost --dir "$WORK/tiny/mdt" >/dev/null
+# A neighbour fills the disk: the store starts from what it has set aside; without that it says so.
+serves() { # command...: it starts, and ends when told
+  rm -f "$WORK/ready"
+  "$@" --ready-fd 3 3>"$WORK/ready" 2>"$WORK/out" & local pid=$!
+  local deadline=$((SECONDS + 20))
+  until [ -s "$WORK/ready" ]; do [ "$SECONDS" -lt "$deadline" ] || die "does not start: $*"; sleep 0.05; done
+  kill "$pid"
+  wait "$pid" || die "ended with $?: $*"
+  grep -q '^ready' "$WORK/ready" || { cat "$WORK/ready" >&2; die "did not start: $*"; }
+}
+tiny_mds=(sheen-mds --dir "$WORK/tiny/mdt" --fsname tiny --port 0 --control-port 0)
+serves "${tiny_mds[@]}"
+for round in 1 2; do
+  [ -s "$WORK/tiny/mdt/sheen.reserve" ] || die "nothing was set aside"
+  dd if=/dev/zero of="$WORK/tiny/neighbour" bs=4k 2>/dev/null || true
+  [ "$(df --output=avail "$WORK/tiny" | tail -n 1)" -eq 0 ] || die "the disk is not full"
+  serves "${tiny_mds[@]}"
+  grep -q 'is full' "$WORK/out" || { cat "$WORK/out"; die "starts on a full disk and does not say so"; }
+  cat /dev/zero >>"$WORK/tiny/neighbour" 2>/dev/null || true
+  refused "disk of $WORK/tiny/mdt is full.*remove" "${tiny_mds[@]}"
+  grep -q Assertion "$WORK/out" && die "aborted on a full disk"
+  rm "$WORK/tiny/neighbour"
+  serves "${tiny_mds[@]}"
+done
 mount -o remount,ro "$WORK/tiny"
 refused 'read-only' sheen-mds --dir "$WORK/tiny/mdt" --fsname tiny --port 0 --control-port 0
 umount "$WORK/tiny"
