@@ -110,6 +110,8 @@ Result<Spawned> Spawn(const SpawnOptions& options) {
                                    O_WRONLY | O_CREAT | O_APPEND, 0644);
   posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
   posix_spawn_file_actions_adddup2(&files, fds[1], kReadyFd);
+  // A file that the caller has open in a mount would keep it from being unmounted.
+  posix_spawn_file_actions_addclosefrom_np(&files, kReadyFd + 1);
   posix_spawn_file_actions_addchdir_np(&files, "/");
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
