@@ -72,6 +72,15 @@ void KernelNotices::Notify(client::KernelNotice notice) {
   if (notice.done) notice.done();
 }
 
+void KernelNotices::NoteLateChange(fuse_ino_t node, const std::string& name) {
+  if (!can_tell_) return;  // nothing is kept
+  client::KernelNotice notice;
+  notice.fid = FidOfNode(filesystem_, node);
+  notice.attributes = true;
+  if (!name.empty()) notice.names.push_back({notice.fid, name});
+  Notify(std::move(notice));
+}
+
 void KernelNotices::AddJobLocked(client::KernelNotice notice) {
   queue_.push_back(std::make_shared<Job>(Job{std::move(notice)}));
   // The guard watches over what runs.

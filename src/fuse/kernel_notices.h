@@ -36,6 +36,8 @@ class KernelNotices final : public client::KernelNotifier {
   // Nothing more is told. REQUIRES: the mount is gone or aborted.
   void Stop();
   void Notify(client::KernelNotice notice) override;
+  // A request changed `node`, and `name` in it unless empty, and the kernel had no answer to it.
+  void NoteLateChange(fuse_ino_t node, const std::string& name);
 
   // Times that the last resort was taken.
   uint64_t epochs() const { return epochs_.load(); }

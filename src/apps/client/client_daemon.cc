@@ -121,6 +121,9 @@ Status ClientDaemon::MountSession() {
   });
   notices_ = std::make_unique<fuse::KernelNotices>(filesystem_.get(), session_.get());
   notices_->Start();
+  session_->set_on_late_change([this](fuse_ino_t node, const std::string& name) {
+    notices_->NoteLateChange(node, name);
+  });
   attached_ = true;
   return shards_->RunOnEach([this](ShardSet::Member* member) {
     return session_->AttachShard(member->shard.get(), member->poller.get());
