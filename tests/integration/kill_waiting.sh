@@ -76,7 +76,7 @@ round() { # kill | stop
   blocked fsync python3 -c 'import os; os.fsync(8)'
   kill_all
   # Entries that a killed process left are used again while its bytes are still to be sent.
-  for i in $(seq 300); do ls "$MNT" >/dev/null; head -c 3000 /dev/urandom | setfattr -n user.x -v "0x$(head -c 1000 /dev/urandom | xxd -p | tr -d '\n')" "$MNT"; done
+  for i in $(seq 300); do ls "$MNT" >/dev/null; setfattr -n user.x -v "0x$(head -c 1000 /dev/urandom | od -An -v -tx1 | tr -d ' \n')" "$MNT"; done
   # What is written now is written last, though the killed one's bytes are still under way.
   python3 -c 'import os; os.pwrite(9, b"B" * 65536, 0)' & local writer=$!
   sleep 0.5

@@ -119,7 +119,8 @@ Status ClientDaemon::MountSession() {
     unmounted_.set_value();
     config_.on_unmounted("unmounted");
   });
-  notices_ = std::make_unique<fuse::KernelNotices>(filesystem_.get(), session_.get());
+  notices_ = std::make_unique<fuse::KernelNotices>(filesystem_.get(),
+                                                   fuse::CallsOf(session_.get()));
   notices_->Start();
   session_->set_on_late_change([this](fuse_ino_t node, const std::string& name) {
     notices_->NoteLateChange(node, name);
