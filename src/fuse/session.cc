@@ -352,6 +352,12 @@ void Session::set_on_late_change(std::function<void(fuse_ino_t, const std::strin
 void Session::Unmount() { impl_->Unmount(); }
 void Session::Abort() { impl_->Abort(); }
 Transport Session::transport() const { return impl_->transport_; }
+std::string Session::TransportText() const {
+  if (transport() == Transport::kClassic) return fmt::format("/dev/fuse ({})", fallback_reason());
+  const bool asked = impl_->options_.io_uring == UringMode::kOn;
+  return fmt::format("io_uring ({}the kernel, FUSE 7.{}, offers it)",
+                     asked ? "io_uring=on, and " : "", kernel_minor());
+}
 const std::string& Session::fallback_reason() const { return impl_->fallback_reason_; }
 fuse_session* Session::notify_session() const { return impl_->primary_.get(); }
 uint32_t Session::kernel_minor() const { return impl_->kernel_minor_; }

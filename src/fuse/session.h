@@ -111,6 +111,8 @@ class Session final {
   Transport transport() const;
   // Why io_uring is not used; empty when it is.
   const std::string& fallback_reason() const;
+  // "io_uring (...)" or "/dev/fuse (...)", with the reason.
+  std::string TransportText() const;
   // For fuse_lowlevel_notify_*(): from a thread that serves no requests. Thread-safe.
   fuse_session* notify_session() const;
   // Of the kernel's FUSE protocol 7.x.

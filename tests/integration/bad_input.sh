@@ -23,7 +23,20 @@ refused 'format' sheen-mds --dir "$WORK/not-formatted" --fsname sheen
 refused 'no-such-option' sheen-mds --no-such-option
 refused 'fsname' sheen format mdt --fsname waytoolongname --index 0 --mgs localhost --dir "$WORK/m"
 
+status=0
+sheen-mds --config "$WORK/unknown.toml" 2>/dev/null || status=$?
+[ "$status" = 2 ] || die "exit status $status for a wrong configuration file"
+status=0
+sheen-mds --dir "$WORK/m" --listen 0.0.0.0 2>/dev/null || status=$?
+[ "$status" = 2 ] || die "exit status $status for a wrong configuration"
+
+# A first `up` that fails leaves nothing.
+refused 'too small|at least|1M' sheen dev up --name "$NAME" --dir "$WORK/cluster" --size 1M
+refused 'no instance|there is no' sheen dev status --name "$NAME"
+[ ! -e "$WORK/cluster" ] || die "a failed up left $(find "$WORK/cluster")"
+
 cluster_up --size 200M
+refused "bogus" sheen dev mount "$WORK/bogus" --client-opt bogus --name "$NAME"
 echo keep >"$MNT/keep"
 status() { sheen dev status --name "$NAME" --json; }
 field() { # daemon, expression on it

@@ -127,7 +127,7 @@ Status MdsDaemon::ServeData() {
   SHEEN_TRY_ASSIGN(
       auto plane,
       DataPlane::Listen(shards_.get(),
-                        {network.listen, static_cast<uint16_t>(network.port), network.port_given}));
+                        {network.listen, static_cast<uint16_t>(network.port)}));
   plane_ = std::move(plane);
   sessions_ = std::make_unique<rpc::SessionTable>(service_->Identity(), service_.get());
   sessions_->Load(service_->LoadSessions());

@@ -154,8 +154,8 @@ Status OssDaemon::StartService() {
   }));
   const NetworkOptions& network = config_.network;
   SHEEN_TRY_ASSIGN(
-      plane_, DataPlane::Listen(shards_.get(), {network.listen, static_cast<uint16_t>(network.port),
-                                                network.port_given}));
+      plane_,
+      DataPlane::Listen(shards_.get(), {network.listen, static_cast<uint16_t>(network.port)}));
   return {};
 }
 

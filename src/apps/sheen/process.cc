@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -81,6 +82,15 @@ std::string ReadLine(int fd, Nanos patience) {
     text.append(buffer, static_cast<size_t>(n));
   }
   return text.substr(0, text.find('\n'));
+}
+
+std::string LastLine(const std::string& path) {
+  std::ifstream file(path);
+  std::string last;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.empty()) last = line;
+  }
+  return last;
 }
 
 }  // namespace
@@ -152,10 +162,13 @@ Result<std::map<std::string, int64_t>> WaitReady(Spawned spawned, Nanos patience
   if (!ended) ::kill(spawned.process.pid, SIGKILL);
   ::waitpid(spawned.process.pid, nullptr, 0);
   if (said) return Fail(Errc::kIo, fmt::format("{}: {}", name, line.substr(7)));
-  return Fail(
-      ended ? Errc::kIo : Errc::kTimedOut,
-      fmt::format("{} {}; see its log {}", name,
-                  ended ? "ended before it served" : "did not become ready in time", spawned.log));
+  if (!ended) {
+    return Fail(Errc::kTimedOut,
+                fmt::format("{} did not become ready in time; see its log {}", name, spawned.log));
+  }
+  // It had nowhere else to say why, as before it has read its command line.
+  const std::string reason = LastLine(spawned.log);
+  return Fail(Errc::kIo, reason.empty() ? fmt::format("{} ended before it served", name) : reason);
 }
 
 Result<bool> Signal(const ProcessId& process, int signal) {
