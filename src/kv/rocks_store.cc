@@ -363,6 +363,12 @@ Status CheckDirectory(const RocksOptions& options) {
     return {};
   }
   if (error) return FailErrno(error.value(), "look into " + options.directory);
+  for (const auto& file : std::filesystem::directory_iterator(options.directory, error)) {
+    const std::string name = file.path().filename();
+    if (exists || !(name.starts_with("MANIFEST-") || name.ends_with(".sst"))) continue;
+    return Fail(Errc::kCorrupt, options.directory + "/CURRENT is gone, though " + name +
+                                    " of a store is there");
+  }
   if (!exists)
     return Fail(Errc::kNoEntry, options.directory + ": there is no store here; format it first");
   return {};

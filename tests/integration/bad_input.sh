@@ -60,6 +60,8 @@ mkdir "$WORK/m2"
 refused 'no.such.host.invalid' sheen-client no.such.host.invalid:/sheen "$WORK/m2" -o port="$mds_port"
 refused 'listens|refused|reach' sheen-client 127.0.0.1:/sheen "$WORK/m2" -o port="$(free_port)"
 refused 'wrong' sheen-client 127.0.0.1:/wrong "$WORK/m2" -o port="$mds_port"
+refused "data port, 7988" sheen-client 127.0.0.1:/sheen "$WORK/m2" -o port="$(field oss0 'd["ports"]["data"]')"
+refused 'control port' sheen-client 127.0.0.1:/sheen "$WORK/m2" -o port="$(field mds0 'd["ports"]["control"]')"
 refused 'frobnicate' sheen-client 127.0.0.1:/sheen "$WORK/m2" -o port="$mds_port",frobnicate
 refused 'subdir|no such' sheen-client 127.0.0.1:/sheen/none "$WORK/m2" -o port="$mds_port"
 
@@ -154,6 +156,18 @@ for round in 1 2; do
   serves "${tiny_mds[@]}"
 done
 mount -o remount,ro "$WORK/tiny"
-refused 'read-only' sheen-mds --dir "$WORK/tiny/mdt" --fsname tiny --port 0 --control-port 0
+refused 'read-only.*remount,rw' sheen-mds --dir "$WORK/tiny/mdt" --fsname tiny --port 0 --control-port 0
 umount "$WORK/tiny"
+
+# Targets that are not whole, or named twice.
+sheen format ost --fsname tiny --index 0 --mgs 127.0.0.1:1 --dir "$WORK/o" >/dev/null
+free=(--port 0 --control-port 0)
+refused 'given twice' sheen-oss --target "$WORK/o" --target "$WORK/o/" "${free[@]}"
+mv "$WORK/o/objects" "$WORK/aside"
+refused 'objects is gone.*restore' sheen-oss --target "$WORK/o" "${free[@]}"
+mv "$WORK/aside" "$WORK/o/objects"
+rm "$WORK/o/index/CURRENT"
+refused 'CURRENT is gone.*restore' sheen-oss --target "$WORK/o" "${free[@]}"
+for manifest in "$WORK/other-mdt"/MANIFEST-*; do truncate -s 20 "$manifest"; done
+refused 'damaged or missing.*restore' sheen-mds --dir "$WORK/other-mdt" "${free[@]}"
 say ok
