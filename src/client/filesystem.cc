@@ -36,6 +36,13 @@ std::string AdviceFor(Errc code, const std::string& fsname) {
       return "that server does not have filesystem '" + fsname + "'; check the name after ':/'";
     case Errc::kBadVersion:
       return "client and server speak different protocol versions; update the older one";
+    case Errc::kNotThisServer:
+      return "that is the port of another server: give sheen-mds's data port, 7988 by default, "
+             "with -o port=";
+    case Errc::kDisconnected:
+    case Errc::kProtocol:
+      return "either that is no data port of sheen-mds (7988 by default; a control port is none), "
+             "or that server does not let this host in: see its --allow and its log";
     default:
       return "";
   }

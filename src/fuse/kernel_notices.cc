@@ -30,10 +30,28 @@ Nanos MonotonicNow() { return SystemClock().Monotonic(); }
 
 }  // namespace
 
-KernelNotices::KernelNotices(client::Filesystem* filesystem, const Session* session)
-    : filesystem_(filesystem),
-      session_(session),
-      can_tell_(session->kernel_minor() >= kMinorMin) {}
+KernelCalls CallsOf(const Session* session) {
+  fuse_session* const notify = session->notify_session();
+  KernelCalls calls;
+  calls.minor = session->kernel_minor();
+  calls.forget_attributes = [notify](fuse_ino_t node) {
+    return fuse_lowlevel_notify_inval_inode(notify, node, -1, 0);
+  };
+  calls.expire_name = [notify](fuse_ino_t directory, const std::string& name) {
+    return fuse_lowlevel_notify_expire_entry(notify, directory, name.c_str(), name.size(),
+                                             FUSE_LL_EXPIRE_ONLY);
+  };
+  calls.raise_epoch = [notify] {
+    fuse_out_header header{};
+    header.len = sizeof header;
+    header.error = kNotifyIncEpoch;
+    return ::write(fuse_session_fd(notify), &header, sizeof header) < 0 ? -errno : 0;
+  };
+  return calls;
+}
+
+KernelNotices::KernelNotices(client::Filesystem* filesystem, KernelCalls calls)
+    : filesystem_(filesystem), calls_(std::move(calls)), can_tell_(calls_.minor >= kMinorMin) {}
 
 KernelNotices::~KernelNotices() { Stop(); }
 
@@ -42,7 +60,7 @@ void KernelNotices::Start() {
     SHEEN_LOG(Info,
               "names and attributes are not kept in the kernel, which makes stat several times as "
               "slow: this one speaks FUSE 7.{}, Linux 6.16 or later (7.{}) is needed",
-              session_->kernel_minor(), kMinorMin);
+              calls_.minor, kMinorMin);
     return;
   }
   guard_ = std::thread([this] { Guard(); });
@@ -72,6 +90,15 @@ void KernelNotices::Notify(client::KernelNotice notice) {
   if (notice.done) notice.done();
 }
 
+void KernelNotices::NoteLateChange(fuse_ino_t node, const std::string& name) {
+  if (!can_tell_) return;  // nothing is kept
+  client::KernelNotice notice;
+  notice.fid = FidOfNode(filesystem_, node);
+  notice.attributes = true;
+  if (!name.empty()) notice.names.push_back({notice.fid, name});
+  Notify(std::move(notice));
+}
+
 void KernelNotices::AddJobLocked(client::KernelNotice notice) {
   queue_.push_back(std::make_shared<Job>(Job{std::move(notice)}));
   // The guard watches over what runs.
@@ -94,7 +121,7 @@ void KernelNotices::Work() {
     job->begun = MonotonicNow();
     running_.push_back(job);
     lock.unlock();
-    TellAttributes(job->notice);
+    TellAttributesUntilKnown(job->notice);
     TellNames(job->notice);
     Finish(job);
     lock.lock();
@@ -112,12 +139,14 @@ void KernelNotices::Finish(const JobPtr& job) {
   if (job->notice.done) job->notice.done();
 }
 
-void KernelNotices::TellAttributes(const client::KernelNotice& notice) {
-  if (!notice.attributes) return;
-  const fuse_ino_t node = NodeOf(filesystem_, notice.fid);
-  for (;;) {
-    const int result = fuse_lowlevel_notify_inval_inode(session_->notify_session(), node, -1, 0);
-    if (result != -ENOENT || !filesystem_->kernel()->MayKnow(notice.fid, MonotonicNow())) return;
+bool KernelNotices::TellAttributes(const client::KernelNotice& notice) {
+  if (!notice.attributes) return true;
+  return calls_.forget_attributes(NodeOf(filesystem_, notice.fid)) != -ENOENT ||
+         !filesystem_->kernel()->MayKnow(notice.fid, MonotonicNow());
+}
+
+void KernelNotices::TellAttributesUntilKnown(const client::KernelNotice& notice) {
+  while (!TellAttributes(notice)) {
     std::this_thread::sleep_for(kUnknownWait);
     const std::scoped_lock lock(mutex_);
     if (stopping_) return;
@@ -130,22 +159,15 @@ void KernelNotices::TellNames(const client::KernelNotice& notice) {
   if (notice.names_not_before > now) std::this_thread::sleep_for(notice.names_not_before - now);
   for (const client::KernelName& name : notice.names) {
     // ENOENT: the kernel has no such name. Else there is nobody left to tell.
-    (void)fuse_lowlevel_notify_expire_entry(session_->notify_session(),
-                                            NodeOf(filesystem_, name.directory),
-                                            name.name.c_str(), name.name.size(),
-                                            FUSE_LL_EXPIRE_ONLY);
+    (void)calls_.expire_name(NodeOf(filesystem_, name.directory), name.name);
   }
 }
 
 void KernelNotices::RaiseEpoch() {
   epochs_.fetch_add(1);
-  fuse_out_header header{};
-  header.len = sizeof header;
-  header.error = kNotifyIncEpoch;
-  const ssize_t written =
-      ::write(fuse_session_fd(session_->notify_session()), &header, sizeof header);
-  if (written >= 0 || errno == ENOENT || errno == ENODEV) return;
-  SHEEN_LOG(Error, "FUSE_NOTIFY_INC_EPOCH: {}", std::strerror(errno));
+  const int result = calls_.raise_epoch();
+  if (result == 0 || result == -ENOENT || result == -ENODEV) return;
+  SHEEN_LOG(Error, "FUSE_NOTIFY_INC_EPOCH: {}", std::strerror(-result));
 }
 
 void KernelNotices::AddLaterLocked(const std::vector<client::KernelName>& names, Nanos now) {
@@ -180,13 +202,18 @@ std::vector<KernelNotices::JobPtr> KernelNotices::TakeStuckLocked(Nanos now) {
 }
 
 void KernelNotices::EndStuck(const std::vector<JobPtr>& stuck) {
+  std::vector<JobPtr> told;
   for (const JobPtr& job : stuck) {
+    // One whose inode is not there yet is looked at again in the next round: nobody else may wait
+    // for it here.
+    if (!TellAttributes(job->notice)) continue;
     SHEEN_LOG(Debug, "a notice for {} waits for the kernel; all names are asked for again",
               job->notice.fid.ToString());
-    TellAttributes(job->notice);
+    told.push_back(job);
   }
+  if (told.empty()) return;
   RaiseEpoch();
-  for (const JobPtr& job : stuck) Finish(job);
+  for (const JobPtr& job : told) Finish(job);
 }
 
 void KernelNotices::Guard() {

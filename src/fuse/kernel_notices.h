@@ -14,8 +14,10 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -25,10 +27,19 @@
 
 namespace sheen::fuse {
 
+// What is said to the kernel, each with 0 or -errno for an answer.
+struct KernelCalls {
+  uint32_t minor = 0;  // it speaks FUSE 7.minor
+  std::function<int(fuse_ino_t node)> forget_attributes;
+  std::function<int(fuse_ino_t directory, const std::string& name)> expire_name;
+  std::function<int()> raise_epoch;
+};
+KernelCalls CallsOf(const Session* session);
+
 class KernelNotices final : public client::KernelNotifier {
  public:
-  // Both outlive this.
-  KernelNotices(client::Filesystem* filesystem, const Session* session);
+  // `filesystem`, and the session of `calls`, outlive this.
+  KernelNotices(client::Filesystem* filesystem, KernelCalls calls);
   ~KernelNotices() override;
 
   // From now on the kernel keeps names and attributes, if it can be told to forget them.
@@ -36,6 +47,8 @@ class KernelNotices final : public client::KernelNotifier {
   // Nothing more is told. REQUIRES: the mount is gone or aborted.
   void Stop();
   void Notify(client::KernelNotice notice) override;
+  // A request changed `node`, and `name` in it unless empty, and the kernel had no answer to it.
+  void NoteLateChange(fuse_ino_t node, const std::string& name);
 
   // Times that the last resort was taken.
   uint64_t epochs() const { return epochs_.load(); }
@@ -57,7 +70,10 @@ class KernelNotices final : public client::KernelNotifier {
 
   void Guard();
   void Work();
-  void TellAttributes(const client::KernelNotice& notice);
+  // False when the kernel does not know the inode and may learn of it yet, by a reply that is on
+  // its way and may be older than what it would be told.
+  bool TellAttributes(const client::KernelNotice& notice);
+  void TellAttributesUntilKnown(const client::KernelNotice& notice);
   void TellNames(const client::KernelNotice& notice);
   void RaiseEpoch();
   void Finish(const JobPtr& job);
@@ -69,7 +85,7 @@ class KernelNotices final : public client::KernelNotifier {
   void StartDueLocked(Nanos now);
 
   client::Filesystem* const filesystem_;
-  const Session* const session_;
+  const KernelCalls calls_;
   const bool can_tell_;
   std::mutex mutex_;  // guards the rest
   std::condition_variable work_;

@@ -89,8 +89,28 @@ std::string FusermountOptions(const MountOptions& options) {
   return out;
 }
 
-// Runs fusermount3 with `environment` added to ours; its exit status, or -1.
-Result<int> RunFusermount(std::vector<std::string> arguments, const std::string& environment) {
+struct Fusermount {
+  int status = -1;     // of its exit
+  std::string reason;  // the last line it said
+};
+
+std::string LastLineOf(int fd) {
+  std::string text;
+  char part[1024];
+  for (;;) {
+    const ssize_t n = read(fd, part, sizeof part);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    text.append(part, static_cast<size_t>(n));
+  }
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  const size_t line = text.rfind('\n');
+  return line == std::string::npos ? text : text.substr(line + 1);
+}
+
+// Runs fusermount3 with `environment` added to ours.
+Result<Fusermount> RunFusermount(std::vector<std::string> arguments,
+                                 const std::string& environment) {
   arguments.insert(arguments.begin(), kFusermount);
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -100,15 +120,28 @@ Result<int> RunFusermount(std::vector<std::string> arguments, const std::string&
   for (char** entry = environ; *entry != nullptr; ++entry) envp.push_back(*entry);
   if (!added.empty()) envp.push_back(added.data());
   envp.push_back(nullptr);
+  int said[2] = {-1, -1};
+  if (pipe2(said, O_CLOEXEC) != 0) return FailErrno(errno, "pipe");
+  UniqueFd ours(said[0]);
+  UniqueFd theirs(said[1]);
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_adddup2(&files, theirs.get(), STDERR_FILENO);
   pid_t child = 0;
-  const int failed = posix_spawnp(&child, kFusermount, nullptr, nullptr, argv.data(), envp.data());
+  const int failed =
+      posix_spawnp(&child, kFusermount, &files, nullptr, argv.data(), envp.data());
+  posix_spawn_file_actions_destroy(&files);
+  theirs.Reset();
   if (failed != 0) {
     return FailErrno(failed, "run fusermount3 (package fuse3), needed to mount without root");
   }
+  Fusermount out;
+  out.reason = LastLineOf(ours.get());
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  out.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return out;
 }
 
 Result<UniqueFd> ReceiveDescriptor(int socket) {
@@ -126,7 +159,7 @@ Result<UniqueFd> ReceiveDescriptor(int socket) {
   } while (got < 0 && errno == EINTR);
   const cmsghdr* header = got > 0 ? CMSG_FIRSTHDR(&message) : nullptr;
   if (header == nullptr || header->cmsg_type != SCM_RIGHTS) {
-    return Fail(Errc::kPerm, "fusermount3 gave no descriptor; its message is above");
+    return Fail(Errc::kPerm, "fusermount3 gave no descriptor; mount as root instead");
   }
   int fd = -1;
   std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
@@ -143,12 +176,16 @@ Result<UniqueFd> MountByFusermount(const MountOptions& options) {
   fcntl(theirs.get(), F_SETFD, 0);
   const std::string environment = fmt::format("_FUSE_COMMFD={}", theirs.get());
   SHEEN_TRY_ASSIGN(
-      const int status,
+      const Fusermount mounted,
       RunFusermount({"-o", FusermountOptions(options), "--", options.mountpoint}, environment));
   theirs.Reset();
-  if (status != 0) {
-    return Fail(Errc::kPerm, fmt::format("fusermount3 could not mount on {} (exit status {})",
-                                         options.mountpoint, status));
+  if (mounted.status != 0) {
+    return Fail(Errc::kPerm,
+                fmt::format("cannot mount on {}: {} (exit status {}); check that fusermount3 is "
+                            "setuid root and that the directory is yours, or mount as root",
+                            options.mountpoint,
+                            mounted.reason.empty() ? "fusermount3 failed" : mounted.reason,
+                            mounted.status));
   }
   return ReceiveDescriptor(ours.get());
 }
@@ -202,9 +239,10 @@ Status DetachMount(const std::string& mountpoint) {
   if (errno != EPERM || geteuid() == 0) {
     return FailErrno(errno, fmt::format("unmount {}", mountpoint));
   }
-  SHEEN_TRY_ASSIGN(const int status, RunFusermount({"-u", "-z", "--", mountpoint}, ""));
-  if (status == 0) return {};
-  return Fail(Errc::kPerm, fmt::format("fusermount3 -u {}: exit status {}", mountpoint, status));
+  SHEEN_TRY_ASSIGN(const Fusermount done, RunFusermount({"-u", "-z", "--", mountpoint}, ""));
+  if (done.status == 0) return {};
+  return Fail(Errc::kPerm, fmt::format("fusermount3 -u {}: {} (exit status {})", mountpoint,
+                                       done.reason, done.status));
 }
 
 Status AbortMount(const std::string& mountpoint, uint64_t device) {

@@ -1,5 +1,7 @@
 #include "fuse/request.h"
 
+#include <sys/mman.h>
+
 #include "fuse/fuse_kernel.h"
 
 namespace sheen::fuse {
@@ -12,6 +14,10 @@ bool HasFlag(ByteSpan message, size_t offset, uint32_t flag) {
 }
 
 }  // namespace
+
+DetachedRequest::~DetachedRequest() {
+  if (mapping != nullptr) ::munmap(mapping, mapping_bytes);
+}
 
 bool AsksToKillSuidgid(uint32_t opcode, ByteSpan message) {
   switch (opcode) {

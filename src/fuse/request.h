@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -13,13 +14,29 @@
 
 namespace sheen::fuse {
 
-// One request between its arrival and its reply. Owned by the transport that brought it.
+// Where a request lives.
+enum class RequestHome : uint8_t {
+  kClassic,   // a ClassicRequest
+  kRing,      // a RingEntry
+  kDetached,  // a DetachedRequest
+};
+
+// One request between its arrival and its reply. Owned by the transport that brought it, or, when
+// detached from it, by the channel.
 struct Request {
   uint64_t unique = 0;
   uint32_t opcode = 0;
+  uint32_t caller = 0;      // the thread; 0: none that waits, or one that is not seen from here
   uint32_t open_flags = 0;  // added to the reply of OPEN or CREATE
-  bool is_ring = false;     // a RingEntry; else a ClassicRequest
+  RequestHome home = RequestHome::kClassic;
   bool answered = false;
+  // The kernel has its answer already; what the operation will answer goes nowhere.
+  bool abandoned = false;
+  bool held = false;         // not begun: it must not overtake a late one
+  bool interrupted = false;  // a signal came to its caller
+  uint8_t looks = 0;         // that found it waiting
+  bool late = false;         // abandoned, and among the LateRequests
+  size_t late_bytes = 0;     // that it is counted with
   // fuse_in_header, the operation's struct, and what follows it; contiguous.
   std::byte* message = nullptr;
   size_t message_bytes = 0;
@@ -47,6 +64,18 @@ class RequestSink {
 
  protected:
   ~RequestSink() = default;
+};
+
+// What is left of a request whose transport has its answer: the memory that the operation, which
+// goes on, still reads and writes.
+struct DetachedRequest final : Request {
+  DetachedRequest() = default;
+  ~DetachedRequest();
+  std::vector<std::byte> copy;  // of the message
+  // Or all of a ring entry's memory, unmapped in the end.
+  std::byte* mapping = nullptr;
+  size_t mapping_bytes = 0;
+  MutableByteSpan reply_buffer;
 };
 
 // unique -> Request: open addressing with linear probing, deletion by shifting back (Knuth, The Art
@@ -84,6 +113,12 @@ class RequestTable final {
     return found;
   }
   size_t size() const { return count_; }
+  // `visit` must not change the table.
+  void ForEach(const std::function<void(Request*)>& visit) const {
+    for (Request* request : slots_) {
+      if (request != nullptr) visit(request);
+    }
+  }
 
  private:
   static constexpr size_t kSlotsMin = 256;  // a power of two

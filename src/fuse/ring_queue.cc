@@ -30,13 +30,29 @@ size_t BytesAfterHeader(const iovec* iov, int count) {
   return bytes;
 }
 
+// Memory of `bytes` that can be mapped twice; nullptr when there is none.
+std::byte* MapShareable(size_t bytes) {
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return memory == MAP_FAILED ? nullptr : static_cast<std::byte*>(memory);
+}
+
+// The same memory at a further place: mremap(2) of 0 bytes of a shared mapping copies the mapping.
+std::byte* MapAgain(std::byte* memory, size_t bytes) {
+  void* again = mremap(memory, 0, bytes, MREMAP_MAYMOVE);
+  return again == MAP_FAILED ? nullptr : static_cast<std::byte*>(again);
+}
+
 }  // namespace
 
 void RingEntry::Complete(int32_t result, uint32_t) { queue->OnCompletion(this, result); }
 
 RingQueue::~RingQueue() {
   for (const Chunk& chunk : chunks_) munmap(chunk.memory, chunk.bytes);
+  for (const auto& entry : entries_) munmap(entry->page, Stride());
 }
+
+size_t RingQueue::Stride() const { return kPageBytes + context_->options.payload_bytes; }
 
 Status RingQueue::Start() {
   SHEEN_TRY(AddChunk(context_->options.base_entries));
@@ -48,27 +64,37 @@ Status RingQueue::Start() {
 }
 
 Status RingQueue::AddChunk(size_t count) {
-  const size_t stride = kPageBytes + context_->options.payload_bytes;
-  const Chunk chunk{.memory = nullptr, .bytes = count * stride};
-  void* memory = mmap(nullptr, chunk.bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) return FailErrno(errno, "memory for FUSE ring entries");
-  chunks_.push_back({static_cast<std::byte*>(memory), chunk.bytes});
+  const size_t bytes = count * Stride();
+  std::byte* const kernels = MapShareable(bytes);
+  if (kernels == nullptr) return FailErrno(errno, "memory for FUSE ring entries");
+  std::byte* const ours = MapAgain(kernels, bytes);
+  if (ours == nullptr) {
+    const int failed = errno;
+    munmap(kernels, bytes);
+    return FailErrno(failed, "memory for FUSE ring entries");
+  }
+  chunks_.push_back({kernels, bytes});
   const bool beyond_base = !entries_.empty();
   for (size_t i = 0; i < count; ++i) {
     auto entry = std::make_unique<RingEntry>();
-    std::byte* page = static_cast<std::byte*>(memory) + i * stride;
-    entry->is_ring = true;
+    entry->home = RequestHome::kRing;
     entry->queue = this;
-    entry->header = reinterpret_cast<kernel::RingHeader*>(page);
-    entry->payload = page + kPageBytes;
-    entry->vectors[0] = {.iov_base = entry->header, .iov_len = sizeof(kernel::RingHeader)};
-    entry->vectors[1] = {.iov_base = entry->payload, .iov_len = context_->options.payload_bytes};
+    entry->kernel_page = kernels + i * Stride();
+    entry->vectors[0] = {.iov_base = entry->kernel_page, .iov_len = sizeof(kernel::RingHeader)};
+    entry->vectors[1] = {.iov_base = entry->kernel_page + kPageBytes,
+                         .iov_len = context_->options.payload_bytes};
     entry->beyond_base = beyond_base;
+    Place(entry.get(), ours + i * Stride());
     unregistered_.push_back(entry.get());
     entries_.push_back(std::move(entry));
   }
   return {};
+}
+
+void RingQueue::Place(RingEntry* entry, std::byte* page) {
+  entry->page = page;
+  entry->header = reinterpret_cast<kernel::RingHeader*>(page);
+  entry->payload = page + kPageBytes;
 }
 
 void RingQueue::Register(RingEntry* entry) {
@@ -133,8 +159,12 @@ void RingQueue::OnRequest(RingEntry* entry) {
                      payload <= context_->options.payload_bytes;
   entry->unique = header.unique;
   entry->opcode = header.opcode;
+  entry->caller = header.pid;
   entry->open_flags = 0;
   entry->answered = false;
+  entry->held = false;
+  entry->interrupted = false;
+  entry->looks = 0;
   if (!valid) {
     SHEEN_LOG(Error, "FUSE ring of core {}: request {} of {} bytes with {} of payload is malformed",
               id_, header.opcode, header.len, payload);
@@ -186,6 +216,32 @@ ssize_t RingQueue::SendReply(RingEntry* entry, iovec* iov, int count) {
   Submit(entry, kernel::RingCommand::kCommitAndFetch);
   committed_this_turn_ = entry;
   return static_cast<ssize_t>(out.len);
+}
+
+std::unique_ptr<DetachedRequest> RingQueue::Detach(RingEntry* entry) {
+  std::byte* const fresh = MapShareable(Stride());
+  std::byte* const ours = fresh != nullptr ? MapAgain(fresh, Stride()) : nullptr;
+  // Replaces what was there. The kernel does not look there before the commit.
+  const bool placed = ours != nullptr && mremap(fresh, Stride(), Stride(),
+                                                MREMAP_MAYMOVE | MREMAP_FIXED,
+                                                entry->kernel_page) != MAP_FAILED;
+  if (!placed) {
+    if (fresh != nullptr) munmap(fresh, Stride());
+    if (ours != nullptr) munmap(ours, Stride());
+    return nullptr;
+  }
+  auto detached = std::make_unique<DetachedRequest>();
+  static_cast<Request&>(*detached) = *entry;
+  detached->home = RequestHome::kDetached;
+  detached->mapping = entry->page;
+  detached->mapping_bytes = Stride();
+  detached->reply_buffer = {entry->payload, context_->options.payload_bytes};
+  Place(entry, ours);
+  entry->message_bytes = 0;
+  fuse_out_header out{.len = sizeof out, .error = -EINTR, .unique = entry->unique};
+  iovec iov{.iov_base = &out, .iov_len = sizeof out};
+  SendReply(entry, &iov, 1);
+  return detached;
 }
 
 void RingQueue::CheckAtTurnEnd() {
@@ -289,7 +345,8 @@ void RingQueue::ReleaseMemory() {
   for (RingEntry* entry : release_) {
     entry->release_listed = false;
     if (!entry->with_kernel) continue;  // in use again; listed again by its reply
-    madvise(entry->payload, context_->options.payload_bytes, MADV_DONTNEED);
+    // From both places.
+    madvise(entry->payload, context_->options.payload_bytes, MADV_REMOVE);
   }
   release_.clear();
 }

@@ -25,6 +25,7 @@ class RingQueue final : public io::TurnEnd {
   Status Start();
   void OnCompletion(RingEntry* entry, int32_t result);
   ssize_t SendReply(RingEntry* entry, iovec* iov, int count);
+  std::unique_ptr<DetachedRequest> Detach(RingEntry* entry);
   void OnTurnEnd() override;
   size_t held_by_kernel() const { return with_kernel_; }
 
@@ -34,7 +35,9 @@ class RingQueue final : public io::TurnEnd {
     size_t bytes;
   };
 
+  size_t Stride() const;
   Status AddChunk(size_t count);
+  void Place(RingEntry* entry, std::byte* page);
   void Register(RingEntry* entry);
   void Submit(RingEntry* entry, kernel::RingCommand command);
   void OnRequest(RingEntry* entry);

@@ -113,6 +113,8 @@ class Session::Impl final : public ChannelOwner {
   void OnConnectionGone() override;
   void OnDrained() override;
   void ForwardInterrupt(ByteSpan message) override;
+  LateRequests* late() override { return &late_; }
+  void OnLateChange(const Subject& subject) override;
 
   SessionStats stats() const;
 
@@ -120,6 +122,7 @@ class Session::Impl final : public ChannelOwner {
   const fuse_lowlevel_ops ops_;
   void* const userdata_;
   std::function<void()> on_unmounted_;
+  std::function<void(fuse_ino_t, const std::string&)> on_late_change_;
   std::string fallback_reason_;
   Transport transport_ = Transport::kClassic;
   uint64_t device_number_ = 0;
@@ -132,6 +135,7 @@ class Session::Impl final : public ChannelOwner {
 
   UniqueFd device_;
   Kicker kicker_;
+  LateRequests late_;
   std::vector<std::byte> init_message_;
   size_t max_write_ = 0;
   uint32_t cores_ = 1;
@@ -272,6 +276,12 @@ void Session::Impl::ForwardInterrupt(ByteSpan message) {
   }
 }
 
+void Session::Impl::OnLateChange(const Subject& subject) {
+  for (size_t i = 0; on_late_change_ && i < subject.nodes.size(); ++i) {
+    if (subject.nodes[i] != 0) on_late_change_(subject.nodes[i], subject.names[i]);
+  }
+}
+
 void Session::Impl::Unmount() {
   std::lock_guard lock(mutex_);
   if (unmounter_.joinable() || gone_.load()) return;
@@ -302,6 +312,7 @@ SessionStats Session::Impl::stats() const {
     const ShardChannel* c = channel.load();
     if (c == nullptr) continue;
     out.requests += c->requests();
+    out.abandoned += c->abandoned();
     const RingCounters* ring = c->ring_counters();
     if (ring == nullptr) continue;
     out.ring_entries += ring->entries.load(std::memory_order_relaxed);
@@ -335,9 +346,18 @@ Status Session::AttachShard(async::Shard* shard, io::UringPoller* poller) {
 void Session::set_on_unmounted(std::function<void()> action) {
   impl_->on_unmounted_ = std::move(action);
 }
+void Session::set_on_late_change(std::function<void(fuse_ino_t, const std::string&)> action) {
+  impl_->on_late_change_ = std::move(action);
+}
 void Session::Unmount() { impl_->Unmount(); }
 void Session::Abort() { impl_->Abort(); }
 Transport Session::transport() const { return impl_->transport_; }
+std::string Session::TransportText() const {
+  if (transport() == Transport::kClassic) return fmt::format("/dev/fuse ({})", fallback_reason());
+  const bool asked = impl_->options_.io_uring == UringMode::kOn;
+  return fmt::format("io_uring ({}the kernel, FUSE 7.{}, offers it)",
+                     asked ? "io_uring=on, and " : "", kernel_minor());
+}
 const std::string& Session::fallback_reason() const { return impl_->fallback_reason_; }
 fuse_session* Session::notify_session() const { return impl_->primary_.get(); }
 uint32_t Session::kernel_minor() const { return impl_->kernel_minor_; }

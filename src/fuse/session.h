@@ -11,6 +11,10 @@
 // A callback runs on the shard that received the request; its fuse_reply_*() must be called on the
 // same shard, at once or later. What a request carries (names, written bytes) stays valid until
 // its reply. FORGET may run on any shard; INTERRUPT runs on the shard of the request it is for.
+//
+// A process that is killed ends within a second, whatever it waits for here. Its request goes on to
+// its reply, which gives -ENOENT: what it took for its caller (a handle, a lookup) is given back.
+// Until then what others would change of the same inode waits, and so does closing it.
 #pragma once
 
 #include <cstddef>
@@ -68,6 +72,7 @@ struct SessionStats {
   uint64_t ring_entries = 0;        // registered on all queues
   uint64_t ring_entries_grown = 0;  // of them beyond entries_per_queue
   uint64_t ring_kicks = 0;          // times that waiting requests had to be fetched
+  uint64_t abandoned = 0;           // answered EINTR because their callers were being killed
 };
 
 class Session final {
@@ -93,6 +98,10 @@ class Session final {
   // holds no buffer of this session any more. Set it before the first AttachShard().
   // Requests that are still parked then may be answered later; the answers go nowhere.
   void set_on_unmounted(std::function<void()> action);
+  // Called, on a shard, when a request that may have changed `node` (and `name` in it, unless
+  // empty) has ended after its caller was killed: the kernel does not know of the change. Set it
+  // before the first AttachShard().
+  void set_on_late_change(std::function<void(fuse_ino_t node, const std::string& name)> action);
   // Starts to unmount, on a thread of its own, and returns: umount2(MNT_DETACH), or fusermount3 -u
   // -z when unprivileged. on_unmounted follows when the last user is gone. Thread-safe.
   void Unmount();
@@ -102,6 +111,8 @@ class Session final {
   Transport transport() const;
   // Why io_uring is not used; empty when it is.
   const std::string& fallback_reason() const;
+  // "io_uring (...)" or "/dev/fuse (...)", with the reason.
+  std::string TransportText() const;
   // For fuse_lowlevel_notify_*(): from a thread that serves no requests. Thread-safe.
   fuse_session* notify_session() const;
   // Of the kernel's FUSE protocol 7.x.

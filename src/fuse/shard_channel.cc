@@ -101,7 +101,14 @@ Request* ShardChannel::Find(uint64_t unique) const {
 }
 
 MutableByteSpan ShardChannel::ReplyBuffer(Request* request) {
-  if (request->is_ring) return ring_->ReplyBuffer(static_cast<RingEntry*>(request));
+  switch (request->home) {
+    case RequestHome::kRing:
+      return ring_->ReplyBuffer(static_cast<RingEntry*>(request));
+    case RequestHome::kDetached:
+      return static_cast<DetachedRequest*>(request)->reply_buffer;
+    case RequestHome::kClassic:
+      break;
+  }
   return classic_->ReplyBuffer(static_cast<ClassicRequest*>(request));
 }
 
@@ -118,10 +125,20 @@ void ShardChannel::OnRequest(Request* request) {
     ReplyError(request, ENOSYS);
     return;
   }
+  if (owner_->late()->Any() && MustHold(*request)) {
+    Hold(request);
+  } else {
+    Begin(request);
+  }
+}
+
+void ShardChannel::Begin(Request* request) {
   Request* const outer = std::exchange(current_, request);
   Process(request->message, request->message_bytes);
   current_ = outer;
-  if (!request->answered) table_.Insert(request);
+  if (request->answered) return;
+  table_.Insert(request);
+  if (!watch_scheduled_) WatchLater(kWatchInterval);
 }
 
 void ShardChannel::ReplyError(Request* request, int error_number) {
@@ -141,13 +158,20 @@ ssize_t ShardChannel::OnReply(iovec* iov, int count) {
   // Not a request of the transports: libfuse's own answer to an INTERRUPT.
   if (request == nullptr) return writev(fuse_session_fd(session_.get()), iov, count);
   request->answered = true;
+  if (request->abandoned) {
+    EndAbandoned(request);
+    errno = ENOENT;
+    return -1;
+  }
   return SendReply(request, iov, count);
 }
 
 ssize_t ShardChannel::SendReply(Request* request, iovec* iov, int count) {
   OpenAnswer open_answer(request->opcode, request->open_flags, iov, count);
   if (request->open_flags != 0 && open_answer.applies()) iov = open_answer.iov();
-  if (request->is_ring) return ring_->SendReply(static_cast<RingEntry*>(request), iov, count);
+  if (request->home == RequestHome::kRing) {
+    return ring_->SendReply(static_cast<RingEntry*>(request), iov, count);
+  }
   return classic_->SendReply(static_cast<ClassicRequest*>(request), iov, count);
 }
 
@@ -163,8 +187,16 @@ void ShardChannel::OnOneWay(MutableByteSpan message) {
 
 bool ShardChannel::Interrupt(MutableByteSpan message) {
   const auto unique = LoadLittle<uint64_t>(message.data() + sizeof(fuse_in_header));
-  if (Find(unique) == nullptr) return false;
-  Process(message.data(), message.size());
+  Request* const request = Find(unique);
+  if (request == nullptr) return false;
+  if (request->abandoned) return true;
+  // libfuse does not know one that has not begun.
+  if (!request->held) Process(message.data(), message.size());
+  // It may have been answered just now.
+  if (Request* const waits = table_.Find(unique); waits != nullptr) {
+    waits->interrupted = true;
+    WatchLater(kInterruptGrace);
+  }
   return true;
 }
 

@@ -2,20 +2,35 @@
 // its own, finds a request again by its number when the reply comes, and brings interrupts to the
 // shard of the request that they are for.
 //
+// A process that is killed while it waits here must end, but the kernel has it wait for the answer.
+// So the callers of requests that wait are looked at (fuse/caller.h): soon after an INTERRUPT,
+// which the kernel sends once, at the first signal, and every kWatchInterval, for those about whom
+// it sends none (large O_DIRECT reads and writes). Who is being killed has EINTR for an answer; the
+// request goes on with its memory until it ends by itself (fuse/late_requests.h).
+// (shard_channel_watch.cc)
+//
 // Shard-confined, except where said.
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "async/shard.h"
+#include "fuse/late_requests.h"
 #include "fuse/libfuse_session.h"
 #include "fuse/request.h"
 #include "fuse/transport_classic.h"
 #include "fuse/transport_uring.h"
 
 namespace sheen::fuse {
+
+// How often the callers of requests that wait are looked at, and how long after a signal to one of
+// them: most requests end meanwhile.
+inline constexpr Nanos kWatchInterval = std::chrono::milliseconds(100);
+inline constexpr Nanos kInterruptGrace = std::chrono::milliseconds(30);
 
 // What channels need of the session that they belong to. Thread-safe.
 class ChannelOwner {
@@ -31,6 +46,10 @@ class ChannelOwner {
   // `message` is an INTERRUPT whose request is not on the shard that read it, or not yet: give it
   // to all.
   virtual void ForwardInterrupt(ByteSpan message) = 0;
+  // Requests of all channels whose callers have gone.
+  virtual LateRequests* late() = 0;
+  // One of them that may have changed something has ended.
+  virtual void OnLateChange(const Subject& subject) = 0;
 
  protected:
   ~ChannelOwner() = default;
@@ -75,6 +94,8 @@ class ShardChannel final : public RequestSink, public ReplyTarget {
   void PostGone();
 
   uint64_t requests() const { return requests_.load(std::memory_order_relaxed); }
+  // Requests whose callers have gone, so far.
+  uint64_t abandoned() const { return abandoned_.load(std::memory_order_relaxed); }
   // nullptr without a ring. Thread-safe.
   const RingCounters* ring_counters() const { return ring_ ? &ring_->counters() : nullptr; }
 
@@ -96,6 +117,18 @@ class ShardChannel final : public RequestSink, public ReplyTarget {
   bool Interrupt(MutableByteSpan message);
   void RetryInterrupt(std::vector<std::byte> message, int attempts_left);
   bool HoldsNothing() const;
+  void Begin(Request* request);
+
+  // Late requests, and those that wait for them.
+  bool MustHold(const Request& request) const;
+  void Hold(Request* request);
+  void Defer(Request* request);
+  void ReleaseHeldLater();
+  void ReleaseHeld();
+  void WatchLater(Nanos wait);
+  void Watch();
+  void Abandon(Request* request);
+  void EndAbandoned(Request* request);
 
   const ChannelOptions options_;
   async::Shard* const shard_;
@@ -110,6 +143,15 @@ class ShardChannel final : public RequestSink, public ReplyTarget {
   RequestTable table_;
   Request* current_ = nullptr;  // in libfuse now, not yet in the table
   std::atomic<uint64_t> requests_{0};
+  std::atomic<uint64_t> abandoned_{0};
+  std::unordered_map<uint64_t, std::shared_ptr<DetachedRequest>> detached_;  // by unique
+  std::deque<uint64_t> held_;  // uniques, oldest first; also of deferred ones
+  bool release_scheduled_ = false;
+  bool watch_scheduled_ = false;
+  async::TimerId watch_timer_;
+  size_t watched_first_ = 0;  // who is looked at first
+  size_t late_bytes_ = 0;     // memory that late requests may use
+  bool many_late_logged_ = false;
   std::atomic<bool> reads_{false};
   bool gone_ = false;
   bool drained_ = false;

@@ -11,7 +11,9 @@
 #include <mutex>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
+#include "client/kernel_cache.h"
 #include "fuse/session.h"
 #include "fuse/sheen_front.h"
 
@@ -83,6 +85,7 @@ class Page final {
         fuse_add_direntry_plus(req_, nullptr, 0, entry.name.c_str(), nullptr, 0);
     if (need > out_.size() - used_) return false;
     param = EntryOf(fs_, directory_, entry.name, *attr);
+    counted_.push_back(entry.fid);
     return Add(entry.name.c_str(), param, entry.cookie);
   }
 
@@ -103,7 +106,10 @@ class Page final {
     return fs_->KnownAttr(entry.fid);
   }
 
-  void Reply() { fuse_reply_buf(req_, reinterpret_cast<const char*>(out_.data()), used_); }
+  void Reply() {
+    if (fuse_reply_buf(req_, reinterpret_cast<const char*>(out_.data()), used_) == 0) return;
+    for (const Fid& fid : counted_) fs_->kernel()->Forget(fid, 1);
+  }
   bool empty() const { return used_ == 0; }
 
  private:
@@ -112,6 +118,7 @@ class Page final {
   const Fid directory_;
   std::span<std::byte> out_;
   size_t used_ = 0;
+  std::vector<Fid> counted_;  // lookups that the answer brings
   const bool plus_;
 };
 
@@ -192,7 +199,7 @@ async::Task<void> OpenDir(fuse_req_t req, Fid fid, fuse_file_info file) {
     co_return;
   }
   file.fh = opened->handle;
-  if (fuse_reply_open(req, &file) == -ENOENT) co_await CloseDir(fs, fid, opened->handle);
+  if (fuse_reply_open(req, &file) != 0) co_await CloseDir(fs, fid, opened->handle);
 }
 
 async::Task<void> FsyncDir(fuse_req_t req, Fid fid) {

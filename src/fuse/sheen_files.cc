@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 
+#include "client/kernel_cache.h"
 #include "fuse/session.h"
 #include "fuse/sheen_front.h"
 
@@ -43,8 +44,9 @@ async::Task<void> Create(fuse_req_t req, Fid parent, std::string name, uint32_t 
   fuse_entry_param entry = EntryOf(fs, parent, name, opened->attr);
   // Of an inode that the kernel knows it takes these for newer than what it was told meanwhile.
   if (!opened->created) entry.attr_timeout = 0;
-  // The caller was killed: nobody will release the handle.
-  if (fuse_reply_create(req, &entry, &file) == -ENOENT) {
+  // The caller was killed: nobody will release the handle, nor forget the inode.
+  if (fuse_reply_create(req, &entry, &file) != 0) {
+    fs->kernel()->Forget(opened->attr.fid, 1);
     co_await CloseQuietly(fs, opened->attr.fid, opened->handle);
   }
 }
@@ -58,7 +60,7 @@ async::Task<void> Open(fuse_req_t req, Fid fid, fuse_file_info file) {
     co_return;
   }
   FillOpen(req, *opened, &file);
-  if (fuse_reply_open(req, &file) == -ENOENT) co_await CloseQuietly(fs, fid, opened->handle);
+  if (fuse_reply_open(req, &file) != 0) co_await CloseQuietly(fs, fid, opened->handle);
 }
 
 async::Task<void> Read(fuse_req_t req, Fid fid, uint64_t handle, uint64_t offset, size_t size) {

@@ -36,6 +36,9 @@ void ReplyError(fuse_req_t req, const Error& error);
 void ReplyStatus(fuse_req_t req, const Status& status);
 void ReplyEntry(fuse_req_t req, const Fid& directory, const std::string& name,
                 const Result<client::Attr>& attr);
+// Sends what EntryOf() made. A reply that does not reach the kernel, since the caller was killed,
+// counts for nothing there: its lookup is taken back.
+void ReplyCounted(fuse_req_t req, const Fid& fid, const fuse_entry_param& entry);
 // Of GETATTR. What SETATTR brings the kernel takes for newer than what it was told meanwhile: it
 // may not be kept.
 void ReplyAttr(fuse_req_t req, const Result<client::Attr>& attr);

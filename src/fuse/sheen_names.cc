@@ -77,7 +77,7 @@ async::Task<void> Link(fuse_req_t req, Fid fid, Fid parent, std::string name) {
   fuse_entry_param entry = EntryOf(FsOf(req), parent, name, *attr);
   // The kernel takes these for newer than what it was told meanwhile.
   entry.attr_timeout = 0;
-  fuse_reply_entry(req, &entry);
+  ReplyCounted(req, attr->fid, entry);
 }
 
 async::Task<void> Unlink(fuse_req_t req, Fid parent, std::string name) {

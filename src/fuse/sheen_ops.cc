@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/log.h"
+#include "client/kernel_cache.h"
 #include "fuse/sheen_front.h"
 
 namespace sheen::fuse {
@@ -122,8 +123,12 @@ void ReplyStatus(fuse_req_t req, const Status& status) {
 void ReplyEntry(fuse_req_t req, const Fid& directory, const std::string& name,
                 const Result<client::Attr>& attr) {
   if (!attr) return ReplyError(req, attr.error());
-  const fuse_entry_param entry = EntryOf(FsOf(req), directory, name, *attr);
-  fuse_reply_entry(req, &entry);
+  ReplyCounted(req, attr->fid, EntryOf(FsOf(req), directory, name, *attr));
+}
+
+void ReplyCounted(fuse_req_t req, const Fid& fid, const fuse_entry_param& entry) {
+  client::Filesystem* fs = FsOf(req);
+  if (fuse_reply_entry(req, &entry) != 0) fs->kernel()->Forget(fid, 1);
 }
 
 void ReplyAttr(fuse_req_t req, const Result<client::Attr>& attr) {

@@ -184,6 +184,7 @@ void ClassicTransport::Deliver(size_t bytes) {
   ClassicRequest* request = NewRequest();
   request->unique = header.unique;
   request->opcode = header.opcode;
+  request->caller = header.pid;
   request->message_bytes = bytes;
   KeepMessage(request, bytes);
   sink_->OnRequest(request);
@@ -213,10 +214,15 @@ ClassicRequest* ClassicTransport::NewRequest() {
   idle_.pop_back();
   request->open_flags = 0;
   request->answered = false;
+  request->abandoned = false;
+  request->held = false;
+  request->interrupted = false;
+  request->looks = 0;
+  request->late = false;
   return request;
 }
 
-void ClassicTransport::FreeRequest(ClassicRequest* request) {
+void ClassicTransport::Free(ClassicRequest* request) {
   // The buffer that the next read needs anyway need not go through the pool.
   if (buffer_.empty() && request->message_bytes > kCopyBytesMax) {
     buffer_ = std::move(request->message_buffer);
@@ -235,10 +241,17 @@ MutableByteSpan ClassicTransport::ReplyBuffer(ClassicRequest* request) {
   return request->reply_buffer.span();
 }
 
+void ClassicTransport::Abandon(ClassicRequest* request) {
+  fuse_out_header out{.len = sizeof out, .error = -EINTR, .unique = request->unique};
+  iovec iov{.iov_base = &out, .iov_len = sizeof out};
+  // It fails when the kernel has taken the request back, which is as good.
+  [[maybe_unused]] const ssize_t sent = writev(descriptor_, &iov, 1);
+}
+
 ssize_t ClassicTransport::SendReply(ClassicRequest* request, iovec* iov, int count) {
   const ssize_t sent = writev(descriptor_, iov, count);
   const int failed = errno;
-  FreeRequest(request);
+  Free(request);
   // After an unmount nobody waits for the answer: as when the caller was killed.
   if (sent < 0) errno = failed == ENODEV ? ENOENT : failed;
   return sent;

@@ -51,6 +51,9 @@ class ClassicTransport final : public io::Completion {
   void Join();
   // As writev(2). Ends `request`.
   ssize_t SendReply(ClassicRequest* request, iovec* iov, int count);
+  // Answers with EINTR and keeps `request` and its memory until Free().
+  void Abandon(ClassicRequest* request);
+  void Free(ClassicRequest* request);
   MutableByteSpan ReplyBuffer(ClassicRequest* request);
   bool reads() const { return reads_; }
   // Whether the kernel has a poll of ours.
@@ -67,7 +70,6 @@ class ClassicTransport final : public io::Completion {
   void Leave();
   void Deliver(size_t bytes);
   ClassicRequest* NewRequest();
-  void FreeRequest(ClassicRequest* request);
   void KeepMessage(ClassicRequest* request, size_t bytes);
 
   const int descriptor_;

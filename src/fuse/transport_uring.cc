@@ -30,6 +30,10 @@ ssize_t RingTransport::SendReply(RingEntry* entry, iovec* iov, int count) {
   return entry->queue->SendReply(entry, iov, count);
 }
 
+std::unique_ptr<DetachedRequest> RingTransport::Detach(RingEntry* entry) {
+  return entry->queue->Detach(entry);
+}
+
 uint64_t RingTransport::held_by_kernel() const {
   uint64_t held = 0;
   for (const auto& queue : queues_) held += queue->held_by_kernel();

@@ -12,6 +12,10 @@
 // The kernel fills the header and the payload; the message's head is copied to where it ends at the
 // payload, and so the whole is contiguous for libfuse with no copy of written bytes.
 //
+// That memory is mapped twice: where the kernel was told that it is, and where this process reads
+// and writes. So an entry can be answered while transfers of its request still go on (Detach): the
+// kernel's place gets new memory, the transfers keep the old in theirs.
+//
 // Shard-confined.
 #pragma once
 
@@ -35,6 +39,8 @@ class RingQueue;
 
 struct RingEntry final : Request, io::Completion {
   RingQueue* queue = nullptr;
+  std::byte* kernel_page = nullptr;  // where the kernel has the entry; nobody else looks there
+  std::byte* page = nullptr;         // the same memory for us: header, then payload
   kernel::RingHeader* header = nullptr;
   std::byte* payload = nullptr;
   iovec vectors[2] = {};
@@ -85,6 +91,9 @@ class RingTransport final {
   Status Start();
   // As writev(2). Ends the request.
   ssize_t SendReply(RingEntry* entry, iovec* iov, int count);
+  // Answers with EINTR, once: what is left of the request has its memory and is the caller's; the
+  // entry is as one that was answered. Empty when there is no memory; nothing has changed then.
+  std::unique_ptr<DetachedRequest> Detach(RingEntry* entry);
   MutableByteSpan ReplyBuffer(RingEntry* entry) const {
     return {entry->payload, context_.options.payload_bytes};
   }

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "kv/rocks_recovery.h"
 #include "kv/rocks_space.h"
+#include "kv/rocks_start.h"
 
 namespace sheen::kv {
 
@@ -362,6 +363,12 @@ Status CheckDirectory(const RocksOptions& options) {
     return {};
   }
   if (error) return FailErrno(error.value(), "look into " + options.directory);
+  for (const auto& file : std::filesystem::directory_iterator(options.directory, error)) {
+    const std::string name = file.path().filename();
+    if (exists || !(name.starts_with("MANIFEST-") || name.ends_with(".sst"))) continue;
+    return Fail(Errc::kCorrupt, options.directory + "/CURRENT is gone, though " + name +
+                                    " of a store is there");
+  }
   if (!exists)
     return Fail(Errc::kNoEntry, options.directory + ": there is no store here; format it first");
   return {};
@@ -386,6 +393,7 @@ Status CheckFamilies(const RocksOptions& options, std::vector<std::string>* exis
 Result<std::unique_ptr<Store>> OpenRocksStore(const RocksOptions& options) {
   SHEEN_TRY(CheckDirectory(options));
   SHEEN_TRY_ASSIGN(DirectoryLock lock, DirectoryLock::Take(options.directory));
+  SHEEN_TRY(MakeRoomToStart(options.directory));
   auto latch = std::make_shared<FailureLatch>();
   rocksdb::DBOptions db_options = DbOptionsOf(options, latch);
   LimitedEnv limited;
@@ -422,6 +430,7 @@ Result<std::unique_ptr<Store>> OpenRocksStore(const RocksOptions& options) {
   const rocksdb::Status status =
       rocksdb::DB::Open(db_options, options.directory, families, &handles, &raw);
   if (!status.ok()) return std::unexpected(ErrorOf(status, options.directory));
+  KeepStartReserve(options.directory);
   return std::unique_ptr<Store>(std::make_unique<RocksStore>(
       std::move(lock), options.directory, std::move(limited.env), std::unique_ptr<rocksdb::DB>(raw),
       std::move(handles), std::move(latch)));

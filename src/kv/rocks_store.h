@@ -25,7 +25,7 @@ struct RocksOptions {
 };
 
 // Errors: kNoEntry (no store there), kExists (create over one), kBusy (open in another process,
-// with its lock file named), kCorrupt, kIo.
+// with its lock file named), kNoSpace (kv/rocks_start.h), kCorrupt, kIo.
 Result<std::unique_ptr<Store>> OpenRocksStore(const RocksOptions& options);
 
 }  // namespace sheen::kv

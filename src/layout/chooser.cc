@@ -25,8 +25,6 @@ constexpr uint64_t kGoldenRatio = 0x9E3779B97F4A7C15ULL;  // of 2^64
 
 using OstList = std::vector<const OstState*>;
 
-bool HasRoom(const OstState& ost) { return ost.usable && ost.bytes_free >= kFreeBytesMin; }
-
 const OstState* Find(const std::vector<OstState>& osts, uint32_t index) {
   const auto found = std::ranges::find(osts, index, &OstState::index);
   return found == osts.end() ? nullptr : &*found;
@@ -116,7 +114,22 @@ bool Unequal(const OstList& osts) {
   return most->bytes_free - least->bytes_free > most->bytes_free / 100 * kSpreadPercentMax;
 }
 
+// Those with room, of the best reach that there is; `first`, if it is one of all, in any case.
+OstList Candidates(const std::vector<OstState>& osts, uint32_t first) {
+  OstList candidates;
+  Reach best = Reach::kAway;
+  for (const OstState& ost : osts) {
+    if (HasRoom(ost)) best = std::min(best, ost.reach);
+  }
+  for (const OstState& ost : osts) {
+    if (HasRoom(ost) && (ost.reach == best || ost.index == first)) candidates.push_back(&ost);
+  }
+  return candidates;
+}
+
 }  // namespace
+
+bool HasRoom(const OstState& ost) { return ost.usable && ost.bytes_free >= kFreeBytesMin; }
 
 Result<std::vector<uint32_t>> ChooseOsts(const Component& component,
                                          const std::vector<OstState>& osts, uint64_t* position) {
@@ -124,13 +137,10 @@ Result<std::vector<uint32_t>> ChooseOsts(const Component& component,
     for (const uint32_t index : component.wanted_osts) SHEEN_TRY(CheckNamed(osts, index));
     return component.wanted_osts;
   }
-  OstList usable;
-  for (const OstState& ost : osts) {
-    if (HasRoom(ost)) usable.push_back(&ost);
-  }
+  const OstList usable = Candidates(osts, component.first_ost);
   if (component.first_ost != kAnyOst) SHEEN_TRY(CheckNamed(osts, component.first_ost));
   if (usable.empty())
-    return Fail(Errc::kNoSpace, "no OST is up, writable and has space: see lfs df");
+    return Fail(Errc::kNoSpace, "no OST is writable and has space: see lfs df");
   const size_t count = CountOf(component, usable.size());
   OstList chosen;
   if (component.first_ost != kAnyOst) {

@@ -126,19 +126,30 @@ Layout PlainTemplate(uint32_t stripe_count, uint64_t stripe_bytes, uint32_t firs
 Layout TemplateOf(const Layout& layout);
 
 // ---- OST choice (chooser.cc) ----
+// How lately an OST was heard of.
+enum class Reach : uint8_t {
+  kLately,  // within two heartbeats and a half
+  kUp,      // longer ago; it may be about to be found down
+  kAway,    // down, or said goodbye; its space is what it last said
+};
 struct OstState {
   uint32_t index = 0;
   std::string server;          // OSSs are told apart by it; stripes are spread over servers
   uint64_t bytes_free = 0;
   uint64_t bytes_total = 0;
-  bool usable = false;         // up, not read-only, not degraded
+  bool usable = false;         // not read-only, not degraded
+  Reach reach = Reach::kLately;
 };
+// Whether a new object may be put there.
+bool HasRoom(const OstState& ost);
 // component.stripe_count OST indexes (fewer when there are fewer usable ones, or when the component
 // is shorter than that many stripes), no duplicates: round robin, weighted by free space once that
-// differs by more than 17%, spread over servers. `position` is the caller's round-robin cursor,
-// advanced. With first_ost: that one and those that follow it by index; with wanted_osts: those.
-// Errors: kNoSpace when no OST is usable or has space; kInvalid for a wanted OST that does not
-// exist or is not usable.
+// differs by more than 17%, spread over servers; only of those that are best in reach: a file needs
+// no object to be made, so OSTs that are away are better than none. `position` is the caller's
+// round-robin cursor, advanced. With first_ost: that one and those that follow it by index; with
+// wanted_osts: those; whether they are up or not.
+// Errors: kNoSpace when none is usable and has space; kInvalid for a wanted OST that does not exist
+// or is not usable.
 Result<std::vector<uint32_t>> ChooseOsts(const Component& component,
                                          const std::vector<OstState>& osts, uint64_t* position);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <set>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/log.h"
@@ -14,6 +15,11 @@ constexpr std::string_view kMapKey = "cluster_map";
 constexpr uint8_t kMapVersion = 1;
 // How long a list of OST states may be shared before liveness is looked at again.
 constexpr Nanos kOstsFresh = std::chrono::milliseconds(500);
+// Two heartbeats and a half: of who is silent for longer no new object is asked while there are
+// others, since most that stop without a goodbye stay away for longer than a moment.
+constexpr Nanos kLately = std::chrono::milliseconds(2500);
+// Taken for the free space of an OST that has not been heard of since the MDS started.
+constexpr uint64_t kUnknownSpace = 1ULL << 30;
 
 std::string TargetName(std::string_view fsname, bool is_mdt, uint32_t index) {
   char suffix[24];
@@ -252,7 +258,11 @@ Result<v1::HeartbeatReply> ClusterMap::Heartbeat(const v1::HeartbeatRequest& req
       reply.set_known(false);
       continue;
     }
-    spaces_[Key(space.is_mdt(), space.index())] = {space, now, true};
+    Space& known = spaces_[Key(space.is_mdt(), space.index())];
+    if (request.leaving() && !std::exchange(known.left, true)) {
+      SHEEN_LOG(Info, "{} has stopped serving target {}", request.server_name(), space.index());
+    }
+    known = {space, now, true, request.leaving()};
   }
   osts_.reset();
   return reply;
@@ -298,7 +308,7 @@ void ClusterMap::SetOwnSpace(const v1::TargetSpace& space) {
 bool ClusterMap::UpLocked(const TargetInfo& target, Nanos now) const {
   if (target.is_mdt && target.index == mdt_->superblock().index) return true;
   const auto found = spaces_.find(Key(target.is_mdt, target.index));
-  return found != spaces_.end() && found->second.ever &&
+  return found != spaces_.end() && found->second.ever && !found->second.left &&
          now - found->second.heard <= options_.target_timeout;
 }
 
@@ -343,7 +353,15 @@ std::shared_ptr<const std::vector<layout::OstState>> ClusterMap::Osts() const {
     if (found != spaces_.end()) {
       state.bytes_free = found->second.space.bytes_available();
       state.bytes_total = found->second.space.bytes_total();
-      state.usable = UpLocked(target, now) && !Refuses(found->second.space.state());
+      state.usable = !Refuses(found->second.space.state());
+      const bool lately = now - found->second.heard <= kLately;
+      state.reach = !UpLocked(target, now) ? layout::Reach::kAway
+                    : lately               ? layout::Reach::kLately
+                                           : layout::Reach::kUp;
+    } else {
+      state.bytes_free = state.bytes_total = kUnknownSpace;
+      state.usable = true;
+      state.reach = layout::Reach::kAway;
     }
     osts->push_back(std::move(state));
   }

@@ -84,6 +84,7 @@ class ClusterMap final {
     v1::TargetSpace space;
     Nanos heard{0};
     bool ever = false;
+    bool left = false;  // its server has said goodbye
   };
   using Key = std::pair<bool, uint32_t>;  // is_mdt, index
 

@@ -1,6 +1,7 @@
 #include "mds/file_layout.h"
 
 #include <algorithm>
+#include <memory>
 
 namespace sheen::mds {
 namespace {
@@ -13,12 +14,18 @@ uint64_t FreshBirth(OpContext* context) {
   return birth;
 }
 
-std::unexpected<Error> NoOst(const OpContext& context, const Error& error, bool any_known) {
-  if (error.code() == Errc::kNoSpace && context.core->cluster->WarmingUp()) {
+// The OSTs to choose from. Errors: kUnavailable: wait for one to be heard of; never kNoSpace for a
+// server that is not there.
+Result<std::shared_ptr<const std::vector<layout::OstState>>> KnownOsts(const OpContext& context) {
+  auto osts = context.core->cluster->Osts();
+  if (osts->empty()) return Fail(Errc::kUnavailable, "no OST is registered; start a sheen-oss");
+  const bool heard = std::ranges::any_of(*osts, [](const layout::OstState& ost) {
+    return ost.reach != layout::Reach::kAway && layout::HasRoom(ost);
+  });
+  if (!heard && context.core->cluster->WarmingUp()) {
     return Fail(Errc::kUnavailable, "the OSTs have not reported since the MDS started");
   }
-  if (!any_known) return Fail(Errc::kNoSpace, "no OST is registered; start a sheen-oss");
-  return std::unexpected(error);
+  return osts;
 }
 
 }  // namespace
@@ -56,12 +63,10 @@ Result<bool> InstantiateRange(OpContext* context, const Fid& fid, layout::Layout
   for (layout::Component& component : layout->components) {
     const bool reached = component.start < end && component.end > offset;
     if (!reached || component.instantiated()) continue;
-    const auto osts = context->core->cluster->Osts();
+    SHEEN_TRY_ASSIGN(const auto osts, KnownOsts(*context));
     uint64_t position = context->core->ost_position.load(std::memory_order_relaxed);
-    auto chosen = layout::ChooseOsts(component, *osts, &position);
-    if (!chosen) return NoOst(*context, chosen.error(), !osts->empty());
+    SHEEN_TRY_ASSIGN(component.osts, layout::ChooseOsts(component, *osts, &position));
     context->core->ost_position.store(position, std::memory_order_relaxed);
-    component.osts = std::move(*chosen);
     component.stripe_count = static_cast<uint32_t>(component.osts.size());
     component.present.assign(component.osts.size(), false);
     component.object_fid = fid;

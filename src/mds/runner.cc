@@ -167,7 +167,8 @@ Status Run::Execute(kv::Blocking blocking) {
   response_ = {};
   wait_committed_ = 0;
   if (job_.session != nullptr && job_.session->evicted.load(std::memory_order_relaxed)) {
-    return Fail(Errc::kEvicted, "the session was ended while the request waited; mount again");
+    return Fail(Errc::kEvicted,
+                "the session was ended while the request waited; the client begins a new one");
   }
   if (!latches_.LockKnown()) return Fail(Errc::kWouldBlock);
   mdt::Txn txn(core_->mdt->store(), core_->mdt->transnos(), blocking);
@@ -361,7 +362,8 @@ async::Task<rpc::Response> RunRequest(Core* core, rpc::Request request) {
   }
   const std::shared_ptr<ClientSession> session = core->sessions.Find(request.session->id());
   if (session == nullptr || session->ended.load(std::memory_order_relaxed)) {
-    co_return Refuse(Errc::kEvicted, "the MDS does not know this session; mount again");
+    co_return Refuse(Errc::kEvicted,
+                     "the MDS does not know this session; the client begins a new one");
   }
   if (IsFileLockRequest(header.opcode)) {
     NoteBack(core, request, session.get());

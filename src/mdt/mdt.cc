@@ -34,6 +34,8 @@ Result<Superblock> ReadSuperblock(kv::Store* store) {
 Inode RootInode(const FormatOptions& options) {
   Inode root;
   root.mode = 0040000 | (options.root_mode & 07777);
+  root.uid = options.root_uid;
+  root.gid = options.root_gid;
   root.nlink = 2;
   root.atime_ns = root.mtime_ns = root.ctime_ns = root.btime_ns = options.now_ns;
   root.parent = kRootFid;

@@ -29,6 +29,8 @@ struct FormatOptions {
   uint32_t index = 0;
   Uuid uuid = Uuid::Random();
   uint32_t root_mode = 0755;
+  uint32_t root_uid = 0;
+  uint32_t root_gid = 0;
   int64_t now_ns = 0;  // the root's times
 };
 

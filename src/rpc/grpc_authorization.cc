@@ -1,6 +1,9 @@
 #include "rpc/grpc_authorization.h"
 
 #include <google/protobuf/descriptor.h>
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <netinet/in.h>
 
 namespace sheen::rpc {
 
@@ -43,6 +46,7 @@ Status GrpcAuthorization::Check(std::string_view method, const std::string& peer
   if (peer.starts_with("unix:")) return {};  // a socket of this host
   const std::string host = HostOfGrpcPeer(peer);
   if (IsLoopback(host)) return {};
+  if (row->second == CallerClass::kAdmin && IsOwnAddress(host)) return {};
   if (row->second == CallerClass::kAdmin) {
     return Fail(Errc::kPerm, std::string(method) + " is for administrators on the daemon's own " +
                                  "host, not for " + peer + ": run the command there");
@@ -50,6 +54,25 @@ Status GrpcAuthorization::Check(std::string_view method, const std::string& peer
   if (MayConnect(allow_, host)) return {};
   return Fail(Errc::kPerm, std::string(method) + " is refused to " + peer +
                                ": its address is not in --allow of this daemon");
+}
+
+bool IsOwnAddress(const std::string& host) {
+  ifaddrs* all = nullptr;
+  if (host.empty() || ::getifaddrs(&all) != 0) return false;
+  bool found = false;
+  for (const ifaddrs* one = all; one != nullptr && !found; one = one->ifa_next) {
+    if (one->ifa_addr == nullptr) continue;
+    const int family = one->ifa_addr->sa_family;
+    if (family != AF_INET && family != AF_INET6) continue;
+    const socklen_t size = family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+    char text[NI_MAXHOST] = {};
+    if (::getnameinfo(one->ifa_addr, size, text, sizeof text, nullptr, 0, NI_NUMERICHOST) != 0) {
+      continue;
+    }
+    found = host == text;
+  }
+  ::freeifaddrs(all);
+  return found;
 }
 
 // gRPC gives addresses as URIs, with the brackets of IPv6 percent-encoded.

@@ -17,7 +17,7 @@ namespace sheen::rpc {
 enum class CallerClass : uint8_t {
   kClient,  // any peer that may connect
   kServer,  // servers of this filesystem: loopback or a peer of the allow list
-  kAdmin,   // an administrator on this host: loopback or a UNIX socket
+  kAdmin,   // an administrator on this host: loopback, an address of its own, or a UNIX socket
 };
 
 // Full method name ("sheen.v1.Admin/GetStatus") to class.
@@ -42,6 +42,8 @@ class GrpcAuthorization final {
   const CidrList allow_;
 };
 
+// Whether an interface of this host has the address: a connection from it comes from here.
+bool IsOwnAddress(const std::string& host);
 // The host in gRPC's peer text, "" for a UNIX socket's or one that cannot be read.
 std::string HostOfGrpcPeer(std::string_view peer);
 

@@ -23,7 +23,20 @@ refused 'format' sheen-mds --dir "$WORK/not-formatted" --fsname sheen
 refused 'no-such-option' sheen-mds --no-such-option
 refused 'fsname' sheen format mdt --fsname waytoolongname --index 0 --mgs localhost --dir "$WORK/m"
 
+status=0
+sheen-mds --config "$WORK/unknown.toml" 2>/dev/null || status=$?
+[ "$status" = 2 ] || die "exit status $status for a wrong configuration file"
+status=0
+sheen-mds --dir "$WORK/m" --listen 0.0.0.0 2>/dev/null || status=$?
+[ "$status" = 2 ] || die "exit status $status for a wrong configuration"
+
+# A first `up` that fails leaves nothing.
+refused 'too small|at least|1M' sheen dev up --name "$NAME" --dir "$WORK/cluster" --size 1M
+refused 'no instance|there is no' sheen dev status --name "$NAME"
+[ ! -e "$WORK/cluster" ] || die "a failed up left $(find "$WORK/cluster")"
+
 cluster_up --size 200M
+refused "bogus" sheen dev mount "$WORK/bogus" --client-opt bogus --name "$NAME"
 echo keep >"$MNT/keep"
 status() { sheen dev status --name "$NAME" --json; }
 field() { # daemon, expression on it
@@ -47,6 +60,8 @@ mkdir "$WORK/m2"
 refused 'no.such.host.invalid' sheen-client no.such.host.invalid:/sheen "$WORK/m2" -o port="$mds_port"
 refused 'listens|refused|reach' sheen-client 127.0.0.1:/sheen "$WORK/m2" -o port="$(free_port)"
 refused 'wrong' sheen-client 127.0.0.1:/wrong "$WORK/m2" -o port="$mds_port"
+refused "data port, 7988" sheen-client 127.0.0.1:/sheen "$WORK/m2" -o port="$(field oss0 'd["ports"]["data"]')"
+refused 'control port' sheen-client 127.0.0.1:/sheen "$WORK/m2" -o port="$(field mds0 'd["ports"]["control"]')"
 refused 'frobnicate' sheen-client 127.0.0.1:/sheen "$WORK/m2" -o port="$mds_port",frobnicate
 refused 'subdir|no such' sheen-client 127.0.0.1:/sheen/none "$WORK/m2" -o port="$mds_port"
 
@@ -116,7 +131,43 @@ refused 'space|full' sheen format mdt --fsname tiny --index 0 --mgs localhost --
 umount "$WORK/tiny"
 mount -t tmpfs -o size=64m tmpfs "$WORK/tiny"
 sheen format mdt --fsname tiny --index 0 --mgs localhost --dir "$WORK/tiny/mdt" >/dev/null
+# A neighbour fills the disk: the store starts from what it has set aside; without that it says so.
+serves() { # command...: it starts, and ends when told
+  rm -f "$WORK/ready"
+  "$@" --ready-fd 3 3>"$WORK/ready" 2>"$WORK/out" & local pid=$!
+  local deadline=$((SECONDS + 20))
+  until [ -s "$WORK/ready" ]; do [ "$SECONDS" -lt "$deadline" ] || die "does not start: $*"; sleep 0.05; done
+  kill "$pid"
+  wait "$pid" || die "ended with $?: $*"
+  grep -q '^ready' "$WORK/ready" || { cat "$WORK/ready" >&2; die "did not start: $*"; }
+}
+tiny_mds=(sheen-mds --dir "$WORK/tiny/mdt" --fsname tiny --port 0 --control-port 0)
+serves "${tiny_mds[@]}"
+for round in 1 2; do
+  [ -s "$WORK/tiny/mdt/sheen.reserve" ] || die "nothing was set aside"
+  dd if=/dev/zero of="$WORK/tiny/neighbour" bs=4k 2>/dev/null || true
+  [ "$(df --output=avail "$WORK/tiny" | tail -n 1)" -eq 0 ] || die "the disk is not full"
+  serves "${tiny_mds[@]}"
+  grep -q 'is full' "$WORK/out" || { cat "$WORK/out"; die "starts on a full disk and does not say so"; }
+  cat /dev/zero >>"$WORK/tiny/neighbour" 2>/dev/null || true
+  refused "disk of $WORK/tiny/mdt is full.*remove" "${tiny_mds[@]}"
+  grep -q Assertion "$WORK/out" && die "aborted on a full disk"
+  rm "$WORK/tiny/neighbour"
+  serves "${tiny_mds[@]}"
+done
 mount -o remount,ro "$WORK/tiny"
-refused 'read-only' sheen-mds --dir "$WORK/tiny/mdt" --fsname tiny --port 0 --control-port 0
+refused 'read-only.*remount,rw' sheen-mds --dir "$WORK/tiny/mdt" --fsname tiny --port 0 --control-port 0
 umount "$WORK/tiny"
+
+# Targets that are not whole, or named twice.
+sheen format ost --fsname tiny --index 0 --mgs 127.0.0.1:1 --dir "$WORK/o" >/dev/null
+free=(--port 0 --control-port 0)
+refused 'given twice' sheen-oss --target "$WORK/o" --target "$WORK/o/" "${free[@]}"
+mv "$WORK/o/objects" "$WORK/aside"
+refused 'objects is gone.*restore' sheen-oss --target "$WORK/o" "${free[@]}"
+mv "$WORK/aside" "$WORK/o/objects"
+rm "$WORK/o/index/CURRENT"
+refused 'CURRENT is gone.*restore' sheen-oss --target "$WORK/o" "${free[@]}"
+for manifest in "$WORK/other-mdt"/MANIFEST-*; do truncate -s 20 "$manifest"; done
+refused 'damaged or missing.*restore' sheen-mds --dir "$WORK/other-mdt" "${free[@]}"
 say ok

@@ -80,6 +80,24 @@ mount.sheen "127.0.0.1:/other" "$second" -o "port=$data,log=$WORK/second.log" >"
 [ "$status" = 32 ] || die "exit status $status for a filesystem that is not there: $(cat "$WORK/out")"
 grep -q "$second" /proc/mounts && die "a refused mount is left"
 
+say "new files keep away from servers that have stopped, and are made though all have"
+for i in $(seq 8); do : >"$MNT/before$i"; done
+sheen dev stop oss1 --name "$NAME" >/dev/null
+for i in $(seq 12); do timeout 5 sh -c ': >"$0"' "$MNT/new$i" || die "create without oss1"; done
+for f in "$MNT"/new*; do lfs getstripe -i "$f"; done | sort -u >"$WORK/osts"
+grep -qE '^[23]$' "$WORK/osts" && die "new files on OSTs of a server that said goodbye: $(tr '\n' ' ' <"$WORK/osts")"
+sheen dev stop oss0 --name "$NAME" >/dev/null
+timeout 5 sh -c ': >"$0"' "$MNT/none" || die "create without any OSS"
+touch "$MNT/touched" & toucher=$!
+sleep 6
+timeout 5 sh -c ': >"$0"' "$MNT/none2" || die "create 6 s after the last OSS stopped"
+kill -0 "$toucher" || die "touch, which asks for the size, did not wait for an OSS"
+sheen dev start oss0 --name "$NAME" >/dev/null
+sheen dev start oss1 --name "$NAME" >/dev/null
+wait "$toucher" || die "touch failed while no OSS was there"
+echo data >"$MNT/none"
+[ "$(cat "$MNT/none")" = data ] || die "a file that was made without any OSS"
+
 say "clean end"
 pid=$(sheen dev status --name "$NAME" --json | python3 -c 'import json,sys; print(json.load(sys.stdin)["daemons"][0]["pid"])')
 begin=$(date +%s)

@@ -18,6 +18,9 @@ mountpoint -q "$WORK/m" || die "not mounted"
 grep -q 'filesystem_summary' "$WORK/first" || die "no lfs df -h in the output"
 grep -Eq 'lmm_stripe_count|lcm_entry_count' "$WORK/first" || die "no lfs getstripe in the output"
 grep -q 'sheen dev down\|sheen dev destroy' "$WORK/first" || die "does not say how to stop it"
+sheen dev destroy --name "$name" >/dev/null
+"$ROOT/deploy/quickstart" --name "$name" --dir "$WORK/quick" --mount "$WORK/m" --osts 1 >"$WORK/one" 2>&1 ||
+  { cat "$WORK/one"; die "quickstart --osts 1"; }
 echo mine >"$WORK/m/mine"
 quickstart >"$WORK/second" 2>&1 || { cat "$WORK/second"; die "second quickstart"; }
 grep -qi 'already' "$WORK/second" || { cat "$WORK/second"; die "does not say that it runs already"; }

@@ -61,6 +61,18 @@ for i in 0 1; do
   wait_port "oss$i" 7990
 done
 
+say "status of a server, from its own host and from another"
+on mds sheen status --server "$mgs" >"$WORK/status" || die "sheen status by the server's own address: $(cat "$WORK/status")"
+grep -q 'hosts-OST0003' "$WORK/status" || die "sheen status shows no OST: $(cat "$WORK/status")"
+on c0 sheen status --server "$mgs" >"$WORK/status" 2>&1 && die "sheen status from another host"
+grep -q 'run the command there' "$WORK/status" || die "sheen status from another host says: $(cat "$WORK/status")"
+
+say "a port that is taken is not another's"
+sheen format mdt --fsname more --dir "$WORK/more" >/dev/null
+on mds timeout 10 sheen-mds --dir "$WORK/more" --listen "$mgs" --allow 10.99.7.0/24 >"$WORK/out" 2>&1 &&
+  die "a second sheen-mds with the default port"
+grep -q '7988.*--port' "$WORK/out" || die "a port in use: $(cat "$WORK/out")"
+
 # mount(8) finds its helper in /sbin; the one of the build tree is put there if none is installed.
 if [ ! -e /sbin/mount.sheen ]; then
   helper_link=/sbin/mount.sheen

@@ -58,9 +58,8 @@ Status ClientDaemon::Start() {
   SHEEN_TRY(ConnectFilesystem());
   SHEEN_TRY(MountSession());
   SHEEN_TRY(TryMount());
-  const bool ring = session_->transport() == fuse::Transport::kUring;
   SHEEN_LOG(Info, "sheen-client {}: {} on {}, {} threads, transport {}", kVersion, config_.source,
-            config_.mountpoint, shards_->size(), ring ? "io_uring" : "/dev/fuse");
+            config_.mountpoint, shards_->size(), session_->TransportText());
   return {};
 }
 
@@ -113,15 +112,16 @@ Status ClientDaemon::MountSession() {
   if (from.read_ahead_kb > 0) options.read_ahead_kb = static_cast<uint32_t>(from.read_ahead_kb);
   SHEEN_TRY_ASSIGN(options.io_uring, fuse::ParseUringMode(from.io_uring));
   SHEEN_TRY_ASSIGN(session_, fuse::Session::Mount(options, fuse::SheenOps(), filesystem_.get()));
-  if (!session_->fallback_reason().empty() && from.io_uring != "off") {
-    SHEEN_LOG(Info, "FUSE over /dev/fuse: {}", session_->fallback_reason());
-  }
   session_->set_on_unmounted([this] {
     unmounted_.set_value();
     config_.on_unmounted("unmounted");
   });
-  notices_ = std::make_unique<fuse::KernelNotices>(filesystem_.get(), session_.get());
+  notices_ = std::make_unique<fuse::KernelNotices>(filesystem_.get(),
+                                                   fuse::CallsOf(session_.get()));
   notices_->Start();
+  session_->set_on_late_change([this](fuse_ino_t node, const std::string& name) {
+    notices_->NoteLateChange(node, name);
+  });
   attached_ = true;
   return shards_->RunOnEach([this](ShardSet::Member* member) {
     return session_->AttachShard(member->shard.get(), member->poller.get());

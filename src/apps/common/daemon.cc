@@ -115,7 +115,14 @@ int Daemon::FailStart(const Error& error) {
   if (ready_fd_ >= 0) WriteAll(ready_fd_, "failed " + line + "\n");
   NotifySystemd("STATUS=" + line);
   LogFlush();
-  return 1;
+  switch (error.code()) {
+    case Errc::kInvalid:
+    case Errc::kWrongFilesystem:
+    case Errc::kBadVersion:
+      return kExitMisconfigured;
+    default:
+      return 1;
+  }
 }
 
 void Daemon::Ready(const std::map<std::string, int64_t>& ports) {

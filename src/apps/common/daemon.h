@@ -21,6 +21,9 @@
 
 namespace sheen::apps {
 
+// Exit status of a daemon whose command line, configuration file or target is not right.
+inline constexpr int kExitMisconfigured = 2;
+
 struct DaemonOptions {
   std::string log;  // a file; empty: stderr
   std::string log_level = "info";
@@ -41,8 +44,9 @@ class Daemon final {
 
   // Errors: kInvalid (log level), kIo (log file).
   Status OpenLog(const DaemonOptions& options);
-  // One line on stderr, and in the log if that is a file. Returns 1, main()'s answer. The starter
-  // that waits on the ready fd is told too.
+  // One line on stderr, and in the log if that is a file. Returns main()'s answer: 2 when what was
+  // configured is wrong, so that systemd does not try again, else 1. The starter that waits on the
+  // ready fd is told too.
   int FailStart(const Error& error);
 
   // Tells who waits: "ready {"data_port":7988,...}\n" on the ready fd, READY=1 to systemd.

@@ -5,9 +5,6 @@
 namespace sheen::apps {
 namespace {
 
-// Ports tried after the default one: more daemons than this on one host name their ports.
-constexpr uint32_t kPortTries = 200;
-
 async::Task<Status> StopServer(rpc::Server* server) {
   co_await server->Stop();
   co_return Status{};
@@ -15,18 +12,12 @@ async::Task<Status> StopServer(rpc::Server* server) {
 
 }  // namespace
 
-Status ListenOnFreePort(const ListenOptions& options, std::string_view flag,
-                        const std::function<Status(uint16_t port)>& listen) {
-  const uint32_t tries = options.exact || options.port == 0 ? 1 : kPortTries;
-  for (uint32_t i = 0;; ++i) {
-    const Status listening = listen(static_cast<uint16_t>(options.port + i));
-    if (listening || listening.error().code() != Errc::kBusy) return listening;
-    if (i + 1 < tries && options.port + i < 65535) continue;
-    return Fail(
-        Errc::kBusy,
-        fmt::format("{}; stop what uses the port, or choose another with {} (0: any free one)",
-                    listening.error().message(), flag));
-  }
+Status ExplainListening(Status listening, std::string_view flag) {
+  if (listening || listening.error().code() != Errc::kBusy) return listening;
+  return Fail(Errc::kBusy,
+              fmt::format("{}; stop what uses the port (ss -ltnp shows it), or choose another with "
+                          "{} (0: any free one)",
+                          listening.error().message(), flag));
 }
 
 DataPlane::DataPlane(ShardSet* shards) : shards_(shards) {
@@ -38,9 +29,7 @@ DataPlane::~DataPlane() { Stop(); }
 Result<std::unique_ptr<DataPlane>> DataPlane::Listen(ShardSet* shards,
                                                      const ListenOptions& options) {
   std::unique_ptr<DataPlane> plane(new DataPlane(shards));
-  SHEEN_TRY(ListenOnFreePort(options, "--port", [&plane, &options](uint16_t port) {
-    return plane->ListenOn(port, options.host);
-  }));
+  SHEEN_TRY(ExplainListening(plane->ListenOn(options.port, options.host), "--port"));
   return plane;
 }
 

@@ -24,8 +24,6 @@ namespace sheen::apps {
 struct ListenOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 0;  // 0: the kernel chooses
-  // Only this port. Otherwise, when it is taken, the next free one.
-  bool exact = false;
 };
 
 class DataPlane final {
@@ -61,9 +59,8 @@ class DataPlane final {
   bool stopped_ = false;
 };
 
-// Tries `listen` on the port of `options`, and, unless that is exact, on the next ones while they
-// are taken. Gives the error of the last try, with what to do.
-Status ListenOnFreePort(const ListenOptions& options, std::string_view flag,
-                        const std::function<Status(uint16_t port)>& listen);
+// The error of listening on a port, with what to do when it is taken. No other port is tried: who
+// looks for the server would not find it, or find another.
+Status ExplainListening(Status listening, std::string_view flag);
 
 }  // namespace sheen::apps

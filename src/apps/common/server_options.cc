@@ -11,11 +11,11 @@ void NetworkOptions::AddTo(Settings* settings) {
   settings->Text("listen", &listen,
                  "address to listen on, \"*\" for all (default 127.0.0.1; others need --allow)");
   settings->Number("port", &port,
-                   fmt::format("data port, 0: any free one (default {}, or the next free)", port),
+                   fmt::format("data port, 0: any free one (default {})", port),
                    0, 65535);
   settings->Number(
       "control-port", &control_port,
-      fmt::format("control port, 0: any free one (default {}, or the next free)", control_port), 0,
+      fmt::format("control port, 0: any free one (default {})", control_port), 0,
       65535);
   settings->List("allow", &allow, "networks that may connect, as 10.0.0.0/8");
   settings->List("host", &hosts,
@@ -24,9 +24,7 @@ void NetworkOptions::AddTo(Settings* settings) {
   settings->Text("checksums", &checksums_word_, "on or off: sum what is sent (default on)");
 }
 
-Status NetworkOptions::Check(const Settings& settings) {
-  port_given = settings.Given("port");
-  control_port_given = settings.Given("control-port");
+Status NetworkOptions::Check() {
   if (checksums_word_ != "on" && checksums_word_ != "off") {
     return Fail(Errc::kInvalid,
                 fmt::format("--checksums is '{}'; it must be on or off", checksums_word_));
@@ -60,16 +58,12 @@ std::vector<std::string> NetworkOptions::AdvertisedHosts() const {
 
 Result<std::unique_ptr<rpc::GrpcServer>> NetworkOptions::StartControl(
     const std::function<std::unique_ptr<rpc::GrpcServer>(rpc::GrpcServerOptions)>& make) const {
-  std::unique_ptr<rpc::GrpcServer> server;
-  const ListenOptions where{listen, static_cast<uint16_t>(control_port), control_port_given};
-  SHEEN_TRY(ListenOnFreePort(where, "--control-port", [this, &server, &make](uint16_t number) {
-    rpc::GrpcServerOptions options;
-    options.host = listen;
-    options.port = number;
-    options.allow = allow;
-    server = make(std::move(options));
-    return server->Start();
-  }));
+  rpc::GrpcServerOptions options;
+  options.host = listen;
+  options.port = static_cast<uint16_t>(control_port);
+  options.allow = allow;
+  std::unique_ptr<rpc::GrpcServer> server = make(std::move(options));
+  SHEEN_TRY(ExplainListening(server->Start(), "--control-port"));
   return server;
 }
 

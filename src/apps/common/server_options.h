@@ -16,8 +16,6 @@ struct NetworkOptions {
   std::string listen = "127.0.0.1";
   int64_t port = 0;
   int64_t control_port = 0;
-  bool port_given = false;
-  bool control_port_given = false;
   std::vector<std::string> allow;
   std::vector<std::string> hosts;  // told to clients and servers
   bool checksums = true;
@@ -26,14 +24,13 @@ struct NetworkOptions {
   // the defaults.
   void AddTo(Settings* settings);
   // After Settings::Parse(). Errors: kInvalid.
-  Status Check(const Settings& settings);
+  Status Check();
 
   rpc::TcpOptions Tcp() const;
   rpc::ServerOptions Server() const;
   // Addresses under which others find this server: --host, else --listen, else the host's name.
   std::vector<std::string> AdvertisedHosts() const;
-  // Starts a control server on the control port, or on the next free one when that is the default.
-  // `make` gives an unstarted server with its services; it is called for each try.
+  // Starts a control server on the control port. `make` gives an unstarted one with its services.
   Result<std::unique_ptr<rpc::GrpcServer>> StartControl(
       const std::function<std::unique_ptr<rpc::GrpcServer>(rpc::GrpcServerOptions)>& make) const;
 

@@ -36,7 +36,7 @@ enum class ParseOutcome : uint8_t {
   kRun,     // go on
   kDone,    // --help or --version was answered: exit 0
   kUsage,   // the command line is wrong and the user has been told: exit 2
-  kFailed,  // the configuration file is wrong and the user has been told: exit 1
+  kFailed,  // the configuration file is wrong and the user has been told: exit 2
 };
 
 class Settings final {

@@ -37,6 +37,25 @@ std::string Sentence(const Error& error) {
   return bare ? fmt::format("{} ({})", message, meaning) : message;
 }
 
+Error WithStoreRemedy(const Error& error, const std::string& directory) {
+  switch (error.code()) {
+    case Errc::kCorrupt:
+      return Error(error.code(),
+                   fmt::format("{}; files of this target are damaged or missing, and nothing was "
+                               "changed: look for errors of its disk (dmesg), then restore {} from "
+                               "a backup or snapshot",
+                               error.message(), directory));
+    case Errc::kReadOnly:
+      return Error(error.code(),
+                   fmt::format("{}: {} is on a file system that is mounted read-only, and a server "
+                               "writes at its start: mount it read-write (mount -o remount,rw); "
+                               "the kernel makes one read-only after disk errors, see dmesg",
+                               error.message(), directory));
+    default:
+      return error;
+  }
+}
+
 Result<uint64_t> ParseSize(std::string_view text) {
   uint64_t number = 0;
   const char* const last = text.data() + text.size();

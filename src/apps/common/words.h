@@ -14,6 +14,10 @@ namespace sheen::apps {
 // of a call and a path, does not tell what was wrong.
 std::string Sentence(const Error& error);
 
+// What to do about a store in `directory` that cannot be opened, behind what went wrong: files that
+// are damaged or gone, a disk that is read-only. Other errors stay as they are.
+Error WithStoreRemedy(const Error& error, const std::string& directory);
+
 // "4096", "512M", "1G", "1GiB", "2T": powers of 1024. Errors: kInvalid.
 Result<uint64_t> ParseSize(std::string_view text);
 // "512M", "1G" where that is exact, else bytes.

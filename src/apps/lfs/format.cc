@@ -57,6 +57,12 @@ std::string DetailLines(std::string_view indent, const Component& component, con
          Line(indent, "lmm_fid:", fid.ToString());
 }
 
+// Of a plain layout Lustre does not count that its objects were made.
+uint32_t GenerationOf(const layout::Layout& layout) {
+  const bool counted = layout.components.size() == 1 && layout.components[0].instantiated();
+  return counted && layout.generation > 0 ? layout.generation - 1 : layout.generation;
+}
+
 std::string StripingLines(std::string_view indent, const Component& component,
                           uint32_t generation) {
   std::string out = Line(indent, "lmm_stripe_count:", StripeCount(component)) +
@@ -177,7 +183,7 @@ std::string FormatPlain(const FormatSubject& subject, const FormatOptions& optio
   std::string out;
   if (!options.quiet) {
     if (options.verbose && !subject.is_directory) out += DetailLines("", component, subject.fid);
-    out += StripingLines("", component, subject.layout->generation);
+    out += StripingLines("", component, GenerationOf(*subject.layout));
   }
   return out + (options.yaml ? YamlObjects(component, "") : ObjectTable(component) + "\n");
 }
@@ -206,7 +212,7 @@ Shown ShowAttribute(uint32_t attribute, const FormatSubject& subject, const Comp
     case kShowPattern:
       return {"lmm_pattern:", "raid0"};
     case kShowGeneration:
-      return {"lmm_layout_gen:", std::to_string(subject.layout->generation)};
+      return {"lmm_layout_gen:", std::to_string(GenerationOf(*subject.layout))};
     case kShowStripeIndex:
       return {"lmm_stripe_offset:", StripeOffset(component)};
     case kShowPool:

@@ -7,13 +7,13 @@
 namespace sheen::apps {
 namespace {
 
-Status Check(const Settings& settings, MdsConfig* config) {
+Status Check(MdsConfig* config) {
   if (config->dir.empty()) {
     return Fail(Errc::kInvalid,
                 "no directory: give --dir DIR, the one that `sheen format mdt --dir DIR` made");
   }
   if (!config->fsname.empty()) SHEEN_TRY(CheckFsname(config->fsname));
-  return config->network.Check(settings);
+  return config->network.Check();
 }
 
 int Main(int argc, char** argv) {
@@ -33,14 +33,13 @@ int Main(int argc, char** argv) {
     case ParseOutcome::kDone:
       return 0;
     case ParseOutcome::kUsage:
-      return 2;
     case ParseOutcome::kFailed:
-      return 1;
+      return kExitMisconfigured;
   }
   Daemon daemon("sheen-mds");
   const Status log = daemon.OpenLog(config.daemon);
   if (!log) return daemon.FailStart(log.error());
-  const Status checked = Check(settings, &config);
+  const Status checked = Check(&config);
   if (!checked) return daemon.FailStart(checked.error());
   MdsDaemon mds(std::move(config));
   const Status started = mds.Start();

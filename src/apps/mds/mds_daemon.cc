@@ -9,6 +9,7 @@
 
 #include "apps/common/disk_identity.h"
 #include "apps/common/version.h"
+#include "apps/common/words.h"
 #include "base/log.h"
 #include "kv/rocks_store.h"
 #include "kv/space_reserve.h"
@@ -97,7 +98,8 @@ Status MdsDaemon::OpenStore() {
     return {};
   }
   if (store.error().code() == Errc::kNoEntry) return NotFormatted(config_);
-  return std::unexpected(Annotate(store.error(), "cannot serve the metadata target: "));
+  return std::unexpected(Annotate(WithStoreRemedy(store.error(), config_.dir),
+                                  "cannot serve the metadata target: "));
 }
 
 Status MdsDaemon::OpenService() {
@@ -127,7 +129,7 @@ Status MdsDaemon::ServeData() {
   SHEEN_TRY_ASSIGN(
       auto plane,
       DataPlane::Listen(shards_.get(),
-                        {network.listen, static_cast<uint16_t>(network.port), network.port_given}));
+                        {network.listen, static_cast<uint16_t>(network.port)}));
   plane_ = std::move(plane);
   sessions_ = std::make_unique<rpc::SessionTable>(service_->Identity(), service_.get());
   sessions_->Load(service_->LoadSessions());

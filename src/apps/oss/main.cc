@@ -7,7 +7,7 @@
 namespace sheen::apps {
 namespace {
 
-Status Check(const Settings& settings, OssConfig* config) {
+Status Check(OssConfig* config) {
   if (config->targets.empty()) {
     return Fail(
         Errc::kInvalid,
@@ -15,7 +15,7 @@ Status Check(const Settings& settings, OssConfig* config) {
         "each OST");
   }
   if (!config->fsname.empty()) SHEEN_TRY(CheckFsname(config->fsname));
-  return config->network.Check(settings);
+  return config->network.Check();
 }
 
 int Main(int argc, char** argv) {
@@ -42,14 +42,13 @@ int Main(int argc, char** argv) {
     case ParseOutcome::kDone:
       return 0;
     case ParseOutcome::kUsage:
-      return 2;
     case ParseOutcome::kFailed:
-      return 1;
+      return kExitMisconfigured;
   }
   Daemon daemon("sheen-oss");
   const Status log = daemon.OpenLog(config.daemon);
   if (!log) return daemon.FailStart(log.error());
-  const Status checked = Check(settings, &config);
+  const Status checked = Check(&config);
   if (!checked) return daemon.FailStart(checked.error());
   config.stop_pending = [&daemon] { return daemon.StopPending(); };
   OssDaemon oss(std::move(config));

@@ -9,6 +9,7 @@
 #include "apps/common/disk_identity.h"
 #include "apps/common/ost_notes.h"
 #include "apps/common/version.h"
+#include "apps/common/words.h"
 #include "base/log.h"
 #include "kv/rocks_store.h"
 #include "ost/format.h"
@@ -31,6 +32,19 @@ std::unexpected<Error> NotFormatted(const std::string& directory) {
       fmt::format("{} holds no OST; make one with: sheen format ost --fsname sheen --index N "
                   "--mgs HOST:CONTROLPORT --dir {}",
                   directory, directory));
+}
+
+// Each directory once, and with its objects: a target without them would take every file for empty.
+Status CheckDirectory(const std::string& directory, std::set<std::string>* seen) {
+  if (!seen->insert(NormalPath(directory)).second) {
+    return Fail(Errc::kInvalid,
+                fmt::format("--target {} is given twice; name each directory once", directory));
+  }
+  if (::access((directory + "/objects").c_str(), F_OK) == 0 || errno != ENOENT) return {};
+  return std::unexpected(WithStoreRemedy(
+      Error(Errc::kCorrupt,
+            fmt::format("{}/objects is gone, which holds the data of this OST", directory)),
+      directory));
 }
 
 }  // namespace
@@ -64,11 +78,13 @@ Status OssDaemon::Start() {
 // The targets' notes give the MGS and the server's name where the command line does not.
 Status OssDaemon::ReadNotes() {
   std::set<std::string> mgs(config_.mgs.begin(), config_.mgs.end());
+  std::set<std::string> seen;
   for (const std::string& directory : config_.targets) {
     // Before anything is written there.
     if (::access((directory + "/superblock").c_str(), F_OK) != 0 && errno == ENOENT) {
       return NotFormatted(directory);
     }
+    SHEEN_TRY(CheckDirectory(directory, &seen));
     SHEEN_TRY_ASSIGN(const OstNotes notes, ReadOstNotes(directory));
     if (config_.mgs.empty()) mgs.insert(notes.mgs.begin(), notes.mgs.end());
     if (config_.name.empty()) config_.name = notes.server_name;
@@ -106,13 +122,16 @@ Result<OssDaemon::Ost> OssDaemon::OpenTarget(const std::string& directory) {
   out.directory = directory;
   auto lock = ost::DirectoryLock::Acquire(directory);
   if (!lock && lock.error().code() == Errc::kNoEntry) return NotFormatted(directory);
-  if (!lock) return std::unexpected(lock.error());
+  if (!lock) return std::unexpected(WithStoreRemedy(lock.error(), directory));
   kv::RocksOptions store;
   store.directory = directory + "/index";
   store.families = ost::IndexFamilies();
   auto index = kv::OpenRocksStore(store);
   if (!index && index.error().code() == Errc::kNoEntry) return NotFormatted(directory);
-  if (!index) return std::unexpected(Annotate(index.error(), "cannot open the index: "));
+  if (!index) {
+    return std::unexpected(
+        Annotate(WithStoreRemedy(index.error(), directory), "cannot open the index: "));
+  }
   out.index = std::move(*index);
   ost::OpenOptions options;
   options.directory = directory;
@@ -124,7 +143,7 @@ Result<OssDaemon::Ost> OssDaemon::OpenTarget(const std::string& directory) {
     return ost::Target::Open(shards_->At(0)->files.get(), std::move(options));
   });
   if (!target && target.error().code() == Errc::kNoEntry) return NotFormatted(directory);
-  if (!target) return std::unexpected(target.error());
+  if (!target) return std::unexpected(WithStoreRemedy(target.error(), directory));
   out.target = std::move(*target);
   return out;
 }
@@ -154,8 +173,8 @@ Status OssDaemon::StartService() {
   }));
   const NetworkOptions& network = config_.network;
   SHEEN_TRY_ASSIGN(
-      plane_, DataPlane::Listen(shards_.get(), {network.listen, static_cast<uint16_t>(network.port),
-                                                network.port_given}));
+      plane_,
+      DataPlane::Listen(shards_.get(), {network.listen, static_cast<uint16_t>(network.port)}));
   return {};
 }
 

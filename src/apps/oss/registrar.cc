@@ -11,6 +11,7 @@ namespace {
 
 constexpr Nanos kRetryWaitMin = std::chrono::milliseconds(200);
 constexpr Nanos kRetryWaitMax = std::chrono::seconds(5);
+constexpr Nanos kGoodbyeWait = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -27,7 +28,17 @@ void Registrar::Stop() {
     stopping_ = true;
   }
   changed_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  if (!thread_.joinable()) return;
+  thread_.join();
+  // To an MGS that does not answer there is nothing to say.
+  if (!name_.empty() && !in_trouble_) SayGoodbye();
+}
+
+void Registrar::SayGoodbye() {
+  v1::HeartbeatRequest request = Beat();
+  request.set_leaving(true);
+  const auto reply = rpc::MgsClient(options_.mgs, kGoodbyeWait).Heartbeat(request);
+  if (!reply) SHEEN_LOG(Info, "no goodbye to the management server: {}", reply.error().ToString());
 }
 
 Result<std::string> Registrar::WaitForName(Nanos patience) {
@@ -67,12 +78,17 @@ bool Registrar::Register() {
   return true;
 }
 
-// False: the server must register again.
-bool Registrar::Heartbeat() {
+v1::HeartbeatRequest Registrar::Beat() const {
   v1::HeartbeatRequest request;
   request.set_fsname(options_.request.fsname());
   request.set_server_name(options_.request.server().name());
   for (v1::TargetSpace& space : options_.spaces()) *request.add_targets() = std::move(space);
+  return request;
+}
+
+// False: the server must register again.
+bool Registrar::Heartbeat() {
+  const v1::HeartbeatRequest request = Beat();
   const Result<v1::HeartbeatReply> reply = client_.Heartbeat(request);
   if (!reply) {
     NoteTrouble(reply.error(), "no heartbeat to the management server");

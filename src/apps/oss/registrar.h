@@ -34,6 +34,8 @@ class Registrar final {
   ~Registrar();
 
   void Start();
+  // Says goodbye, so that the targets are down at once; waits a second at most for the MGS to hear
+  // it.
   void Stop();
   // Blocks until the MGS knows the server and that its targets are up, and gives the name; the
   // error that is in the way after `patience`, and registration goes on.
@@ -43,6 +45,8 @@ class Registrar final {
   void ThreadMain();
   bool Register();
   bool Heartbeat();
+  v1::HeartbeatRequest Beat() const;
+  void SayGoodbye();
   // False: it is time to stop.
   bool Sleep(Nanos duration);
   void NoteTrouble(const Error& error, std::string_view what);

@@ -78,7 +78,7 @@ Result<DevState> DevCluster::MakeInstance(const DevUpOptions& options) {
   state.name = options.name;
   state.directory = NormalPath(options.directory.value_or(DefaultDirectory(options.name)));
   state.mount = options.mount ? NormalPath(*options.mount) : state.directory + "/mnt";
-  state.oss_count = options.oss_count.value_or(2);
+  state.oss_count = options.oss_count.value_or(std::min(2U, options.ost_count.value_or(2)));
   state.ost_count = options.ost_count.value_or(std::max(4U, state.oss_count));
   state.ost_bytes = options.ost_bytes.value_or(0);
   if (state.ost_count < state.oss_count) {
@@ -126,7 +126,10 @@ Status DevCluster::Up(const DevUpOptions& options) {
   SHEEN_TRY_ASSIGN(auto lock, LockInstance(options.name));
   SHEEN_TRY_ASSIGN(const std::optional<std::string> known, DirectoryOfInstance(options.name));
   Result<DevState> state = known ? LoadState(options.name) : MakeInstance(options);
-  if (!state) return std::unexpected(state.error());
+  if (!state) {
+    if (!known) (void)ForgetInstance(options.name);
+    return std::unexpected(state.error());
+  }
   DevCluster cluster(std::move(*state), std::move(lock));
   DevState& now = cluster.state_;
   if (known && cluster.EverythingRuns()) {
@@ -138,6 +141,9 @@ Status DevCluster::Up(const DevUpOptions& options) {
   if (options.mount) now.mount = NormalPath(*options.mount);
   if (options.client_options) now.client_options = *options.client_options;
   now.no_mount = options.no_mount || (known && now.no_mount && !options.mount);
+  const Status formatted = cluster.FormatTargets();
+  if (!formatted && !known) SHEEN_TRY(cluster.Remove());  // nothing of it was ever there
+  if (!formatted) return formatted;
   return cluster.StartEverything();
 }
 
@@ -153,7 +159,6 @@ bool DevCluster::EverythingRuns() const {
 }
 
 Status DevCluster::StartEverything() {
-  SHEEN_TRY(FormatTargets());
   std::vector<DevServer*> mds;
   std::vector<DevServer*> oss;
   for (DevServer& server : state_.servers) {
@@ -192,6 +197,12 @@ Status DevCluster::Down() {
 
 Status DevCluster::Destroy() {
   SHEEN_TRY(Down());
+  SHEEN_TRY(Remove());
+  Say(fmt::format("instance '{}' and its data are gone", state_.name));
+  return {};
+}
+
+Status DevCluster::Remove() {
   for (const DevMount& mount : state_.mounts) {
     if (HasMountBelow(mount.path)) {
       return Fail(Errc::kBusy,
@@ -217,9 +228,7 @@ Status DevCluster::Destroy() {
   if (state_.mount_created) ::rmdir(state_.mount.c_str());
   ::unlink((state_.directory + "/state.json").c_str());
   ::rmdir(state_.directory.c_str());
-  SHEEN_TRY(ForgetInstance(state_.name));
-  Say(fmt::format("instance '{}' and its data are gone", state_.name));
-  return {};
+  return ForgetInstance(state_.name);
 }
 
 Status DevCluster::Mount(const std::string& path, const std::optional<std::string>& options) {

@@ -54,6 +54,8 @@ class DevCluster final {
   static Status CheckUnused(const std::string& target);
   static Result<DevState> MakeInstance(const DevUpOptions& options);
   static Status CheckShape(const DevState& state, const DevUpOptions& options);
+  // The data, the state, and what the registry of instances knows. REQUIRES: nothing runs.
+  Status Remove();
   Status StartEverything();
   Status FormatTargets();
   Status StartServers(const std::vector<DevServer*>& servers);

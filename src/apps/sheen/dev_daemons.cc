@@ -77,7 +77,11 @@ Status DevCluster::FormatTargets() {
       fs::remove_all(target, error);
       if (error) return FailErrno(error.value(), "remove " + target);
       if (server.is_mds) {
-        SHEEN_TRY(FormatMdt({.directory = target, .fsname = state_.fsname}));
+        // Who makes an instance may write to it.
+        SHEEN_TRY(FormatMdt({.directory = target,
+                             .fsname = state_.fsname,
+                             .root_uid = ::geteuid(),
+                             .root_gid = ::getegid()}));
       } else {
         SHEEN_TRY(FormatOst({.directory = target,
                              .fsname = state_.fsname,

@@ -140,7 +140,12 @@ Result<std::unique_ptr<DevLock>> LockInstance(const std::string& name) {
   SHEEN_TRY(CheckName(name));
   std::error_code error;
   fs::create_directories(Root(), error);
-  if (error) return FailErrno(error.value(), "create " + Root());
+  if (error) {
+    const Error failed = FailErrno(error.value(), "create " + Root()).error();
+    return std::unexpected(Error(
+        failed.code(), failed.message() + ": instances are noted there; set HOME (or "
+                                          "XDG_STATE_HOME) to a directory that is yours"));
+  }
   const std::string path = LockPath(name);
   while (true) {
     const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);

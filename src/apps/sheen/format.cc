@@ -72,6 +72,8 @@ Result<std::string> FormatMdt(const FormatMdtOptions& options) {
   mdt::FormatOptions format;
   format.fsname = options.fsname;
   format.index = options.index;
+  format.root_uid = options.root_uid;
+  format.root_gid = options.root_gid;
   format.now_ns = SystemClock().Wall().count();
   SHEEN_TRY(mdt::Format(store.get(), format));
   return fmt::format("{}-MDT{:04x}", options.fsname, options.index);

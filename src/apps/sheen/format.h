@@ -15,6 +15,8 @@ struct FormatMdtOptions {
   std::string directory;
   std::string fsname = "sheen";
   uint32_t index = 0;
+  uint32_t root_uid = 0;  // whose the root directory is
+  uint32_t root_gid = 0;
 };
 
 struct FormatOstOptions {

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -83,6 +84,15 @@ std::string ReadLine(int fd, Nanos patience) {
   return text.substr(0, text.find('\n'));
 }
 
+std::string LastLine(const std::string& path) {
+  std::ifstream file(path);
+  std::string last;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.empty()) last = line;
+  }
+  return last;
+}
+
 }  // namespace
 
 ProcessState StateOf(const ProcessId& process) {
@@ -110,6 +120,8 @@ Result<Spawned> Spawn(const SpawnOptions& options) {
                                    O_WRONLY | O_CREAT | O_APPEND, 0644);
   posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
   posix_spawn_file_actions_adddup2(&files, fds[1], kReadyFd);
+  // A file that the caller has open in a mount would keep it from being unmounted.
+  posix_spawn_file_actions_addclosefrom_np(&files, kReadyFd + 1);
   posix_spawn_file_actions_addchdir_np(&files, "/");
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
@@ -150,10 +162,13 @@ Result<std::map<std::string, int64_t>> WaitReady(Spawned spawned, Nanos patience
   if (!ended) ::kill(spawned.process.pid, SIGKILL);
   ::waitpid(spawned.process.pid, nullptr, 0);
   if (said) return Fail(Errc::kIo, fmt::format("{}: {}", name, line.substr(7)));
-  return Fail(
-      ended ? Errc::kIo : Errc::kTimedOut,
-      fmt::format("{} {}; see its log {}", name,
-                  ended ? "ended before it served" : "did not become ready in time", spawned.log));
+  if (!ended) {
+    return Fail(Errc::kTimedOut,
+                fmt::format("{} did not become ready in time; see its log {}", name, spawned.log));
+  }
+  // It had nowhere else to say why, as before it has read its command line.
+  const std::string reason = LastLine(spawned.log);
+  return Fail(Errc::kIo, reason.empty() ? fmt::format("{} ended before it served", name) : reason);
 }
 
 Result<bool> Signal(const ProcessId& process, int signal) {

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/random.h"
+#include "kv/rocks_start.h"
 #include "support/kv_conformance.h"
 
 namespace sheen::kv {
@@ -57,6 +58,19 @@ class RocksRig final {
 };
 
 INSTANTIATE_TYPED_TEST_SUITE_P(Rocks, KvConformance, RocksRig);
+
+TEST(RocksStart, AReserveIsSetAsideAndMayGoAtAnyTime) {
+  EXPECT_EQ(StartReserve(64 << 20), 2U << 20);
+  EXPECT_EQ(StartReserve(1ULL << 40), kStartReserveMax);
+  const TempDir dir;
+  const std::string reserve = dir.path() + "/sheen.reserve";
+  ASSERT_TRUE(OpenRocksStore(OptionsOf(dir, true)).has_value());
+  const uint64_t bytes = fs::file_size(reserve);
+  EXPECT_EQ(bytes, StartReserve(fs::space(dir.path()).capacity));
+  fs::remove(reserve);
+  ASSERT_TRUE(OpenRocksStore(OptionsOf(dir, false)).has_value());
+  EXPECT_EQ(fs::file_size(reserve), bytes);
+}
 
 std::string KeyOf(int i) { return "key" + std::to_string(1000 + i); }
 

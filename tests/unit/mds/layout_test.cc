@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <set>
+#include <string>
 
 #include "mds_fixture.h"
 
@@ -37,6 +38,7 @@ class LayoutTest : public MdsFixture {
   static std::string Plain(uint32_t count) {
     return layout::Encode(layout::PlainTemplate(count, 1 << 20));
   }
+  int number_ = 0;  // of files with a name of their own
 };
 
 TEST_F(LayoutTest, InstantiateGivesEachComponentObjectsOfItsOwn) {
@@ -132,13 +134,50 @@ TEST_F(LayoutTest, OnlyOwnersSetDefaults) {
   EXPECT_EQ(Set(d, Plain(1), {.credential = kUserCredential}).status, Errc::kPerm);
 }
 
-TEST_F(LayoutTest, WithoutUsableOstsCreatesFailWithAReason) {
+TEST_F(LayoutTest, AFileIsMadeThoughAllOstsAreAway) {
   async::RunFor(&shard_, std::chrono::seconds(10));  // no heartbeats
-  const auto made = Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, CreateOf(kRootFid, "f"));
-  EXPECT_EQ(made.status, Errc::kNoSpace);
-  EXPECT_FALSE(made.message.empty());
-  Beat();
-  EXPECT_TRUE(Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, CreateOf(kRootFid, "f")).ok());
+  const v1::CreateRequest request = CreateOf(kRootFid, "f");
+  ASSERT_TRUE(Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, request).ok());
+  EXPECT_EQ(Of(FidOf(request.fid())).components[0].osts.size(), 1u);
+}
+
+TEST_F(LayoutTest, WhoSaidGoodbyeOrIsSilentGetsNoNewFiles) {
+  const auto servers = [this] {
+    std::set<std::string> out;
+    for (int i = 0; i < 8; ++i) {
+      const v1::CreateRequest request = CreateOf(kRootFid, "f" + std::to_string(number_++));
+      EXPECT_TRUE(Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, request).ok());
+      for (const uint32_t ost : Of(FidOf(request.fid())).components[0].osts) {
+        out.insert(ost < 2 ? "oss0" : "oss1");
+      }
+    }
+    return out;
+  };
+  const auto beat = [this](const std::string& server, uint32_t first, bool leaving) {
+    v1::HeartbeatRequest request;
+    request.set_fsname("sheen");
+    request.set_server_name(server);
+    request.set_leaving(leaving);
+    for (uint32_t index = first; index < first + 2; ++index) {
+      v1::TargetSpace* space = request.add_targets();
+      space->set_index(index);
+      space->set_bytes_total(100ULL << 30);
+      space->set_bytes_available(50ULL << 30);
+    }
+    ASSERT_TRUE(service_->Heartbeat(request)->known());
+  };
+  beat("oss0", 0, false);
+  beat("oss1", 2, false);
+  EXPECT_EQ(servers(), (std::set<std::string>{"oss0", "oss1"}));
+  beat("oss0", 0, true);
+  EXPECT_EQ(servers(), (std::set<std::string>{"oss1"}));
+  beat("oss0", 0, false);
+  async::RunFor(&shard_, std::chrono::seconds(3));
+  beat("oss0", 0, false);
+  EXPECT_EQ(servers(), (std::set<std::string>{"oss0"})) << "oss1 is silent for 3 s";
+  async::RunFor(&shard_, std::chrono::seconds(3));
+  beat("oss0", 0, true);
+  EXPECT_EQ(servers().size(), 2u) << "none is up";
 }
 
 TEST_F(LayoutTest, AfterARestartCreatesWaitForTheFirstHeartbeats) {

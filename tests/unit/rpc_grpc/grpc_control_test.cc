@@ -324,5 +324,11 @@ TEST(GrpcAuthorizationTest, DefaultTableHasEveryMethodOfOurServices) {
   EXPECT_FALSE(guard.CheckService("sheen.v1.Nothing").has_value());
 }
 
+TEST(OwnAddress, IsThatOfAnInterfaceHere) {
+  EXPECT_TRUE(IsOwnAddress("127.0.0.1"));
+  EXPECT_FALSE(IsOwnAddress("192.0.2.1"));  // TEST-NET-1
+  EXPECT_FALSE(IsOwnAddress(""));
+}
+
 }  // namespace
 }  // namespace sheen::rpc
