@@ -88,5 +88,7 @@ sheen_app(sheen sheen sheen_apps_common sheen_kv_rocks sheen_mdt sheen_ost sheen
 sheen_app(mount mount.sheen sheen_base)
 sheen_app(bench sheen-bench sheen_base)
 sheen_app(fuse_ceiling fuse_ceiling sheen_fuse)
-add_executable(fsbench ${CMAKE_SOURCE_DIR}/bench/fsbench.cc)
+file(GLOB fsbench_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/fsbench/*.cc)
+add_executable(fsbench ${fsbench_sources})
+target_include_directories(fsbench PRIVATE ${CMAKE_SOURCE_DIR}/bench)
 target_link_libraries(fsbench PRIVATE fmt::fmt)
