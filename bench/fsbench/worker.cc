@@ -31,6 +31,15 @@ void DropPages(const std::string& path) {
   close(fd);
 }
 
+// Of several mounts at once: MooseFS tells all but the first of them that the file is there
+// already, though nobody asked for a new one.
+int OpenForWriting(const std::string& path, int flags) {
+  int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644);
+  if (fd < 0 && errno == EEXIST) fd = open(path.c_str(), O_WRONLY | O_CLOEXEC | flags);
+  if (fd < 0) Die("create " + path);
+  return fd;
+}
+
 // One call is what is measured; the rest of a short one is an error, since none of the filesystems
 // has a reason for it.
 void PutBy(Pattern* pattern, int fd, uint64_t writer, uint64_t offset, size_t bytes,
@@ -79,6 +88,7 @@ void Worker::Prepare(const std::string& phase) {
   if (phase == "rand_read") OpenBig(O_RDONLY | O_DIRECT);
   if (phase == "rand_write") OpenBig(O_WRONLY | O_DIRECT);
   if (phase == "write_fsync") OpenBig(O_WRONLY);
+  if (big_ >= 0) more_patterns_.resize(options_.depth - 1);
 }
 
 double Worker::Run(const std::string& phase) {
@@ -170,9 +180,7 @@ void Worker::OpenReadClose(const std::string& path) {
 
 void Worker::WriteBig(size_t bytes_a_call) {
   const std::string path = BigPath(index_);
-  const int truncate = options_.shared_file ? 0 : O_TRUNC;
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | truncate | O_CLOEXEC, 0644);
-  if (fd < 0) Die("create " + path);
+  const int fd = OpenForWriting(path, options_.shared_file ? 0 : O_TRUNC);
   const Extent extent = ExtentOf(index_);
   for (uint64_t done = 0; done < extent.bytes; done += bytes_a_call) {
     Put(fd, extent.writer, extent.offset + done, bytes_a_call, path);
@@ -221,8 +229,7 @@ double Worker::Random(bool write, bool sync) {
 
 // Each write puts the bytes that are there already, so that every reader finds right ones.
 uint64_t Worker::RandomThread(uint32_t thread, bool write, bool sync, double end) {
-  Pattern own;
-  Pattern* pattern = thread == 0 ? &pattern_ : &own;
+  Pattern* pattern = thread == 0 ? &pattern_ : &more_patterns_[thread - 1];
   std::mt19937_64 random(index_ * 1024 + thread + 1);
   const std::string path = BigPath(index_);
   const Extent extent = ExtentOf(index_);
@@ -239,8 +246,7 @@ uint64_t Worker::RandomThread(uint32_t thread, bool write, bool sync, double end
 
 void Worker::WriteRecords() {
   const std::string path = BigPath(index_);
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) Die("create " + path);
+  const int fd = OpenForWriting(path, 0);
   for (uint64_t i = 0; i < RecordCount(); ++i) {
     Put(fd, ExtentOf(index_).writer, RecordOffset(index_, i), options_.record_bytes, path);
   }

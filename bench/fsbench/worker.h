@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "fsbench/options.h"
 #include "fsbench/pattern.h"
@@ -59,6 +60,7 @@ class Worker final {
   const std::string top_;
   std::string directory_;
   Pattern pattern_;
+  std::vector<Pattern> more_patterns_;  // of the further threads of the random phases
   int big_ = -1;
 };
 
