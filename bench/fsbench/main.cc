@@ -84,6 +84,7 @@ void RunWorker(const Options& options, uint32_t index, Shared* shared) {
     pthread_barrier_wait(&shared->barrier);
     worker.Finish(phase);
   }
+  pthread_barrier_wait(&shared->barrier);  // others may still compare a file that all share
   worker.CleanUp();
 }
 
@@ -147,6 +148,7 @@ int Main(int argc, char** argv) {
       if (!results.empty()) results += ",\n";
       results += RunPhase(options, phase, shared);
     }
+    pthread_barrier_wait(&shared->barrier);
     fmt::print(
         "{{\n  \"label\": \"{}\", \"procs\": {}, \"files\": {}, \"file_bytes\": {}, "
         "\"mib\": {},\n  \"phases\": {{\n{}\n  }}\n}}\n",

@@ -1,6 +1,6 @@
 #!/bin/bash
 # sheen-bench ior and mdtest on a mounted filesystem: their data is right, the reports are readable,
-# and data that was changed behind their back makes them fail.
+# and data that was changed behind their back makes them fail. bench/compare runs, and leaves nothing.
 . "$(dirname "$0")/../support/cluster.sh"
 
 cluster_up
@@ -40,3 +40,12 @@ printf x | dd of=md/test-dir.0-0/mdtest_tree.0/file.mdtest.0.1 bs=1 seek=99 conv
 sheen-bench mdtest -F -n 2 -e 100 -d md -E >/dev/null 2>"$WORK/err" && die "a changed byte passed"
 grep -q 'data mismatch in md/.*file.mdtest.0.1 at offset 96' "$WORK/err" || die "$(cat "$WORK/err")"
 cd /
+
+say "bench/compare: Sheen and the FUSE ceiling, some workloads"
+"$ROOT/bench/compare" --quick --systems sheen,classic --workloads names1,stream,records,mdtest \
+  --bin "$BIN" --json "$WORK/compare.json" --plot "$WORK/compare.svg" >"$WORK/compare.md" \
+  2>"$WORK/compare.log" || die "bench/compare: $(tail -5 "$WORK/compare.log")"
+grep -q '^| mdtest, 4 KiB files, 2 tasks, remove, per s | [0-9]' "$WORK/compare.md" ||
+  die "no row of mdtest: $(cat "$WORK/compare.md")"
+grep -q ' /run/bench' /proc/mounts && die "bench/compare left a mount"
+exit 0
