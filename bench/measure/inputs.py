@@ -6,6 +6,7 @@ import tarfile
 
 from measure.systems import run
 
+MIB_OF_ZEROS = bytes(1 << 20)
 FILES_PER_DIRECTORY = 20
 # Sizes like those of source files: log-normal, median 4 KiB, mean 9 KiB, some of hundreds of KiB.
 SIZE_MEDIAN, SIZE_SIGMA, SIZE_MAX = 4096, 1.25, 512 << 10
@@ -19,6 +20,18 @@ class Inputs:
     def __init__(self, work, sizes):
         self.work, self.sizes = pathlib.Path(work), sizes
         self.work.mkdir()
+
+    def touch(self, mib):
+        """The kernel has so much free memory that was in use just now.
+
+        What a system frees on truncation is what it gets for the next file; but MooseFS removes
+        chunks minutes later, and would write each pass to memory never touched before.
+        """
+        path = self.work / "touched"
+        with open(path, "wb", buffering=0) as file:
+            for _ in range(mib):
+                file.write(MIB_OF_ZEROS)
+        path.unlink()
 
     @staticmethod
     def _fill(top, count, seed):
