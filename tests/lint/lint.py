@@ -106,7 +106,8 @@ def check_includes(path, lines):
 
 
 def main():
-    sources = tracked("src/*.cc", "src/*.h", "include/*.h", "tests/*.cc", "tests/*.h", "bench/*.cc")
+    sources = tracked("src/*.cc", "src/*.h", "include/*.h", "tests/*.cc", "tests/*.h", "bench/*.cc",
+                      "bench/*.h")
     for path in sources:
         text = (ROOT / path).read_text()
         lines = text.splitlines()

@@ -9,6 +9,8 @@
 
 namespace sheen::bench {
 
+enum class SummaryFormat : uint8_t { kDefault, kJson, kCsv };
+
 struct IorOptions {
   uint64_t block_bytes = 1 << 20;       // -b: contiguous bytes a task writes per segment
   uint64_t transfer_bytes = 256 << 10;  // -t: bytes of one call
@@ -18,6 +20,7 @@ struct IorOptions {
   uint64_t random_seed = 0;             // --seed: of -z
   bool file_per_process = false;        // -F
   bool reorder_tasks = false;           // -C: tasks read what their neighbour wrote
+  bool barriers = false;                // -g: also between open, transfers and close
   bool fsync = false;                   // -e: fsync after the writes of a task
   bool keep_file = false;               // -k
   bool read = false;                    // -r
@@ -27,6 +30,8 @@ struct IorOptions {
   bool random_offset = false;           // -z
   bool direct = false;                  // -B, --posix.odirect
   std::string test_file = "testFile";   // -o
+  SummaryFormat summary_format = SummaryFormat::kDefault;  // -O summaryFormat=
+  std::string summary_file;                                // -O summaryFile=: else stdout
 
   uint64_t bytes_per_task() const { return block_bytes * segment_count; }
   uint64_t bytes_total() const { return bytes_per_task() * task_count; }

@@ -9,6 +9,8 @@
 #include <cmath>
 #include <ctime>
 
+#include "apps/bench/spread.h"
+
 namespace sheen::bench {
 namespace {
 
@@ -26,6 +28,8 @@ std::string HumanSize(uint64_t bytes) {
   return fmt::format("{:.2f} {}", value, kUnits[unit]);
 }
 
+}  // namespace
+
 double Bandwidth(const IorOptions& options, const PhaseResult& result) {
   return static_cast<double>(options.bytes_total()) / kMebi / std::max(result.total_seconds, 1e-9);
 }
@@ -35,25 +39,7 @@ double Rate(const IorOptions& options, const PhaseResult& result) {
   return transfers / std::max(result.transfer_seconds, 1e-9);
 }
 
-struct Spread {
-  double max = 0, min = 0, mean = 0, deviation = 0;
-};
-
-Spread SpreadOf(const std::vector<double>& values) {
-  Spread out;
-  out.max = *std::max_element(values.begin(), values.end());
-  out.min = *std::min_element(values.begin(), values.end());
-  for (const double v : values) out.mean += v / static_cast<double>(values.size());
-  for (const double v : values) {
-    out.deviation += (v - out.mean) * (v - out.mean) / static_cast<double>(values.size());
-  }
-  out.deviation = std::sqrt(out.deviation);
-  return out;
-}
-
 const char* NameOf(Access access) { return access == Access::kWrite ? "write" : "read"; }
-
-}  // namespace
 
 PhaseResult Reduce(const IorOptions& options, Access access, uint32_t repetition,
                    const SharedState& shared) {
@@ -159,6 +145,22 @@ std::string FormatSummary(const IorOptions& options, const std::vector<PhaseResu
         options.file_per_process ? 1 : 0, options.reorder_tasks ? 1 : 0, options.segment_count,
         options.block_bytes, options.transfer_bytes,
         static_cast<double>(options.bytes_total()) / kMebi);
+  }
+  return out;
+}
+
+std::string FormatCsv(const IorOptions& options, const std::vector<PhaseResult>& results) {
+  std::string out =
+      "access,bw(MiB/s),IOPS,Latency,block(KiB),xfer(KiB),open(s),wr/rd(s),close(s),total(s),"
+      "numTasks,iter\n";
+  for (const PhaseResult& r : results) {
+    if (r.access == Access::kCheckWrite) continue;
+    out += fmt::format("{},{:.4f},{:.4f},{:.6f},{:.4f},{:.4f},{:.6f},{:.6f},{:.6f},{:.6f},{},{}\n",
+                       NameOf(r.access), Bandwidth(options, r), Rate(options, r), r.latency_seconds,
+                       static_cast<double>(options.block_bytes) / 1024,
+                       static_cast<double>(options.transfer_bytes) / 1024, r.open_seconds,
+                       r.transfer_seconds, r.close_seconds, r.total_seconds, options.task_count,
+                       r.repetition);
   }
   return out;
 }

@@ -5,25 +5,20 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <numeric>
 #include <vector>
 
+#include "apps/bench/data_pattern.h"
+#include "apps/bench/task_group.h"
 #include "base/random.h"
 
 namespace sheen::bench {
 namespace {
 
 constexpr uint64_t kBadWordsShown = 3;
-
-uint64_t Mix(uint64_t writer, uint64_t offset) {
-  uint64_t z = (writer << 48) ^ offset ^ 0x9E3779B97F4A7C15ULL;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  return z ^ (z >> 31);
-}
 
 struct FreeDeleter {
   void operator()(void* p) const { std::free(p); }
@@ -106,13 +101,13 @@ class Phase final {
   void FillPattern(uint64_t offset) {
     auto* words = reinterpret_cast<uint64_t*>(buffer_.get());
     for (uint64_t i = 0; i < options_.transfer_bytes / 8; ++i)
-      words[i] = Mix(Writer(), offset + i * 8);
+      words[i] = PatternWord(Writer(), offset + i * 8);
   }
 
   void CheckPattern(uint64_t offset) {
     const auto* words = reinterpret_cast<const uint64_t*>(buffer_.get());
     for (uint64_t i = 0; i < options_.transfer_bytes / 8; ++i) {
-      const uint64_t expected = Mix(Writer(), offset + i * 8);
+      const uint64_t expected = PatternWord(Writer(), offset + i * 8);
       if (words[i] == expected) continue;
       if (times_->bad_words++ < kBadWordsShown) {
         fmt::print(stderr,
@@ -140,10 +135,6 @@ class Phase final {
 
 }  // namespace
 
-double SecondsNow() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 std::string FileOf(const IorOptions& options, uint32_t task) {
   return options.file_per_process ? fmt::format("{}.{:08}", options.test_file, task)
                                   : options.test_file;
@@ -157,10 +148,11 @@ void RunPhase(const IorOptions& options, Access access, uint32_t task, SharedSta
   times->open_begin = SecondsNow();
   phase.Open();
   times->open_end = SecondsNow();
-  pthread_barrier_wait(&shared->barrier);
+  if (options.barriers) pthread_barrier_wait(&shared->barrier);
   times->transfer_begin = SecondsNow();
   phase.Transfer();
   times->transfer_end = SecondsNow();
+  if (options.barriers) pthread_barrier_wait(&shared->barrier);
   times->close_begin = SecondsNow();
   phase.Close();
   times->close_end = SecondsNow();

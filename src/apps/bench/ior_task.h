@@ -1,8 +1,7 @@
 // One task of the benchmark: a forked process that writes or reads its part, in step with the
 // others.
 //
-// Data pattern: the 8-byte word at byte offset o of the file of writer w is Mix(seed, w, o), so
-// that a reader can tell lost, torn and misplaced data. In a shared file w is 0.
+// The data is that of data_pattern.h; the writer of a shared file is 0, of task T's own file T + 1.
 #pragma once
 
 #include <pthread.h>
@@ -35,6 +34,7 @@ struct SharedState {
 std::string FileOf(const IorOptions& options, uint32_t task);
 // Every task calls it for each phase; returns when all are through. Fills shared->times[task].
 void RunPhase(const IorOptions& options, Access access, uint32_t task, SharedState* shared);
-double SecondsNow();
+// How often RunPhase waits at the barrier; the parent does as often.
+inline int BarriersOfPhase(const IorOptions& options) { return options.barriers ? 4 : 2; }
 
 }  // namespace sheen::bench

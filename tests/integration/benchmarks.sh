@@ -1,0 +1,51 @@
+#!/bin/bash
+# sheen-bench ior and mdtest on a mounted filesystem: their data is right, the reports are readable,
+# and data that was changed behind their back makes them fail. bench/compare runs, and leaves nothing.
+. "$(dirname "$0")/../support/cluster.sh"
+
+cluster_up
+cd "$MNT" || die "cd"
+
+say "ior: one file, a file each, from the neighbour, direct, in random order"
+sheen-bench ior -N 4 -w -r -R -W -C -e -g -i 2 -b 2115k -t 47k -s 2 -o shared >"$WORK/ior" ||
+  die "ior, one file"
+grep -q '^write  *[0-9.]* ' "$WORK/ior" || die "no summary line: $(tail -5 "$WORK/ior")"
+sheen-bench ior -N 3 -F -w -r -R -C -z -B -b 1m -t 64k -o own -O summaryFormat=JSON >"$WORK/json" ||
+  die "ior, a file each"
+python3 - "$WORK/json" <<'PY' || die "the JSON is not as it should be"
+import json, sys
+report = json.load(open(sys.argv[1]))
+assert [row["access"] for row in report["tests"][0]["Results"]] == ["write", "read"], report
+assert all(one["bwMeanMIB"] > 0 and one["numTasks"] == 3 for one in report["summary"]), report
+PY
+sheen-bench ior -N 2 -w -k -b 1m -t 1m -o kept -O summaryFormat=CSV >"$WORK/csv" || die "ior, CSV"
+[ "$(wc -l <"$WORK/csv")" = 2 ] || die "CSV: $(cat "$WORK/csv")"
+sheen-bench ior -N 2 -R -k -b 1m -t 1m -o kept >/dev/null || die "ior reads what it has kept"
+printf x | dd of=kept bs=1 seek=1500000 conv=notrunc status=none
+sheen-bench ior -N 2 -R -b 1m -t 1m -o kept >/dev/null 2>"$WORK/err" && die "a changed byte passed"
+grep -q 'data mismatch in kept at offset 1500000' "$WORK/err" || die "$(cat "$WORK/err")"
+
+say "mdtest: all phases, and phase by phase with clients that are new each time"
+sheen-bench mdtest --tasks 4 -n 50 -u -w 3901 -e 3901 -N 1 -i 2 -P -d md >"$WORK/md" || die "mdtest"
+grep -qE '^   File read +[1-9]' "$WORK/md" || die "no rate: $(cat "$WORK/md")"
+grep -q '^SUMMARY time: (of 2 iterations)$' "$WORK/md" || die "no times: $(cat "$WORK/md")"
+[ -z "$(ls md)" ] || die "mdtest left something"
+for phase in -C -T -E -r; do
+  cd / && cold && cd "$MNT" || die "cold"
+  sheen-bench mdtest --tasks 3 -n 40 -w 10k -e 10k -N 1 -d md $phase >/dev/null || die "mdtest $phase"
+done
+[ -z "$(ls md)" ] || die "mdtest left something after its phases"
+sheen-bench mdtest -F -n 2 -w 100 -d md -C >/dev/null || die "mdtest -C"
+printf x | dd of=md/test-dir.0-0/mdtest_tree.0/file.mdtest.0.1 bs=1 seek=99 conv=notrunc status=none
+sheen-bench mdtest -F -n 2 -e 100 -d md -E >/dev/null 2>"$WORK/err" && die "a changed byte passed"
+grep -q 'data mismatch in md/.*file.mdtest.0.1 at offset 96' "$WORK/err" || die "$(cat "$WORK/err")"
+cd /
+
+say "bench/compare: Sheen and the FUSE ceiling, some workloads"
+"$ROOT/bench/compare" --quick --systems sheen,classic --workloads names1,stream,records,mdtest \
+  --bin "$BIN" --json "$WORK/compare.json" --plot "$WORK/compare.svg" >"$WORK/compare.md" \
+  2>"$WORK/compare.log" || die "bench/compare: $(tail -5 "$WORK/compare.log")"
+grep -q '^| mdtest, 4 KiB files, 2 tasks, remove, per s | [0-9]' "$WORK/compare.md" ||
+  die "no row of mdtest: $(cat "$WORK/compare.md")"
+grep -q ' /run/bench' /proc/mounts && die "bench/compare left a mount"
+exit 0
