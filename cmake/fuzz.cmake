@@ -1,5 +1,5 @@
 # libFuzzer targets; part of the address sanitizer's build.
-foreach(name frame mds oss)
+foreach(name frame mds oss s3)
   add_executable(fuzz-${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/${name}_fuzz.cc)
   target_include_directories(fuzz-${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   target_link_options(fuzz-${name} PRIVATE -fsanitize=fuzzer)
@@ -7,3 +7,4 @@ endforeach()
 target_link_libraries(fuzz-frame PRIVATE sheen_rpc)
 target_link_libraries(fuzz-mds PRIVATE sheen_mds)
 target_link_libraries(fuzz-oss PRIVATE sheen_oss)
+target_link_libraries(fuzz-s3 PRIVATE sheen_s3)

@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FUNCTION_LINES_MAX, SOURCE_LINES_MAX, HEADER_LINES_MAX, COLUMNS_MAX = 70, 500, 250, 100
 
 # A module may include itself and what stands left of or above it.
-ROWS = [["base"], ["async"], ["fid", "layout", "lock"], ["io", "kv", "rpc", "blob"],
+ROWS = [["base"], ["async"], ["fid", "layout", "lock"], ["io", "kv", "s3", "rpc", "blob"],
         ["ost", "mdt"], ["mds", "oss", "client", "hsm", "fuse"], ["apps"]]
 ORDER = {name: (row, column) for row, names in enumerate(ROWS) for column, name in enumerate(names)}
 FAKES = re.compile(r'#include "(kv/memory_|io/memory_|rpc/sim_|async/sim_|blob/memory_)')

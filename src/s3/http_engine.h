@@ -1,0 +1,97 @@
+// The thread behind HttpClient: libcurl's multi interface over epoll, and who may send when.
+// Internal to HttpClient.
+//
+// Thread-safe: Submit, Cancel, Resume, AddLink, SetLimits, Counters. Everything else runs on its
+// thread. Its one mutex is held while nothing else is locked.
+#pragma once
+
+#include <curl/curl.h>
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "s3/http_transfer.h"
+#include "s3/token_bucket.h"
+
+namespace sheen::s3 {
+
+class HttpEngine final : private Transfer::Engine {
+ public:
+  HttpEngine();
+  ~HttpEngine();
+
+  uint32_t AddLink(LinkOptions options);
+  void SetLimits(uint32_t link, LinkOptions options);
+  LinkCounters Counters(uint32_t link) const;
+
+  void Submit(std::shared_ptr<Transfer> transfer);
+  // The transfer still finishes, with kCancelled unless it has ended before.
+  void Cancel(std::shared_ptr<Transfer> transfer);
+  // The sink has taken what was queued.
+  void Resume(std::shared_ptr<Transfer> transfer);
+
+ private:
+  struct SharedCounters {
+    std::atomic<uint64_t> requests{0};
+    std::atomic<uint64_t> body_bytes{0};
+    std::atomic<uint64_t> connections{0};
+    std::atomic<uint32_t> active{0};
+    std::atomic<uint32_t> waiting{0};
+  };
+  struct Link {
+    explicit Link(LinkOptions given);
+    ~Link();
+    LinkOptions options;
+    TokenBucket requests;
+    TokenBucket bytes;
+    curl_slist* resolve = nullptr;
+    uint32_t active = 0;
+    uint32_t active_prefetch = 0;
+    std::deque<std::shared_ptr<Transfer>> waiting[2];    // by Priority
+    std::deque<std::shared_ptr<Transfer>> throttled[2];  // by Priority; paused for the byte rate
+    std::shared_ptr<SharedCounters> counters;
+  };
+
+  // Transfer::Engine
+  bool MayReceive(Transfer* transfer) override;
+  void Received(Transfer* transfer, size_t bytes) override;
+
+  static int OnSocket(CURL* easy, curl_socket_t socket, int what, void* self, void* known);
+  static int OnTimer(CURLM* multi, long timeout_ms, void* self);
+
+  void Command(std::function<void()> command);
+  void Loop();
+  void WaitAndHandle(Nanos now);
+  bool RunCommands();
+  void ReapFinished();
+  void Admit(Link* link, Nanos now);
+  void Start(Link* link, std::shared_ptr<Transfer> transfer, Nanos now);
+  void ReleaseThrottled(Link* link, Nanos now);
+  void CheckIdle(Nanos now);
+  void End(const std::shared_ptr<Transfer>& transfer);
+  void DoCancel(const std::shared_ptr<Transfer>& transfer);
+  Nanos NextWork(Nanos now);
+
+  CURLM* multi_ = nullptr;
+  int epoll_fd_ = -1;
+  int wake_fd_ = -1;
+  Nanos curl_deadline_{-1};  // when curl wants to be called; negative: not
+  Nanos idle_check_at_{0};
+  std::vector<CURL*> free_handles_;
+  std::vector<std::unique_ptr<Link>> links_;
+  std::unordered_map<Transfer*, std::shared_ptr<Transfer>> active_;
+  bool stopping_ = false;
+
+  mutable std::mutex mutex_;  // guards commands_, counters_
+  std::vector<std::function<void()>> commands_;
+  std::vector<std::shared_ptr<SharedCounters>> counters_;
+  std::thread thread_;
+};
+
+}  // namespace sheen::s3
