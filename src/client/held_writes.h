@@ -1,5 +1,5 @@
-// HeldWrites: bytes of one open file that were accepted and not sent yet, and the write locks on its
-// objects under which that is allowed (write-behind).
+// HeldWrites: bytes of one open file that were accepted and not sent yet, and the write locks on
+// its objects under which that is allowed (write-behind).
 //
 //   Take      part of a write that a lock covers is copied into a chunk: the write is answered
 //   chunk     up to kChunkBytes of one object, in one aligned window of the file; open, then being
@@ -8,8 +8,8 @@
 //   lock      asked -> held -> ending (called back: nothing new, what is held is written) -> gone
 //
 // What is held is in the space that the OSTs have granted (GrantPool), so it fits.
-// A write that fails leaves its error for the next fsync, close or open; until somebody has heard of
-// it nothing more is held.
+// A write that fails leaves its error for the next fsync, close or open; until somebody has heard
+// of it nothing more is held.
 //
 // Thread-safe.
 #pragma once

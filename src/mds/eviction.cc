@@ -133,8 +133,8 @@ async::Task<Status> Eviction::RunSteps(std::shared_ptr<ClientSession> session) {
   core_->handles.CloseSession(session->id());  // no new ones
   if (core_->options.on_session_evicted) core_->options.on_session_evicted(session->id());
   SHEEN_CO_TRY_ASSIGN(const bool known, co_await NoteDurably(session->id()));
-  // A session whose client never heard of it, since the handshake's answer was lost, goes alone: the
-  // client lives in another.
+  // A session whose client never heard of it, since the handshake's answer was lost, goes alone:
+  // the client lives in another.
   if (known && !LivesElsewhere(core_, *session)) {
     SHEEN_CO_TRY(co_await FenceEverywhere(session.get()));
   }

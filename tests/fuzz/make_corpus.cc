@@ -270,7 +270,18 @@ std::vector<Input> OssInputs() {
   allocate.set_length(10000);
   v1::OstSeekRequest seek;
   SetObject(seek.mutable_object());
+  v1::OstLockCancelRequest cancel;
+  v1::OstLockDeclareRequest declare;
+  for (v1::HeldLock* held : {cancel.add_locks(), declare.add_locks()}) {
+    SetObject(held->mutable_object());
+    held->set_lock(5);
+    held->mutable_range()->set_end(1 << 20);
+  }
+  for (v1::TargetGrant* grant : {cancel.add_grants(), declare.add_grants()}) {
+    grant->set_bytes(1 << 20);
+  }
   return {Make(Opcode::kOstRead, read),         Write(),
+          Make(Opcode::kOstLockCancel, cancel), Make(Opcode::kOstLockDeclare, declare),
           Make(Opcode::kOstGetAttr, getattr),   Make(Opcode::kOstTruncate, truncate),
           Make(Opcode::kOstAllocate, allocate), Make(Opcode::kOstSync, v1::OstSyncRequest()),
           Make(Opcode::kOstSeek, seek),         Make(Opcode::kOstStatFs, v1::OstStatFsRequest())};

@@ -138,7 +138,8 @@ async::Task<void> WorkAll(Records* records, std::vector<Handle> handles, int ste
   async::OneShot<bool> done;
   for (const Handle& handle : handles) {
     async::Shard::Current()->Spawn(
-        [](Records* r, Handle h, int n, int* count, async::OneShot<bool>* end) -> async::Task<void> {
+        [](Records* r, Handle h, int n, int* count, async::OneShot<bool>* end)
+            -> async::Task<void> {
           co_await r->Work(h, n);
           if (--*count == 0) end->Set(true);
         }(records, handle, steps, &left, &done));
