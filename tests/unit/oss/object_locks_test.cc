@@ -73,6 +73,13 @@ class ObjectLocksTest : public ::testing::Test {
     shard.Post([this, yes] { alice->answer(yes); });
     async::RunFor(&shard, std::chrono::milliseconds(50));
   }
+  // By Alice.
+  std::vector<uint64_t> Declare(std::vector<ObjectLocks::Held> held) {
+    std::vector<uint64_t> lost;
+    shard.Post([&] { lost = locks.Declare(kAlice, held); });
+    async::RunFor(&shard, std::chrono::milliseconds(1));
+    return lost;
+  }
   // Alice keeps lock 9 on all of the object.
   void AliceKeeps() {
     locks.AddPeer(alice);
@@ -159,13 +166,13 @@ TEST_F(ObjectLocksTest, AHolderWithoutConnectionHasThreeSecondsToComeBack) {
   locks.AddPeer(alice);
   async::RunFor(&shard, std::chrono::milliseconds(20));
   EXPECT_EQ(alice->asked.size(), 1U);
-  EXPECT_TRUE(locks.Declare(kAlice, {{kObject, 9, Extent::Whole()}}).empty());
+  EXPECT_TRUE(Declare({{kObject, 9, Extent::Whole()}}).empty());
   alice->End();
   locks.DropPeer(*alice);
   Answer(false);
   async::RunFor(&shard, seconds(4));
   EXPECT_TRUE(bob.in);
-  EXPECT_EQ(locks.Declare(kAlice, {{kObject, 9, Extent::Whole()}}), std::vector<uint64_t>{9});
+  EXPECT_EQ(Declare({{kObject, 9, Extent::Whole()}}), std::vector<uint64_t>{9});
   Leave(&bob);
 }
 
@@ -176,7 +183,7 @@ TEST_F(ObjectLocksTest, AfterARestartKnownHoldersComeFirst) {
   async::RunFor(&shard, seconds(10));
   EXPECT_FALSE(bob.in);
   locks.AddPeer(alice);
-  EXPECT_TRUE(locks.Declare(kAlice, {{kObject, 9, {0, 1000}}}).empty());
+  EXPECT_TRUE(Declare({{kObject, 9, {0, 1000}}}).empty());
   EXPECT_TRUE(locks.Holds(kObject, {kAlice, 9}, {5, 6}));
   async::RunFor(&shard, std::chrono::milliseconds(20));
   EXPECT_FALSE(bob.in);
@@ -193,7 +200,7 @@ TEST_F(ObjectLocksTest, ButNotForEver) {
   async::RunFor(&shard, seconds(21));
   EXPECT_TRUE(bob.in);
   Leave(&bob);
-  EXPECT_EQ(locks.Declare(kAlice, {{kObject, 9, {0, 1000}}}), std::vector<uint64_t>{9});
+  EXPECT_EQ(Declare({{kObject, 9, {0, 1000}}}), std::vector<uint64_t>{9});
 }
 
 TEST_F(ObjectLocksTest, ASessionsEndFreesWhatItHeld) {
