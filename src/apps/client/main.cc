@@ -45,7 +45,8 @@ void AddSettings(Settings* settings, Arguments* arguments) {
       "mount options: ro, noatime, nosuid, nodev, noexec, fg, port=N (data port of the MDS), "
       "io_uring=auto|on|off, shards=N, checksums=on|off, write_behind=on|off (answer writes before "
       "they are stored), timeout=SECONDS (longest wait for a server), log=FILE, log_level=LEVEL, "
-      "read_ahead_kb=N, noallow_other, flock (locks of flock and fcntl hold on all clients; the default), localflock (on this mount only); "
+      "read_ahead_kb=N, noallow_other, flock (locks of flock and fcntl hold on all clients; the "
+      "default), localflock (on this mount only); "
       "_netdev, noauto, nofail, x-... are ignored");
   settings->Switch("fg", &arguments->foreground, "stay in the foreground, as -o fg");
   settings->Text("log", &arguments->log, "append the log to this file, as -o log=");
