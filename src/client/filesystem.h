@@ -140,8 +140,9 @@ class Filesystem final {
                                     WriteOptions options);
   // What this mount wrote to the file and the file itself survive power loss when it returns.
   async::Task<Status> Fsync(Fid fid);
-  // The error of a write that was answered before it was stored: told once. Never waits.
-  Status TakeWriteError(const Fid& fid);
+  // The error of a write that was answered before it was stored. Never waits. Fsync takes it, or,
+  // after the last close, the next open.
+  Status WriteError(const Fid& fid) const;
   async::Task<Status> FsyncDir(Fid fid);
   // `mode` as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE].
   async::Task<Status> Fallocate(Fid fid, uint64_t handle, uint32_t mode, uint64_t offset,

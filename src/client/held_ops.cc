@@ -79,6 +79,8 @@ async::Task<Status> SendChunk(State* state, OpenFile* file, const HeldChunk* chu
     ToWire(state, *chunk, view, &request);
     rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, 0, request);
     call.bulk = chunk->bytes();
+    // Those who wait for the lock may have all slots. A chunk says what is to be, not what to do.
+    call.needs_slot = false;
     auto answered =
         co_await OstCall<v1::OstWriteReply>(state->Here(), chunk->ost, std::move(call));
     if (answered) {
@@ -105,8 +107,12 @@ async::Task<void> WriteChunk(State* state, std::shared_ptr<OpenFile> file, HeldC
               file->fid().ToString(), chunk->size, chunk->file_offset,
               written.error().ToString());
   }
-  if (!written && written.error().code() == Errc::kLockLost) {
-    file->held()->LoseLock(chunk->lock, written.error(), &state->held_budget);
+  const Errc code = written ? Errc::kOk : written.error().code();
+  if (code == Errc::kLockLost || code == Errc::kFenced) {
+    // It was refused before the server used up its space.
+    GrantPool* const grants = code == Errc::kLockLost ? &state->grants : nullptr;
+    if (grants != nullptr) grants->Add(chunk->ost, chunk->granted_bytes);
+    file->held()->LoseLock(chunk->lock, written.error(), &state->held_budget, grants);
     state->extents.Remove(chunk->lock);
   }
   file->held()->End(chunk, written, &state->held_budget);
@@ -208,6 +214,8 @@ async::Task<bool> Hold(State* state, std::shared_ptr<OpenFile> file, uint64_t ha
                        uint64_t offset, ByteSpan data) {
   const LayoutPtr layout = file->layout();
   if (!layout || !state->options.write_behind) co_return false;
+  const uint64_t limit = layout::LimitOf(*layout);
+  if (offset >= limit || data.size() > limit - offset) co_return false;
   const std::vector<HeldPart> parts = PartsOf(*layout, offset, data);
   async::Shard* const shard = async::Shard::Current();
   HeldWrites* const held = file->held();
@@ -242,6 +250,7 @@ uint64_t AskForLock(State* state, OpenFile* file, const layout::Layout& layout, 
   ExtentLock lock;
   lock.session = OstSession(state, ost);
   if (!state->options.write_behind || lock.session == 0) return 0;
+  if (file->held()->HasLocks()) request->set_grant_wanted(state->grants.Wanted(ost));
   lock.id = state->extents.NewId();
   lock.ost = ost;
   lock.component = place.component;
@@ -260,7 +269,9 @@ void TakeLock(State* state, OpenFile* file, uint32_t ost, uint64_t lock,
   if (reply != nullptr) state->grants.Add(ost, reply->grant());
   if (lock == 0) return;
   std::optional<lock::Extent> granted;
-  if (reply != nullptr && reply->has_kept()) {
+  // In a session that began meanwhile it would be taken for one of the old.
+  const bool same = file->held()->SessionOf(lock) == OstSession(state, ost);
+  if (reply != nullptr && reply->has_kept() && same) {
     granted = lock::Extent{reply->kept().start(), reply->kept().end()};
   }
   if (!file->held()->EndAsk(lock, granted, state->Here()->shard()->Now())) {
@@ -273,6 +284,13 @@ void ReleaseExtents(State* state, OpenFile* file) {
   for (const ExtentLock& lock : file->held()->ReleaseAll()) {
     state->extents.Remove(lock.id);
     HeldToWire(lock, requests[lock.ost].add_locks());
+  }
+  // Space that nothing waits in goes back with them.
+  for (auto& [ost, request] : requests) {
+    if (state->held_budget.bytes.load() > 0) break;
+    v1::TargetGrant* const grant = request.add_grants();
+    grant->set_target(ost);
+    grant->set_bytes(state->grants.TakeUpTo(ost, UINT64_MAX));
   }
   for (auto& [ost, request] : requests) {
     state->Here()->shard()->Spawn(SendCancel(state, ost, std::move(request)));
@@ -301,7 +319,9 @@ void ShardContext::OnExtentCallback(const std::string& body, rpc::Client::Answer
 async::Task<void> ShardContext::GiveBack(std::shared_ptr<OpenFile> file, uint64_t lock,
                                          rpc::Client::AnswerFunction answer) {
   const BackgroundMark mark(state_);
-  co_await WriteHeld(state_, file);
+  // Not for what lies on other servers, which may be away.
+  StartWriting(state_, file, file->held()->Begin(Nanos::max()), false);
+  while (file->held()->HasUnder(lock)) co_await file->held()->Progress();
   file->held()->EndLock(lock);
   state_->extents.Remove(lock);
   answer();
@@ -330,7 +350,7 @@ async::Task<void> ShardContext::RecoverOst(std::string server, bool restarted) {
     for (const ExtentLock& lock : file->held()->locks()) {
       if (!grants.contains(lock.ost) || lock.state == ExtentLock::State::kAsked) continue;
       if (lock.session != session.session_id) {
-        file->held()->LoseLock(lock.id, gone, &state_->held_budget);
+        file->held()->LoseLock(lock.id, gone, &state_->held_budget, nullptr);
         state_->extents.Remove(lock.id);
         continue;
       }
@@ -359,7 +379,7 @@ async::Task<void> ShardContext::RecoverOst(std::string server, bool restarted) {
   for (const uint64_t id : reply.lost()) {
     const auto file = files.find(id);
     if (file == files.end()) continue;
-    file->second->held()->LoseLock(id, gone, &state_->held_budget);
+    file->second->held()->LoseLock(id, gone, &state_->held_budget, &state_->grants);
     state_->extents.Remove(id);
   }
 }

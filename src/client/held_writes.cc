@@ -197,6 +197,17 @@ bool HeldWrites::HasUpTo(uint64_t sequence) const {
       chunks_, [sequence](const auto& entry) { return entry.second->sequence <= sequence; });
 }
 
+bool HeldWrites::HasUnder(uint64_t lock_id) const {
+  const std::scoped_lock lock(mutex_);
+  return std::ranges::any_of(
+      chunks_, [lock_id](const auto& entry) { return entry.second->lock == lock_id; });
+}
+
+std::optional<Error> HeldWrites::PeekError() const {
+  const std::scoped_lock lock(mutex_);
+  return error_;
+}
+
 bool HeldWrites::AddWaiter(std::coroutine_handle<> caller) {
   const std::scoped_lock lock(mutex_);
   if (writing_count_ == 0) return false;
@@ -272,7 +283,7 @@ void HeldWrites::EndLock(uint64_t id) {
   std::erase_if(locks_, [id](const ExtentLock& one) { return one.id == id; });
 }
 
-void HeldWrites::LoseLock(uint64_t id, const Error& why, HeldBudget* budget) {
+void HeldWrites::LoseLock(uint64_t id, const Error& why, HeldBudget* budget, GrantPool* grants) {
   const std::scoped_lock lock(mutex_);
   std::erase_if(locks_, [id](const ExtentLock& one) { return one.id == id; });
   std::vector<HeldChunkPtr> lost;
@@ -280,7 +291,10 @@ void HeldWrites::LoseLock(uint64_t id, const Error& why, HeldBudget* budget) {
     // Those being written are refused by the OSS.
     if (chunk->lock == id && !chunk->writing) lost.push_back(chunk);
   }
-  for (const HeldChunkPtr& chunk : lost) EraseLocked(chunk, budget);
+  for (const HeldChunkPtr& chunk : lost) {
+    if (grants != nullptr) grants->Add(chunk->ost, chunk->granted_bytes);
+    EraseLocked(chunk, budget);
+  }
   if (!lost.empty() && !error_) error_ = why;
   waiters_.WakeAll();
 }
@@ -288,6 +302,17 @@ void HeldWrites::LoseLock(uint64_t id, const Error& why, HeldBudget* budget) {
 std::vector<ExtentLock> HeldWrites::locks() const {
   const std::scoped_lock lock(mutex_);
   return locks_;
+}
+
+bool HeldWrites::HasLocks() const {
+  const std::scoped_lock lock(mutex_);
+  return !locks_.empty();
+}
+
+uint64_t HeldWrites::SessionOf(uint64_t id) const {
+  const std::scoped_lock lock(mutex_);
+  const auto found = std::ranges::find(locks_, id, &ExtentLock::id);
+  return found == locks_.end() ? 0 : found->session;
 }
 
 std::vector<ExtentLock> HeldWrites::ReleaseAll() {

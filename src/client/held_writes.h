@@ -131,6 +131,7 @@ class HeldWrites final {
   // Chunks taken up to then that are not written yet: suspends until something has ended, else
   // goes on at once. `while (held->HasUpTo(n)) co_await held->Progress();`
   bool HasUpTo(uint64_t sequence) const;
+  bool HasUnder(uint64_t lock_id) const;
   auto Progress() {
     struct Awaiter {
       HeldWrites* held;
@@ -145,6 +146,7 @@ class HeldWrites final {
   bool StopAging();  // false: there are chunks
   // The error of a write, told once.
   std::optional<Error> TakeError();
+  std::optional<Error> PeekError() const;
 
   // ---- locks ----
   // A call is written through: locks are asked for from the second on.
@@ -158,8 +160,11 @@ class HeldWrites final {
   Called Callback(uint64_t id, Nanos now);
   void EndLock(uint64_t id);
   // The OSS has taken it away: what is held under it is lost.
-  void LoseLock(uint64_t id, const Error& why, HeldBudget* budget);
+  // Space of it goes back to `grants`, if given.
+  void LoseLock(uint64_t id, const Error& why, HeldBudget* budget, GrantPool* grants);
   std::vector<ExtentLock> locks() const;
+  bool HasLocks() const;
+  uint64_t SessionOf(uint64_t id) const;  // 0: no such lock
   // Takes out those that are held and not wanted by anybody. REQUIRES: nothing is held.
   std::vector<ExtentLock> ReleaseAll();
   // Space that is used up by what waits, by OST.

@@ -49,7 +49,7 @@ CloseStart OpenFile::BeginClose(uint64_t handle) {
     start.atime_ns = read_at_ns_;
     atime_ns_ = read_at_ns_;
   }
-  if (writer && --writer_count_ == 0) start.report = wrote_;
+  if (writer && --writer_count_ == 0) start.report = wrote_ || held_.any();
   return start;
 }
 

@@ -21,6 +21,10 @@ struct OpenAnswer {
 async::Task<Result<Attr>> CompleteOpen(Filesystem* fs, const OpenAnswer* answer, Attr attr,
                                        OpenFile* file) {
   const OpenHandle& handle = answer->handle;
+  if (const std::optional<Error> late = fs->state()->late_errors.Take(attr.fid)) {
+    co_return std::unexpected(
+        Annotate(*late, attr.fid.ToString() + ": what was written before it was closed is lost: "));
+  }
   if ((handle.flags & O_TRUNC) != 0 && !answer->created) {
     AttrChange change;
     change.set_size = true;
@@ -191,10 +195,6 @@ async::Task<Result<Opened>> Filesystem::Create(CredentialId who, Fid parent, std
 
 async::Task<Result<Opened>> Filesystem::Open(CredentialId who, Fid fid, uint32_t flags) {
   State* state = state_.get();
-  if (const std::optional<Error> late = state->late_errors.Take(fid)) {
-    co_return std::unexpected(
-        Annotate(*late, fid.ToString() + ": what was written before it was closed is lost: "));
-  }
   if (state->files.Find(fid)) {
     const std::shared_ptr<OpenFile> settled = co_await SettledFile(state, fid);
   }
@@ -237,8 +237,8 @@ async::Task<Status> Filesystem::Close(Fid fid, uint64_t handle) {
     closed = co_await SendClose(state, file.get(), start.writer, std::move(request));
   }
   state->files.EndClose(file.get());
-  if (file->idle()) ReleaseExtents(state, file.get());
-  if (start.report) {
+  if (file->idle()) {
+    ReleaseExtents(state, file.get());
     if (const std::optional<Error> lost = file->held()->TakeError()) {
       state->late_errors.Put(fid, *lost);
     }

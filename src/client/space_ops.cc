@@ -128,7 +128,11 @@ async::Task<Status> Filesystem::Fsync(Fid fid) {
   uint64_t transno = 0;
   if (file) {
     if (HasHeld(file)) co_await WriteHeld(state, file);
-    SHEEN_CO_TRY(TakeWriteError(fid));
+    const Status earlier = WriteError(fid);
+    if (!earlier) {
+      static_cast<void>(file->held()->TakeError());
+      co_return earlier;
+    }
     SHEEN_CO_TRY(co_await SyncObjects(state, file.get()));
     transno = file->mds_transno();
     if (transno != 0 && transno <= state->Here()->MdsCommitted()) co_return Status();
@@ -137,10 +141,10 @@ async::Task<Status> Filesystem::Fsync(Fid fid) {
   co_return synced;
 }
 
-Status Filesystem::TakeWriteError(const Fid& fid) {
+Status Filesystem::WriteError(const Fid& fid) const {
   const std::shared_ptr<OpenFile> file = state_->files.Find(fid);
   if (!file) return {};
-  const std::optional<Error> error = file->held()->TakeError();
+  const std::optional<Error> error = file->held()->PeekError();
   if (!error) return {};
   return std::unexpected(Annotate(*error, fid.ToString() + ": an earlier write: "));
 }

@@ -125,7 +125,8 @@ void AddOpenOps(fuse_lowlevel_ops* ops) {
   // the release; errors known by now are told.
   ops->flush = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
     FlushLocks(req, node, *file);
-    ReplyStatus(req, FsOf(req)->TakeWriteError(FidOfNode(FsOf(req), node)));
+    const bool wrote = (file->flags & O_ACCMODE) != O_RDONLY;
+    ReplyStatus(req, wrote ? FsOf(req)->WriteError(FidOfNode(FsOf(req), node)) : Status());
   };
   ops->release = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
     client::Filesystem* fs = FsOf(req);

@@ -24,10 +24,12 @@ class Grants final {
 
   // Gives what it can of `wanted`, 0 when space runs out.
   uint64_t Give(ost::Target* target, uint64_t session, uint64_t wanted) {
-    wanted = std::min({wanted, kGrantMax, target->GrantableBytes() / kFraction});
+    const std::scoped_lock lock(mutex_);
+    const auto found = held_.find({session, target});
+    const uint64_t has = found == held_.end() ? 0 : std::min(found->second, kGrantMax);
+    wanted = std::min({wanted, kGrantMax - has, target->GrantableBytes() / kFraction});
     wanted = wanted / ost::kGrantUnit * ost::kGrantUnit;
     if (wanted < kGrantMin || !target->Grant(wanted)) return 0;
-    const std::scoped_lock lock(mutex_);
     held_[{session, target}] += wanted;
     return wanted;
   }

@@ -16,6 +16,10 @@ constexpr uint64_t kAccessBit = 1ULL << 63;
 
 Nanos Now() { return async::Shard::Current()->Now(); }
 
+std::unexpected<Error> Stopping() {
+  return Fail(Errc::kUnavailable, "the server is stopping; ask again when it is back");
+}
+
 }  // namespace
 
 struct ObjectLocks::Waiter {
@@ -128,8 +132,11 @@ std::shared_ptr<ObjectLocks::Waiter> ObjectLocks::EnterTable(Bucket* bucket, con
   return waiter;
 }
 
-async::Task<ObjectLocks::Access> ObjectLocks::Enter(ObjectKey key, Wish wish) {
-  if (recovering_.load(std::memory_order_acquire)) co_await AwaitRecovery();
+async::Task<Result<ObjectLocks::Access>> ObjectLocks::Enter(ObjectKey key, Wish wish) {
+  if (recovering_.load(std::memory_order_acquire) && !co_await AwaitRecovery()) {
+    co_return Stopping();
+  }
+  if (wish.keep != 0 && IsLosing(wish.session)) wish.keep = 0;
   Access access;
   Work work;
   std::shared_ptr<Waiter> waiter;
@@ -140,7 +147,40 @@ async::Task<ObjectLocks::Access> ObjectLocks::Enter(ObjectKey key, Wish wish) {
     waiter = EnterTable(&bucket, key, wish, &access, &work);
   }
   Do(std::move(work));
-  if (waiter) co_await waiter->granted;
+  if (waiter && stopping_.load()) WakeToStop(waiter.get(), key, *access.name_);
+  if (waiter && !co_await waiter->granted) co_return Stopping();
+  co_return access;
+}
+
+// It counts as an access, so that it is over before anybody else begins who gets the bytes should
+// the lock be taken away meanwhile. It never waits: nobody else has these bytes.
+async::Task<Result<ObjectLocks::Access>> ObjectLocks::EnterHeld(ObjectKey key, lock::LockName name,
+                                                                lock::Extent extent) {
+  // Another connection of the client is about to declare the lock.
+  while (recovering_.load(std::memory_order_acquire) && IsAwaited(name.owner)) {
+    if (stopping_.load()) co_return Stopping();
+    co_await async::Shard::Current()->Sleep(kLook);
+  }
+  Access access;
+  Work work;
+  {
+    Bucket& bucket = BucketOf(key);
+    const std::scoped_lock lock(bucket.mutex);
+    if (!HoldsLocked(&bucket, key, name, extent)) co_return Fail(Errc::kLockLost);
+    lock::ExtentLocks& table = *bucket.objects.at(key).table;
+    lock::ExtentRequest request;
+    request.name = {name.owner, next_access_.fetch_add(1) | kAccessBit};
+    request.mode = lock::Mode::kPw;
+    request.extent = extent;
+    request.exact = request.no_wait = request.brief = true;
+    Result<lock::ExtentEnqueued> entered = table.Enqueue(request, Now());
+    if (!entered) co_return Fail(Errc::kLockLost);
+    access.owner_ = this;
+    access.key_ = key;
+    access.name_ = request.name;
+    Take(&bucket, key, std::move(entered->changes), &work);
+  }
+  Do(std::move(work));
   co_return access;
 }
 
@@ -169,8 +209,13 @@ void ObjectLocks::Leave(const ObjectKey& key, const std::optional<lock::LockName
 bool ObjectLocks::Holds(const ObjectKey& key, lock::LockName name, const lock::Extent& extent) {
   Bucket& bucket = BucketOf(key);
   const std::scoped_lock lock(bucket.mutex);
-  const auto found = bucket.objects.find(key);
-  if (found == bucket.objects.end() || !found->second.table) return false;
+  return HoldsLocked(&bucket, key, name, extent);
+}
+
+bool ObjectLocks::HoldsLocked(Bucket* bucket, const ObjectKey& key, lock::LockName name,
+                              const lock::Extent& extent) {
+  const auto found = bucket->objects.find(key);
+  if (found == bucket->objects.end() || !found->second.table) return false;
   const std::optional<lock::ExtentGrant> grant = found->second.table->Find(name);
   return grant && (name.id & kAccessBit) == 0 && lock::IsWriting(grant->mode) &&
          grant->extent.Contains(extent);
@@ -253,9 +298,25 @@ async::Task<void> ObjectLocks::CallBack(Callback callback) {
               "session {:x} does not give back its lock on object {}: it loses all its locks here; "
               "what it has not written under them yet is refused",
               callback.name.owner, callback.key.id.ToString());
-    DropSession(callback.name.owner);
+    co_await Evict(callback.name.owner);
   }
   callbacks_running_.fetch_sub(1);
+}
+
+async::Task<void> ObjectLocks::Evict(uint64_t session) {
+  {
+    const std::scoped_lock lock(mutex_);
+    losing_.insert(session);
+  }
+  if (forget_) co_await forget_({session});
+  DropSession(session);
+  const std::scoped_lock lock(mutex_);
+  losing_.erase(session);
+}
+
+bool ObjectLocks::IsLosing(uint64_t session) {
+  const std::scoped_lock lock(mutex_);
+  return losing_.contains(session);
 }
 
 void ObjectLocks::DropSession(uint64_t session) {
@@ -288,8 +349,26 @@ void ObjectLocks::DropSession(uint64_t session) {
   awaited_.erase(session);
 }
 
-async::Task<void> ObjectLocks::Stop() {
+void ObjectLocks::BeginStop() {
   stopping_.store(true);
+  for (Bucket& bucket : buckets_) {
+    const std::scoped_lock lock(bucket.mutex);
+    for (auto& [name, waiter] : bucket.waiters) {
+      waiter->shard->Post([waiter] { waiter->granted.Set(false); });
+    }
+    bucket.waiters.clear();
+  }
+}
+
+// Of a request that began to wait while BeginStop went by.
+void ObjectLocks::WakeToStop(Waiter* waiter, const ObjectKey& key, lock::LockName name) {
+  Bucket& bucket = BucketOf(key);
+  const std::scoped_lock lock(bucket.mutex);
+  if (bucket.waiters.erase({key, name}) > 0) waiter->granted.Set(false);
+}
+
+async::Task<void> ObjectLocks::Stop() {
+  BeginStop();
   while (callbacks_running_.load() > 0) co_await async::Shard::Current()->Sleep(kLook);
 }
 
@@ -297,33 +376,43 @@ async::Task<void> ObjectLocks::Stop() {
 
 void ObjectLocks::BeginRecovery(std::set<uint64_t> sessions) {
   if (sessions.empty()) return;
+  returning_ = sessions;
   awaited_ = std::move(sessions);
   recovering_.store(true, std::memory_order_release);
 }
 
-void ObjectLocks::EndRecoveryIfDue(Nanos now) {
+bool ObjectLocks::IsAwaited(uint64_t session) {
   const std::scoped_lock lock(mutex_);
-  if (recovery_until_ == Nanos(0)) recovery_until_ = now + kRecoveryMax;
-  if (!awaited_.empty() && now < recovery_until_) return;
-  if (!awaited_.empty()) {
-    SHEEN_LOG(Warn, "{} clients did not come back after the restart: their locks are lost",
-              awaited_.size());
-  }
-  late_.merge(awaited_);
-  awaited_.clear();
-  recovering_.store(false, std::memory_order_release);
+  return awaited_.contains(session);
 }
 
-async::Task<void> ObjectLocks::AwaitRecovery() {
-  while (!stopping_.load()) {
-    EndRecoveryIfDue(Now());
-    if (!recovering_.load(std::memory_order_acquire)) co_return;
-    co_await async::Shard::Current()->Sleep(kLook);
+async::Task<bool> ObjectLocks::AwaitRecovery() {
+  while (recovering_.load(std::memory_order_acquire)) {
+    if (stopping_.load()) co_return false;
+    const Nanos now = Now();
+    std::set<uint64_t> late;
+    bool over = false;
+    {
+      const std::scoped_lock lock(mutex_);
+      if (recovery_until_ == Nanos(0)) recovery_until_ = now + kRecoveryMax;
+      if (now >= recovery_until_) late = std::exchange(awaited_, {});
+      late_.insert(late.begin(), late.end());
+      // Who has taken those that are late ends it, when they are forgotten for good.
+      over = late.empty() && awaited_.empty() && late_.empty();
+    }
+    if (!late.empty()) {
+      SHEEN_LOG(Warn, "{} clients did not come back after the restart: their locks are lost",
+                late.size());
+      if (forget_) co_await forget_(std::move(late));
+      over = true;
+    }
+    if (over) recovering_.store(false, std::memory_order_release);
+    if (!over) co_await async::Shard::Current()->Sleep(kLook);
   }
+  co_return true;
 }
 
 std::vector<uint64_t> ObjectLocks::Declare(uint64_t session, const std::vector<Held>& held) {
-  if (recovering_.load(std::memory_order_acquire)) EndRecoveryIfDue(Now());
   bool late = false;
   {
     const std::scoped_lock lock(mutex_);
@@ -338,7 +427,8 @@ std::vector<uint64_t> ObjectLocks::Declare(uint64_t session, const std::vector<H
     if (object.table && object.table->Find(name)) continue;
     // Only after a restart can one be missing that was not taken away.
     bool granted = false;
-    if (!late && recovering_.load() && object.plain_accesses == 0) {
+    if (!late && returning_.contains(session) && recovering_.load() &&
+        object.plain_accesses == 0) {
       if (!object.table) object.table = std::make_unique<lock::ExtentLocks>();
       const auto enqueued = object.table->Enqueue({.name = name,
                                                    .mode = lock::Mode::kPw,
@@ -354,7 +444,6 @@ std::vector<uint64_t> ObjectLocks::Declare(uint64_t session, const std::vector<H
     if (!object.table && object.plain_accesses == 0) bucket.objects.erase(one.key);
   }
   const std::scoped_lock lock(mutex_);
-  late_.erase(session);
   awaited_.erase(session);
   return refused;
 }

@@ -4,7 +4,7 @@
 //
 //   Enter    nobody else holds what conflicts: go on
 //            somebody does: call them back (kExtentCallback), wait, go on
-//   Holds    data that was held back under a lock: goes on at once, or is refused for good
+//   EnterHeld  data that was held back under a lock: goes on at once, or is refused for good
 //
 // The rules are lock::ExtentLocks's. An access without a lock of its own counts as a lock while it
 // lasts. While nobody keeps locks on an object its accesses are only counted.
@@ -83,9 +83,15 @@ class ObjectLocks final {
 
   // Sessions that may hold locks of the server's earlier life. Before the first request.
   void BeginRecovery(std::set<uint64_t> sessions);
+  // Awaited before what sessions have lost is given to others: they must not be among those of
+  // BeginRecovery after the next restart. Before the first request.
+  using ForgetFunction = std::function<async::Task<void>(std::set<uint64_t>)>;
+  void OnLost(ForgetFunction forget) { forget_ = std::move(forget); }
 
-  // Returns when the access may begin.
-  async::Task<Access> Enter(ObjectKey key, Wish wish);
+  // Returns when the access may begin. Errors: kUnavailable (the server stops).
+  async::Task<Result<Access>> Enter(ObjectKey key, Wish wish);
+  // Of what was held back under a lock of `name`. Errors: kLockLost, kUnavailable.
+  async::Task<Result<Access>> EnterHeld(ObjectKey key, lock::LockName name, lock::Extent extent);
   // Does the session hold this write lock over all of `extent`?
   bool Holds(const ObjectKey& key, lock::LockName name, const lock::Extent& extent);
   void Release(const ObjectKey& key, lock::LockName name);
@@ -104,6 +110,8 @@ class ObjectLocks final {
   // All of a session that ended or was fenced off.
   void DropSession(uint64_t session);
 
+  // Before the rpc::Servers stop: who waits is refused. Any thread.
+  void BeginStop();
   // No callbacks any more; returns when those under way have ended. On a shard.
   async::Task<void> Stop();
 
@@ -144,8 +152,14 @@ class ObjectLocks final {
   async::Task<bool> Ask(Callback callback);
   std::shared_ptr<rpc::Peer> PeerOf(uint64_t session);
   bool IsHeld(const Callback& callback);
-  async::Task<void> AwaitRecovery();
-  void EndRecoveryIfDue(Nanos now);
+  bool HoldsLocked(Bucket* bucket, const ObjectKey& key, lock::LockName name,
+                   const lock::Extent& extent);
+  void WakeToStop(Waiter* waiter, const ObjectKey& key, lock::LockName name);
+  async::Task<void> Evict(uint64_t session);
+  // False: the server stops.
+  async::Task<bool> AwaitRecovery();
+  bool IsAwaited(uint64_t session);
+  bool IsLosing(uint64_t session);
 
   std::array<Bucket, kBuckets> buckets_;
   std::atomic<uint64_t> next_access_{1};
@@ -153,10 +167,13 @@ class ObjectLocks final {
   std::atomic<bool> recovering_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<uint64_t> callbacks_running_{0};
+  ForgetFunction forget_;          // fixed after set-up
+  std::set<uint64_t> returning_;   // of BeginRecovery; fixed after set-up
   std::mutex mutex_;  // guards what follows
   std::map<uint64_t, std::vector<std::shared_ptr<rpc::Peer>>> peers_;  // by session
   std::set<uint64_t> awaited_;                                         // sessions, in recovery
-  std::set<uint64_t> late_;  // sessions that did not come in time
+  std::set<uint64_t> late_;    // sessions that did not come in time
+  std::set<uint64_t> losing_;  // sessions about to lose their locks: they are given no new ones
   Nanos recovery_until_{0};
 };
 

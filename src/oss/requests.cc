@@ -31,9 +31,10 @@ uint64_t SessionOf(const rpc::Request& request) {
 }
 
 // Returns when nobody else holds what conflicts.
-async::Task<ObjectLocks::Access> Enter(const RequestContext& context, const rpc::Request& request,
-                                       const layout::ObjectId& id, lock::Mode mode,
-                                       lock::Extent extent) {
+async::Task<Result<ObjectLocks::Access>> Enter(const RequestContext& context,
+                                               const rpc::Request& request,
+                                               const layout::ObjectId& id, lock::Mode mode,
+                                               lock::Extent extent) {
   return context.locks->Enter({request.header.target, id}, {SessionOf(request), mode, extent, 0});
 }
 
@@ -42,13 +43,21 @@ async::Task<ResponseResult> Read(RequestContext context, const rpc::Request* req
   SHEEN_CO_TRY(Parse(*request, &body));
   SHEEN_CO_TRY_ASSIGN(const layout::ObjectId id, ObjectIdOf(body.object()));
   SHEEN_CO_TRY(CheckIoRange(body.offset(), body.length()));
-  const ObjectLocks::Access access =
-      co_await Enter(context, *request, id, lock::Mode::kPr,
-                     ExtentOf(body.offset(), std::max(body.length(), 1U)));
+  const lock::Extent extent = ExtentOf(body.offset(), std::max(body.length(), 1U));
+  SHEEN_CO_TRY_ASSIGN(ObjectLocks::Access access,
+                      co_await Enter(context, *request, id, lock::Mode::kPr, extent));
   io::Buffer bulk;
   if (body.length() > 0) bulk = io::Buffer::Allocate(body.length());
-  SHEEN_CO_TRY_ASSIGN(const ost::ReadResult result,
+  SHEEN_CO_TRY_ASSIGN(ost::ReadResult result,
                       co_await context.target->Read(context.io, id, body.offset(), bulk.span()));
+  if (result.bytes < body.length()) {
+    // Where the object ends is for all to say that hold bytes of it.
+    access.End();
+    SHEEN_CO_TRY_ASSIGN(access, co_await Enter(context, *request, id, lock::Mode::kPr,
+                                               {extent.start, lock::kEof}));
+    SHEEN_CO_TRY_ASSIGN(result,
+                        co_await context.target->Read(context.io, id, body.offset(), bulk.span()));
+  }
   bulk.Resize(result.bytes);
   v1::OstReadReply reply;
   SetAttr(result.attr, reply.mutable_attr());
@@ -72,9 +81,9 @@ async::Task<Result<ObjectLocks::Access>> EnterToWrite(RequestContext context,
   const ObjectKey key{request->header.target, id};
   const lock::Extent extent = ExtentOf(body->offset(), std::max<uint64_t>(length, 1));
   if (body->lock() != 0) {
-    if (context.locks->Holds(key, {session, body->lock()}, extent)) {
-      co_return ObjectLocks::Access();
-    }
+    Result<ObjectLocks::Access> held =
+        co_await context.locks->EnterHeld(key, {session, body->lock()}, extent);
+    if (held || held.error().code() != Errc::kLockLost) co_return held;
     co_return Fail(Errc::kLockLost,
                    fmt::format("{}: object {}: the lock under which these bytes were held back was "
                                "taken away; others may have read or written since",
@@ -87,7 +96,7 @@ async::Task<Result<ObjectLocks::Access>> EnterToWrite(RequestContext context,
     context.locks->AddPeer(peer);
     wish.keep = body->keep_lock();
   }
-  ObjectLocks::Access access = co_await context.locks->Enter(key, wish);
+  SHEEN_CO_TRY_ASSIGN(ObjectLocks::Access access, co_await context.locks->Enter(key, wish));
   if (access.kept() && !co_await context.service->RememberHolder(session)) access.DoNotKeep();
   co_return access;
 }
@@ -143,8 +152,9 @@ async::Task<ResponseResult> GetAttr(RequestContext context, const rpc::Request* 
   v1::OstGetAttrReply reply;
   for (const layout::ObjectId& id : ids) {
     // What somebody holds back counts: it is written first.
-    const ObjectLocks::Access access =
-        co_await Enter(context, *request, id, lock::Mode::kPr, lock::Extent::Whole());
+    SHEEN_CO_TRY_ASSIGN(
+        const ObjectLocks::Access access,
+        co_await Enter(context, *request, id, lock::Mode::kPr, lock::Extent::Whole()));
     SHEEN_CO_TRY_ASSIGN(const ost::ObjectAttr attr,
                         co_await context.target->GetAttr(context.io, id));
     SetAttr(attr, reply.add_attrs());
@@ -164,8 +174,9 @@ async::Task<ResponseResult> Truncate(RequestContext context, const rpc::Request*
   args.owner = OwnerOf(body.owner());
   args.ctime_seen_ns = body.ctime_seen_ns();
   args.create = body.create();
-  const ObjectLocks::Access access =
-      co_await Enter(context, *request, args.id, lock::Mode::kPw, lock::Extent::Whole());
+  SHEEN_CO_TRY_ASSIGN(
+      const ObjectLocks::Access access,
+      co_await Enter(context, *request, args.id, lock::Mode::kPw, lock::Extent::Whole()));
   SHEEN_CO_TRY_ASSIGN(const ost::ChangeResult result,
                       co_await context.target->Truncate(context.io, args));
   v1::OstTruncateReply reply;
@@ -184,8 +195,9 @@ async::Task<ResponseResult> Allocate(RequestContext context, const rpc::Request*
   args.owner = OwnerOf(body.owner());
   args.ctime_seen_ns = body.ctime_seen_ns();
   args.create = body.handle() != 0;
-  const ObjectLocks::Access access =
-      co_await Enter(context, *request, args.id, lock::Mode::kPw, lock::Extent::Whole());
+  SHEEN_CO_TRY_ASSIGN(
+      const ObjectLocks::Access access,
+      co_await Enter(context, *request, args.id, lock::Mode::kPw, lock::Extent::Whole()));
   SHEEN_CO_TRY_ASSIGN(const ost::ChangeResult result,
                       co_await context.target->Allocate(context.io, args));
   v1::OstAllocateReply reply;
@@ -205,8 +217,9 @@ async::Task<ResponseResult> Seek(RequestContext context, const rpc::Request* req
   v1::OstSeekRequest body;
   SHEEN_CO_TRY(Parse(*request, &body));
   SHEEN_CO_TRY_ASSIGN(const layout::ObjectId id, ObjectIdOf(body.object()));
-  const ObjectLocks::Access access =
-      co_await Enter(context, *request, id, lock::Mode::kPr, lock::Extent::Whole());
+  SHEEN_CO_TRY_ASSIGN(
+      const ObjectLocks::Access access,
+      co_await Enter(context, *request, id, lock::Mode::kPr, lock::Extent::Whole()));
   SHEEN_CO_TRY_ASSIGN(const ost::SeekResult result,
                       co_await context.target->Seek(context.io, id, body.offset(), body.hole()));
   v1::OstSeekReply reply;

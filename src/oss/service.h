@@ -78,6 +78,8 @@ class OssService final : public rpc::Service,
   // For requests.cc. After a restart everybody waits for this session, which may hold locks.
   // "survives power loss".
   async::Task<Status> RememberHolder(uint64_t session_id);
+  // Before the rpc::Servers stop: requests that wait for others' locks are refused. Any thread.
+  void BeginStop() { locks_.BeginStop(); }
 
   // rpc::ObjectControlService
   async::Task<Status> DestroyObjects(v1::DestroyObjectsRequest request) override;
@@ -92,6 +94,7 @@ class OssService final : public rpc::Service,
   async::Task<Status> Remove(uint64_t session_id) override;
 
  private:
+  async::Task<void> ForgetHolders(std::set<uint64_t> sessions);
   Result<ost::Target*> FindTarget(uint32_t index) const;
   ost::Target* SessionTarget() const;
   io::FileIo* CurrentIo() const;

@@ -115,12 +115,15 @@ async::Task<Status> OssService::Remove(uint64_t session_id) {
   batch.Delete(ost::kSessionFamily, Key(kSessionPrefix, session_id));
   batch.Delete(ost::kSessionFamily, Key(kFencePrefix, session_id));
   batch.Delete(ost::kSessionFamily, Key(kHolderPrefix, session_id));
+  {
+    std::lock_guard guard(mutex_);
+    sessions_.erase(session_id);
+    holders_.erase(session_id);
+  }
+  SHEEN_CO_TRY(co_await target->WriteSessionRows(CurrentIo(), std::move(batch)));
+  // After this no request of the session keeps a lock (RememberHolder).
   locks_.DropSession(session_id);
   grants_.DropSession(session_id);
-  SHEEN_CO_TRY(co_await target->WriteSessionRows(CurrentIo(), std::move(batch)));
-  std::lock_guard guard(mutex_);
-  sessions_.erase(session_id);
-  holders_.erase(session_id);
   co_return Status();
 }
 
@@ -151,7 +154,26 @@ async::Task<Status> OssService::FenceSession(v1::FenceSessionRequest request) {
     grants_.DropSession(session_id);
   }
   co_await WaitForRequests();
+  // What those have left.
+  for (const uint64_t session_id : fenced) {
+    locks_.DropSession(session_id);
+    grants_.DropSession(session_id);
+  }
   co_return Status();
+}
+
+async::Task<void> OssService::ForgetHolders(std::set<uint64_t> sessions) {
+  kv::Batch batch;
+  {
+    std::lock_guard guard(mutex_);
+    for (const uint64_t session_id : sessions) {
+      holders_.erase(session_id);
+      batch.Delete(ost::kSessionFamily, Key(kHolderPrefix, session_id));
+    }
+  }
+  const Status written =
+      co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch));
+  if (!written) SHEEN_LOG(Error, "lost locks are not noted: {}", written.error().ToString());
 }
 
 async::Task<Status> OssService::RememberHolder(uint64_t session_id) {
@@ -207,6 +229,8 @@ async::Task<Result<std::vector<std::shared_ptr<rpc::Session>>>> OssService::Load
   has_fences_.store(!fenced_.empty(), std::memory_order_release);
   std::set<uint64_t> awaited;
   std::ranges::set_difference(holders_, fenced_, std::inserter(awaited, awaited.end()));
+  std::erase_if(awaited, [this](uint64_t id) { return !sessions_.contains(id); });
+  locks_.OnLost([this](std::set<uint64_t> lost) { return ForgetHolders(std::move(lost)); });
   locks_.BeginRecovery(std::move(awaited));
   co_return out;
 }

@@ -76,6 +76,7 @@ void ChargeWritten(Target::Core* core, Object* object, uint64_t offset, uint64_t
 async::Task<Result<ChangeResult>> WriteLocked(Target::Core* core, io::FileIo* io,
                                               ObjectPointer object, WriteArgs args) {
   Result<async::RwGuard> guard = co_await LockForWrite(core, io, object, args.owner, args.create);
+  if (!guard) core->space.ReturnGrant(args.granted);
   if (!guard) co_return std::unexpected(guard.error());
   const uint64_t length = args.data.size();
   SHEEN_CO_TRY_ASSIGN(const uint64_t reserved,
@@ -100,17 +101,25 @@ async::Task<Result<ChangeResult>> WriteLocked(Target::Core* core, io::FileIo* io
                                   .owner = args.owner});
 }
 
-}  // namespace
-
-async::Task<Result<ChangeResult>> Target::Write(io::FileIo* io, WriteArgs args) {
-  Core* core = core_.get();
+async::Task<Result<ObjectPointer>> LoadForWrite(Target::Core* core, io::FileIo* io,
+                                                const WriteArgs* args) {
   SHEEN_CO_TRY(core->CheckServing());
-  SHEEN_CO_TRY(CheckRange(args.offset, args.data.size()));
+  SHEEN_CO_TRY(CheckRange(args->offset, args->data.size()));
   if (core->uncommitted_bytes.load(std::memory_order_relaxed) >
       core->options.commit_bytes * kUncommittedCommitsMax) {
     SHEEN_CO_TRY(co_await core->commit_group.Run(io));
   }
-  SHEEN_CO_TRY_ASSIGN(const ObjectPointer object, co_await core->Load(io, args.id));
+  co_return co_await core->Load(io, args->id);
+}
+
+}  // namespace
+
+async::Task<Result<ChangeResult>> Target::Write(io::FileIo* io, WriteArgs args) {
+  Core* core = core_.get();
+  Result<ObjectPointer> loaded = co_await LoadForWrite(core, io, &args);
+  if (!loaded || args.data.empty()) core->space.ReturnGrant(args.granted);
+  if (!loaded) co_return std::unexpected(loaded.error());
+  const ObjectPointer object = *loaded;
   if (args.data.empty()) co_return ChangeResult{Core::AttrOf(object.get()), 0};
   Result<ChangeResult> result = co_await WriteLocked(core, io, object, args);
   if (!result) co_return result;

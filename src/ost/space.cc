@@ -53,6 +53,10 @@ Status SpaceAccount::ReserveLocked(uint64_t bytes) {
 
 uint64_t SpaceAccount::Left() const {
   std::lock_guard lock(mutex_);
+  return LeftLocked();
+}
+
+uint64_t SpaceAccount::LeftLocked() const {
   uint64_t left = UINT64_MAX;
   if (limited()) {
     const uint64_t writable = limit_ - reserve_;
@@ -66,8 +70,9 @@ uint64_t SpaceAccount::Left() const {
 }
 
 bool SpaceAccount::Grant(uint64_t bytes) {
-  if (Left() < bytes) return false;
-  AddGrant(bytes);
+  std::lock_guard lock(mutex_);
+  if (LeftLocked() < bytes) return false;
+  granted_ += bytes;
   return true;
 }
 

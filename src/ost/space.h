@@ -57,6 +57,7 @@ class SpaceAccount final {
 
  private:
   Status ReserveLocked(uint64_t bytes);
+  uint64_t LeftLocked() const;
 
   const uint64_t limit_;
   const uint64_t reserve_;

@@ -107,6 +107,8 @@ struct Call {
   // Set for calls that OnReconnect's function makes when it has awaited something else than this
   // client's calls before (else that is noticed): sent before the calls that wait.
   bool recovery = false;
+  // A change that may be executed twice, and must not wait for a slot: it has none.
+  bool needs_slot = true;
   // Lives until the server cannot be executing the call any more, although Execute has returned.
   std::shared_ptr<void> keep;
   // Gets the call's ticket before Execute first waits: for Cancel().

@@ -69,7 +69,7 @@ void Client::State::Submit(Pending* pending) {
   }
   StartLoop();
   if (call.deadline != Nanos::max()) ArmDeadline(call.deadline);
-  if (IsMutating(call.opcode) && !TakeSlot(pending)) {
+  if (IsMutating(call.opcode) && call.needs_slot && !TakeSlot(pending)) {
     (pending->recovery ? recovery_waiters_ : slot_waiters_).PushBack(pending);
     return;
   }

@@ -283,6 +283,7 @@ void SimCluster::StopOss() {
   for (size_t i = 0; i < oss_->servers.size(); ++i) {
     Oss::Server& oss = oss_->servers[i];
     oss.listener.reset();
+    oss.service->BeginStop();
     Run(StopService(oss.server.get(), oss.service->Stop()));
     network_.Kill("oss" + std::to_string(i));
   }

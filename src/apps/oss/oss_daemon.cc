@@ -296,6 +296,7 @@ void OssDaemon::Stop() {
   if (std::exchange(stopped_, true)) return;
   if (registrar_ != nullptr) registrar_->Stop();
   if (control_ != nullptr) control_->Stop(std::chrono::seconds(2));
+  if (service_ != nullptr) service_->BeginStop();
   if (plane_ != nullptr) plane_->Stop();
   if (std::exchange(background_, false)) {
     const Status stopped = shards_->Await<Status>(0, [this] { return service_->Stop(); });

@@ -101,7 +101,7 @@ TEST_F(HeldWritesTest, AnErrorIsToldOnceAndNothingIsHeldUntilThen) {
   EXPECT_EQ(error->code(), Errc::kIo);
   EXPECT_FALSE(held_.TakeError());
   EXPECT_EQ(Take(0, "x"), Offer::kTaken);
-  held_.LoseLock(1, Error(Errc::kLockLost), &budget_);
+  held_.LoseLock(1, Error(Errc::kLockLost), &budget_, nullptr);
   EXPECT_FALSE(held_.any());
   EXPECT_EQ(held_.TakeError()->code(), Errc::kLockLost);
   EXPECT_EQ(budget_.bytes.load(), 0U);

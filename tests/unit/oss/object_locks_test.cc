@@ -60,7 +60,9 @@ class ObjectLocksTest : public ::testing::Test {
   };
   void Enter(Entered* out, uint64_t session, Mode mode, Extent extent, uint64_t keep = 0) {
     Spawn([](ObjectLocks* l, ObjectLocks::Wish wish, Entered* entered) -> async::Task<void> {
-      entered->access = co_await l->Enter(kObject, wish);
+      Result<ObjectLocks::Access> access = co_await l->Enter(kObject, wish);
+      if (!access) co_return;
+      entered->access = std::move(*access);
       entered->in = true;
     }(&locks, {session, mode, extent, keep}, out));
   }
