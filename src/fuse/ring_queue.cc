@@ -14,6 +14,7 @@ namespace {
 constexpr size_t kPageBytes = 4096;
 constexpr size_t kGrowEntries = 8;
 constexpr Nanos kKickPatience = std::chrono::milliseconds(20);
+constexpr Nanos kBacklogGuard = std::chrono::milliseconds(200);
 constexpr Nanos kReleaseDelay = std::chrono::seconds(1);
 
 // Puts what follows the out header at `destination`; parts that are there already stay.
@@ -215,6 +216,7 @@ ssize_t RingQueue::SendReply(RingEntry* entry, iovec* iov, int count) {
   }
   Submit(entry, kernel::RingCommand::kCommitAndFetch);
   committed_this_turn_ = entry;
+  ++commits_;
   return static_cast<ssize_t>(out.len);
 }
 
@@ -260,6 +262,20 @@ void RingQueue::OnTurnEnd() {
   queued_this_turn_ = 0;
   ++turn_;
   if (backlog_possible_) CheckAtTurnEnd();
+  GuardLater();
+}
+
+// While requests are parked and nothing is answered, nobody fetches what the kernel may keep
+// waiting. Should that have been missed, it is looked for after this time.
+void RingQueue::GuardLater() {
+  const bool parked = entries_.size() > with_kernel_ + unregistered_.size();
+  if (!parked || std::exchange(guard_scheduled_, true)) return;
+  context_->shard->AddTimer(context_->shard->Now() + kBacklogGuard, [this, commits = commits_] {
+    guard_scheduled_ = false;
+    if (context_->gone || broken_) return;
+    if (commits == commits_) backlog_possible_ = true;
+    CheckAtTurnEnd();
+  });
 }
 
 bool RingQueue::KernelIsDrained() const {

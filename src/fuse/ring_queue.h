@@ -44,6 +44,7 @@ class RingQueue final : public io::TurnEnd {
   void OnFailure(int error_number);
   bool AnswerKick(RingEntry* entry, uint32_t caller);
   void KeepSpareEntries();
+  void GuardLater();
   bool KernelIsDrained() const;
   void LookForBacklog();
   void FetchBacklog();
@@ -59,6 +60,8 @@ class RingQueue final : public io::TurnEnd {
   std::vector<RingEntry*> unregistered_;
   size_t with_kernel_ = 0;
   bool check_scheduled_ = false;
+  bool guard_scheduled_ = false;
+  uint64_t commits_ = 0;
   bool full_logged_ = false;
   bool broken_ = false;  // the kernel refuses entries
 

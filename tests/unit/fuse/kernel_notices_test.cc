@@ -32,7 +32,10 @@ client::Attr AttrOf(const Fid& fid) {
 // A kernel that knows all inodes but those from kLost on.
 class KernelNoticesTest : public testing::Test {
  protected:
-  KernelNoticesTest() : fs(client::Options{}), notices(&fs, Calls()) { notices.Start(); }
+  KernelNoticesTest() : fs(client::Options{}), notices(&fs, Calls()) {
+    fs.AddShard(&shard, nullptr);
+    notices.Start();
+  }
   ~KernelNoticesTest() override { notices.Stop(); }
 
   KernelCalls Calls() {
@@ -115,7 +118,6 @@ TEST_F(KernelNoticesTest, ALookupWhoseAnswerDoesNotReachTheKernelIsTakenBack) {
   fuse_buf buffer{};
   buffer.mem = &lookup;
   buffer.size = sizeof lookup;
-  fs.AddShard(&shard, nullptr);
   // As the lookup itself, but for the reply.
   bool known_before_reply = false;
   shard.Post([&] {
