@@ -42,6 +42,11 @@ size_t MemoryDisk::unsynced_batches() const {
   return unsynced_.size();
 }
 
+void MemoryDisk::set_deleted_rows(uint64_t rows) {
+  const std::scoped_lock lock(mutex_);
+  deleted_rows_ = rows;
+}
+
 size_t MemoryDisk::reclaims(Reclaim what) const {
   const std::scoped_lock lock(mutex_);
   return reclaims_[static_cast<size_t>(what)];
@@ -173,6 +178,11 @@ class MemoryStore final : public Store {
       for (const auto& [key, value] : *table) bytes += key.size() + value.size();
     }
     return bytes;
+  }
+
+  uint64_t DeletedRows() const override {
+    const std::scoped_lock lock(disk_->mutex_);
+    return disk_->deleted_rows_;
   }
 
  private:

@@ -26,6 +26,8 @@ class MemoryDisk final {
   // Every n-th call with Blocking::kNever answers kWouldBlock; 0 = never.
   void WouldBlockEvery(uint64_t n);
   size_t unsynced_batches() const;
+  // What DeletedRows answers. 0 until set.
+  void set_deleted_rows(uint64_t rows);
   // How often ReclaimSpace was called.
   size_t reclaims(Reclaim what) const;
 
@@ -48,6 +50,7 @@ class MemoryDisk final {
   uint64_t would_block_every_ = 0;
   uint64_t calls_ = 0;
   size_t reclaims_[2] = {};  // by Reclaim
+  uint64_t deleted_rows_ = 0;
 };
 
 std::unique_ptr<Store> OpenMemoryStore(MemoryDisk* disk);

@@ -235,6 +235,18 @@ class RocksStore final : public Store {
     return tables + memory;
   }
 
+  uint64_t DeletedRows() const override {
+    uint64_t rows = 0;
+    for (rocksdb::ColumnFamilyHandle* const family : handles_) {
+      rocksdb::ColumnFamilyMetaData files;
+      db_->GetColumnFamilyMetaData(family, &files);
+      for (const rocksdb::LevelMetaData& level : files.levels) {
+        for (const rocksdb::SstFileMetaData& file : level.files) rows += file.num_deletions;
+      }
+    }
+    return rows;
+  }
+
  private:
   // Rows above the last level go one down, and those that are deleted below meet their end.
   // CompactRange would take as much of a level at once as it likes, up to the whole store, and need

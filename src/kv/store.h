@@ -84,6 +84,8 @@ class Store {
   // comes back any more. Nothing is begun while an earlier step goes on. Errors: kIo.
   virtual Status ReclaimSpace(Reclaim what) = 0;
   virtual uint64_t ApproximateBytes() const = 0;
+  // Deleted rows whose space tables on the disk still take, about; not those in memory.
+  virtual uint64_t DeletedRows() const = 0;
 };
 
 }  // namespace sheen::kv

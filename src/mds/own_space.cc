@@ -16,6 +16,9 @@ constexpr uint64_t kDeletedRowsMin = 200;
 // A step takes rows one level down; RocksDB has seven. What is not done in time goes on meanwhile.
 constexpr int kSteps = 7;
 constexpr Nanos kStepPause = std::chrono::seconds(1);
+// Steps come to nothing while a compaction finds no room (RocksDB pauses for 5 s after each that
+// did not), and a restart forgets what was counted. So the tables are asked, and it goes on.
+constexpr Nanos kLatePause = std::chrono::seconds(3);
 
 std::string Mebibytes(uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
@@ -79,15 +82,16 @@ Status OwnSpace::Tend() {
     deleted_at_ = deleted;
     steps_left_ = kSteps;
   }
-  const bool rows = steps_left_ > 0 && now >= step_after_;
+  const bool rows = now >= step_after_ &&
+                    (steps_left_ > 0 || mdt_->store()->DeletedRows() >= kDeletedRowsMin);
   const bool log = flushed_at_ == 0 || written - flushed_at_ >= reserve_.load() / 8;
   if (!rows && !log) return {};
   SHEEN_TRY(
       mdt_->store()->ReclaimSpace(rows ? kv::Reclaim::kDeletedRows : kv::Reclaim::kLog));
   flushed_at_ = written;
   if (rows) {
-    --steps_left_;
-    step_after_ = now + kStepPause;
+    step_after_ = now + (steps_left_ > 0 ? kStepPause : kLatePause);
+    steps_left_ = std::max(steps_left_ - 1, 0);
   }
   const auto measured = Measure();
   return measured ? Status() : std::unexpected(measured.error());

@@ -40,7 +40,8 @@ class OwnSpace final {
   // Less than 1.5 times the reserve is free, so Tend may win some back before it is all gone.
   bool WantsTending() const { return Written() >= tending_begins_.load(std::memory_order_relaxed); }
   // Gives back to the disk: the log, once and again after every R / 8 written to it; what some
-  // hundred deleted rows took, step by step in the background. Blocks for a flush. One call at a
+  // hundred deleted rows took, step by step in the background until no table has them any more.
+  // Blocks for a flush. One call at a
   // time. Errors: the store's and the source's.
   Status Tend();
   // Blocks until no look at the disk that CheckRoom started runs. Not on a shard.

@@ -132,6 +132,7 @@ class MortalStore final : public kv::Store {
     return inner_->ReclaimSpace(what);
   }
   uint64_t ApproximateBytes() const override { return inner_->ApproximateBytes(); }
+  uint64_t DeletedRows() const override { return inner_->DeletedRows(); }
 
  private:
   kv::Store* const inner_;

@@ -417,6 +417,8 @@ TEST(RocksStoreTest, DeletedRowsGiveTheirSpaceBack) {
   Batch batch;
   for (int i = 0; i < 450; ++i) batch.Delete(0, KeyOf(i));
   ASSERT_TRUE((*store)->Write(batch, Blocking::kMayBlock));
+  ASSERT_TRUE((*store)->ReclaimSpace(Reclaim::kLog));
+  EXPECT_GE((*store)->DeletedRows(), 450U);
   EXPECT_TRUE(ReclaimDownTo(store->get(), 200 << 10));
   EXPECT_FALSE((*store)->Get(0, KeyOf(0), Blocking::kMayBlock)->has_value());
   EXPECT_TRUE((*store)->Get(0, KeyOf(499), Blocking::kMayBlock)->has_value());
