@@ -48,6 +48,7 @@ bool Shard::RunOnce(Nanos max_wait) {
   bool ran = RunPosted();
   ran |= RunReady();
   ran |= RunTimers();
+  poller_->EndTurn();
   Nanos wait = max_wait;
   if (!ready_.empty() || has_posted_.load(std::memory_order_acquire) ||
       stopping_.load(std::memory_order_acquire)) {

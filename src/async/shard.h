@@ -23,6 +23,8 @@ namespace sheen::async {
 class Poller {
  public:
   virtual ~Poller() = default;
+  // Before Poll in each turn: what was gathered in it is queued. May add timers.
+  virtual void EndTurn() {}
   // Submits what is queued and runs the callbacks of what has completed; waits at most `max_wait`
   // when nothing has (0: only looks). Owning thread only.
   virtual void Poll(Nanos max_wait) = 0;

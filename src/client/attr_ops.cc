@@ -9,18 +9,27 @@
 namespace sheen::client {
 namespace {
 
-async::Task<Result<v1::Attr>> SendSetAttr(State* state, CredentialId who,
-                                          v1::SetAttrRequest request) {
+struct SetAttrAnswer {
+  v1::Attr attr;
+  uint32_t bits = 0;  // locks on the inode
+};
+
+async::Task<Result<SetAttrAnswer>> SendSetAttr(State* state, CredentialId who,
+                                               v1::SetAttrRequest request) {
   const Fid fid = FidFromWire(request.fid());
   LockCache::Change change(&state->locks, {fid});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsSetAttr, who, request);
   auto answered = co_await MdsChange<v1::SetAttrReply>(state->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
   NoteTransno(state, fid, answered->transno);
-  const Result<Attr> attr = AttrFromWire(answered->reply.attr());
-  if (attr) change.Keep(answered->granted.origin, *attr, answered->granted.BitsOf(fid));
+  Result<Attr> attr = AttrFromWire(answered->reply.attr());
+  // A lock in spite of an unsafe size: nobody but this client writes, as after create.
+  const std::shared_ptr<OpenFile> file = state->files.Find(fid);
+  if (attr && attr->size_unsafe && file && file->SoleWriterAttr(*attr)) attr->size_unsafe = false;
+  const uint32_t bits = answered->granted.BitsOf(fid);
+  if (attr) change.Keep(answered->granted.origin, *attr, bits);
   change.Done();
-  co_return std::move(*answered->reply.mutable_attr());
+  co_return SetAttrAnswer{std::move(*answered->reply.mutable_attr()), bits};
 }
 
 v1::SetAttrRequest ToWire(Fid fid, const AttrChange& change, uint64_t handle) {
@@ -45,8 +54,9 @@ async::Task<Result<Attr>> TruncateOpen(State* state, CredentialId who, OpenFile*
   v1::SetAttrRequest request = ToWire(file->fid(), change, handle);
   request.set_valid(change.valid | v1::SET_TRUNCATED);
   request.set_ctime_seen_ns(file->ctime_seen_ns());
-  SHEEN_CO_TRY_ASSIGN(const v1::Attr wire, co_await SendSetAttr(state, who, std::move(request)));
-  SHEEN_CO_TRY_ASSIGN(Attr attr, AttrFromWire(wire));
+  SHEEN_CO_TRY_ASSIGN(const SetAttrAnswer answer,
+                      co_await SendSetAttr(state, who, std::move(request)));
+  SHEEN_CO_TRY_ASSIGN(Attr attr, AttrFromWire(answer.attr));
   attr.size = change.size;
   file->NoteAttr(attr);
   co_return attr;
@@ -91,8 +101,9 @@ async::Task<Result<Attr>> Filesystem::GetAttr(CredentialId who, Fid fid) {
   rpc::Call call = MakeCall(rpc::Opcode::kMdsGetAttr, who, request);
   auto answered = co_await MdsCall<v1::GetAttrReply>(state->Here(), std::move(call));
   if (!answered) co_return std::unexpected(answered.error());
-  Result<Attr> attr = co_await FinishAttr(state, std::move(*answered->reply.mutable_attr()));
   const Granted& granted = answered->granted;
+  Result<Attr> attr = co_await FinishAttr(state, std::move(*answered->reply.mutable_attr()),
+                                          granted.BitsOf(fid));
   if (attr) state->locks.TakeAttr(sent, granted.origin, *attr, granted.BitsOf(fid));
   state->Here()->TrimLocks();
   co_return attr;
@@ -121,15 +132,15 @@ async::Task<Result<Attr>> Filesystem::SetAttr(CredentialId who, Fid fid, AttrCha
   if (file && (change.valid & v1::SET_MODE) != 0) file->SetWithoutSetIds(0);
   v1::SetAttrRequest request = ToWire(fid, change, handle);
   if (file) request.set_ctime_seen_ns(file->ctime_seen_ns());
-  SHEEN_CO_TRY_ASSIGN(v1::Attr wire, co_await SendSetAttr(state, who, request));
-  SHEEN_CO_TRY_ASSIGN(Attr attr, co_await FinishAttr(state, wire));
+  SHEEN_CO_TRY_ASSIGN(SetAttrAnswer answer, co_await SendSetAttr(state, who, request));
+  SHEEN_CO_TRY_ASSIGN(Attr attr, co_await FinishAttr(state, answer.attr, answer.bits));
   // A writer elsewhere: objects may have changed later than the MDS knew, and would hide the time
   // that was set. Once more, after theirs.
-  const bool hidden = attr.ctime_ns > wire.ctime_ns();
+  const bool hidden = attr.ctime_ns > answer.attr.ctime_ns();
   if (hidden && (change.valid & v1::SET_MTIME) != 0) {
     request.set_ctime_seen_ns(attr.ctime_ns);
-    SHEEN_CO_TRY_ASSIGN(wire, co_await SendSetAttr(state, who, std::move(request)));
-    SHEEN_CO_TRY_ASSIGN(attr, co_await FinishAttr(state, wire));
+    SHEEN_CO_TRY_ASSIGN(answer, co_await SendSetAttr(state, who, std::move(request)));
+    SHEEN_CO_TRY_ASSIGN(attr, co_await FinishAttr(state, answer.attr, answer.bits));
   }
   co_return attr;
 }

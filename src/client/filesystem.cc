@@ -42,7 +42,8 @@ std::string AdviceFor(Errc code, const std::string& fsname) {
     case Errc::kDisconnected:
     case Errc::kProtocol:
       return "either that is no data port of sheen-mds (7988 by default; a control port is none), "
-             "or that server does not let this host in: see its --allow and its log";
+             "or that server does not let this host in, or knows no such protocol version: see its "
+             "--allow and its log";
     default:
       return "";
   }

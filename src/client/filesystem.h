@@ -120,6 +120,7 @@ class Filesystem final {
   // A regular file, created if it is not there, and opened. With O_TRUNC it is empty when answered.
   async::Task<Result<Opened>> Create(CredentialId who, Fid parent, std::string name,
                                      CreateOptions options);
+  // Errors: also kTextBusy, when another client runs what is to be written, or the other way about.
   async::Task<Result<Opened>> Open(CredentialId who, Fid fid, uint32_t flags);
   // Tells the MDS size and times if this mount wrote. Later operations on `fid` by this mount come
   // after it. The handle is gone in any case.
@@ -194,6 +195,8 @@ class Filesystem final {
   State* state() const { return state_.get(); }
 
  private:
+  async::Task<Result<Opened>> OpenOnce(CredentialId who, Fid fid, uint32_t flags);
+
   const std::unique_ptr<State> state_;
 };
 

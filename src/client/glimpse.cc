@@ -110,10 +110,17 @@ async::Task<void> ReportFound(State* state, Attr found) {
 
 }  // namespace
 
-async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire) {
+async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire, uint32_t bits) {
   SHEEN_CO_TRY_ASSIGN(Attr attr, AttrFromWire(wire));
   if (const auto open = state->files.Find(attr.fid); HasHeld(open)) co_await WriteHeld(state, open);
   LayoutPtr layout;
+  if (attr.size_unsafe && (bits & lock::kUpdate) != 0) {
+    const std::shared_ptr<OpenFile> file = state->files.Find(attr.fid);
+    if (const auto sole = file ? file->SoleWriterAttr(attr) : std::nullopt) {
+      attr = *sole;
+      attr.size_unsafe = false;
+    }
+  }
   if (!wire.layout().empty() && attr.size_unsafe) {
     SHEEN_CO_TRY_ASSIGN(layout, LayoutFromWire(wire.layout()));
     ObjectStates states;

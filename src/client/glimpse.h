@@ -13,8 +13,10 @@
 namespace sheen::client {
 
 // Attributes from an MDS answer: with the OSTs' part where somebody may be writing. What is learned
-// is noted in the file if it is open here.
-async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire);
+// is noted in the file if it is open here. No OST is asked when `bits`, the locks that came with
+// the answer, say that nobody but this mount writes and it knows the objects; then size_unsafe of
+// what is returned is false.
+async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire, uint32_t bits);
 // Fills `states` (shaped as the layout) from the OSTs: one request an OST, all at once.
 async::Task<Status> Glimpse(State* state, LayoutPtr layout, ObjectStates* states);
 // What attributes that a lock covers are by now: a file that this mount is writing has grown.

@@ -121,8 +121,9 @@ async::Task<Result<Attr>> Filesystem::Lookup(CredentialId who, Fid parent, std::
       const std::shared_ptr<OpenFile> open = co_await SettledFile(state, fid);
       continue;
     }
-    Result<Attr> attr = co_await FinishAttr(state, std::move(*answered->reply.mutable_attr()));
     const uint32_t bits = granted.BitsOf(fid);
+    Result<Attr> attr =
+        co_await FinishAttr(state, std::move(*answered->reply.mutable_attr()), bits);
     if (!attr || special || bits == 0) co_return attr;
     state->locks.TakeAttr(sent, granted.origin, *attr, bits);
     state->locks.TakeName(sent, granted.origin, parent, name, fid, bits & lock::kLookup);
@@ -171,7 +172,8 @@ async::Task<Result<Attr>> Filesystem::Link(CredentialId who, Fid fid, Fid parent
   KeepDirectory(granted, answered->reply.parent_attr(), &change);
   change.SetName(parent, request.name(), fid, generation);
   change.Done();
-  Result<Attr> attr = co_await FinishAttr(state, std::move(*answered->reply.mutable_attr()));
+  Result<Attr> attr = co_await FinishAttr(state, std::move(*answered->reply.mutable_attr()),
+                                          granted.BitsOf(fid));
   co_return attr;
 }
 

@@ -27,6 +27,8 @@ void OpenFile::AddHandle(const OpenHandle& handle, const Attr& attr, LayoutPtr l
     // may have written in between. So the last close reports again, and asks the OSTs first.
     const bool settled = closing_count_ == 0;
     if (settled) wrote_ = false;
+    // As they were just before this open.
+    safe_at_open_ = settled && !attr.size_unsafe;
     ForgetObjectsLocked(created && settled);
   }
   handles_.push_back(handle);
@@ -99,6 +101,7 @@ bool OpenFile::quiet() const {
 std::optional<Attr> OpenFile::SoleWriterAttr(const Attr& at_open) const {
   const std::scoped_lock lock(mutex_);
   if (writer_count_ == 0 || closing_count_ > 0 || reporting_) return std::nullopt;
+  if (safe_at_open_ && !wrote_) return at_open;
   if (!layout_ || !AllKnown(states_)) return std::nullopt;
   return MergeGlimpse(at_open, *layout_, states_);
 }

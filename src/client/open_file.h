@@ -91,7 +91,8 @@ class OpenFile final {
   // Nothing of this mount can be changing its size and times: no writer, no close under way.
   bool quiet() const;
   // Attributes as of now from those at the open, of a file that no other mount has opened for
-  // writing since: all its objects are known here. nullopt: they are not, or a close is under way.
+  // writing since: nothing was written, or all its objects are known here. nullopt: they are not,
+  // or a close is under way.
   std::optional<Attr> SoleWriterAttr(const Attr& at_open) const;
   std::vector<OpenHandle> handles() const;
 
@@ -183,6 +184,7 @@ class OpenFile final {
   ObjectStates states_;  // shaped as layout_
   WrittenMap written_;   // likewise
   bool wrote_ = false;
+  bool safe_at_open_ = false;  // the MDS's size was right when the first writer opened
   uint32_t uid_ = 0;
   uint32_t gid_ = 0;
   uint32_t project_id_ = 0;

@@ -10,6 +10,9 @@
 namespace sheen::client {
 namespace {
 
+constexpr Nanos kTextBusyPause = std::chrono::milliseconds(5);
+constexpr Nanos kTextBusyPauseMax = std::chrono::milliseconds(80);
+
 struct OpenAnswer {
   v1::Attr wire;
   OpenHandle handle;
@@ -143,7 +146,12 @@ async::Task<Status> ReportAndClose(State* state, OpenFile* file, v1::CloseReques
   Status closed = co_await FillReport(state, file, &request);
   // Without a report the MDS would take its own size for right. So it keeps the handle, and with
   // it the mark that the OSTs are to be asked, until this mount ends.
-  if (closed) closed = co_await SendClose(state, file, true, std::move(request));
+  if (closed) {
+    closed = co_await SendClose(state, file, true, std::move(request));
+  } else {
+    // What was known under a lock counted on the objects known here, until now.
+    const LockCache::Change forget(&state->locks, {file->fid()});
+  }
   file->EndReport();
   co_return closed;
 }
@@ -194,6 +202,17 @@ async::Task<Result<Opened>> Filesystem::Create(CredentialId who, Fid parent, std
 }
 
 async::Task<Result<Opened>> Filesystem::Open(CredentialId who, Fid fid, uint32_t flags) {
+  async::Shard* const shard = state_->Here()->shard();
+  // What another client has closed may still be on its way to the MDS.
+  for (Nanos pause = kTextBusyPause;; pause *= 2) {
+    Result<Opened> opened = co_await OpenOnce(who, fid, flags);
+    const bool busy = !opened && opened.error().code() == Errc::kTextBusy;
+    if (!busy || pause > kTextBusyPauseMax) co_return opened;
+    co_await shard->Sleep(pause);
+  }
+}
+
+async::Task<Result<Opened>> Filesystem::OpenOnce(CredentialId who, Fid fid, uint32_t flags) {
   State* state = state_.get();
   if (state->files.Find(fid)) {
     const std::shared_ptr<OpenFile> settled = co_await SettledFile(state, fid);

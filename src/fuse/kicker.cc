@@ -5,6 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/log.h"
 
 namespace sheen::fuse {
 
@@ -50,8 +54,16 @@ void Kicker::KickOne(uint32_t cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(cpu, &set);
-  // A core that is offline has no callers either.
-  if (sched_setaffinity(0, sizeof set, &set) != 0) return;
+  // A core that is offline has no callers either; one outside this daemon's cpuset may have.
+  if (sched_setaffinity(0, sizeof set, &set) != 0) {
+    if (!refused_logged_.exchange(true)) {
+      SHEEN_LOG(Warn,
+                "core {} cannot be used by this daemon ({}): requests of callers there may be late "
+                "when many wait; let the daemon run on all cores (AllowedCPUs=, cpuset)",
+                cpu, std::strerror(errno));
+    }
+    return;
+  }
   // Always sent, never cached, and no other request goes before it.
   struct statfs unused;
   (void)statfs(mountpoint_.c_str(), &unused);

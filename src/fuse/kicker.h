@@ -26,6 +26,8 @@ class Kicker final {
   void Kick(uint32_t cpu);
   // Whether a request of thread `tid` is a kick: to be answered with any error, by nobody else.
   bool IsKick(uint32_t tid) const {
+    // A slot of a thread that has not begun yet says 0, as does a request of the kernel's own.
+    if (tid == 0) return false;
     const size_t count = thread_count_.load(std::memory_order_acquire);
     for (size_t i = 0; i < count; ++i) {
       if (tids_[i].load(std::memory_order_relaxed) == tid) return true;
@@ -48,6 +50,7 @@ class Kicker final {
   static constexpr size_t kThreadsMax = 64;
   std::array<std::atomic<uint32_t>, kThreadsMax> tids_{};
   std::atomic<size_t> thread_count_{0};
+  std::atomic<bool> refused_logged_{false};
 };
 
 }  // namespace sheen::fuse

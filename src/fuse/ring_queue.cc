@@ -13,8 +13,9 @@ namespace {
 
 constexpr size_t kPageBytes = 4096;
 constexpr size_t kGrowEntries = 8;
-constexpr Nanos kKickPatience = std::chrono::milliseconds(20);
+constexpr Nanos kKickPatienceMax = std::chrono::seconds(1);
 constexpr Nanos kBacklogGuard = std::chrono::milliseconds(200);
+constexpr Nanos kRegisterPause = std::chrono::milliseconds(50);
 constexpr Nanos kReleaseDelay = std::chrono::seconds(1);
 
 // Puts what follows the out header at `destination`; parts that are there already stay.
@@ -128,20 +129,35 @@ void RingQueue::OnCompletion(RingEntry* entry, int32_t result) {
   entry->with_kernel = false;
   --with_kernel_;
   if (entry->submit_turn == turn_) --queued_this_turn_;
-  if (entry->submit_turn < exact_turn_ && --survivors_ == 0) backlog_possible_ = true;
+  if (entry->submit_turn + 1 == turn_) --queued_last_turn_;
+  const bool was_there = entry == proof_ || entry->submit_turn < proof_turn_;
+  if (entry == proof_) proof_ = nullptr;
+  if (was_there && --survivors_ == 0) backlog_possible_ = true;
   if (result != 0) {
-    OnFailure(-result);
+    if (!RegisterAgain(entry, -result)) OnFailure(-result);
     return;
   }
+  entry->registered = true;
   CheckAtTurnEnd();
   OnRequest(entry);
+}
+
+// The kernel had no memory for an entry: true, and it is given again a little later.
+bool RingQueue::RegisterAgain(RingEntry* entry, int error_number) {
+  const bool passing = error_number == ENOMEM || error_number == EAGAIN || error_number == EINTR;
+  if (!passing || entry->registered || context_->gone) return false;
+  unregistered_.push_back(entry);
+  context_->counters.entries.fetch_sub(1, std::memory_order_relaxed);
+  if (entry->beyond_base) context_->counters.grown.fetch_sub(1, std::memory_order_relaxed);
+  refused_until_ = context_->shard->Now() + kRegisterPause;
+  context_->shard->AddTimer(refused_until_, [this] { CheckAtTurnEnd(); });
+  return true;
 }
 
 void RingQueue::OnFailure(int error_number) {
   if (error_number == ENOTCONN || error_number == ECONNABORTED || error_number == ECANCELED) {
     if (!context_->gone) context_->sink->OnGone();
   } else if (!broken_) {
-    // The kernel goes back to /dev/fuse when a REGISTER fails, which shard 0 reads.
     broken_ = true;
     SHEEN_LOG(Error, "FUSE ring of core {}: the kernel refuses an entry: {}", id_,
               std::strerror(error_number));
@@ -185,6 +201,7 @@ void RingQueue::OnRequest(RingEntry* entry) {
 bool RingQueue::AnswerKick(RingEntry* entry, uint32_t caller) {
   if (!context_->kicker->IsKick(caller)) return false;
   kick_under_way_ = false;
+  kick_patience_ = kKickPatience;
   fuse_out_header out{.len = sizeof out, .error = -ENODATA, .unique = entry->unique};
   iovec iov{.iov_base = &out, .iov_len = sizeof out};
   SendReply(entry, &iov, 1);
@@ -255,11 +272,11 @@ void RingQueue::CheckAtTurnEnd() {
 void RingQueue::OnTurnEnd() {
   check_scheduled_ = false;
   if (context_->gone || broken_) return;
-  if (KernelIsDrained()) LookForBacklog();
+  if (KernelIsDrained()) LookForProof();
   if (backlog_possible_) FetchBacklog();
   KeepSpareEntries();
   committed_last_turn_ = std::exchange(committed_this_turn_, nullptr);
-  queued_this_turn_ = 0;
+  queued_last_turn_ = std::exchange(queued_this_turn_, 0);
   ++turn_;
   if (backlog_possible_) CheckAtTurnEnd();
   GuardLater();
@@ -281,23 +298,22 @@ void RingQueue::GuardLater() {
 bool RingQueue::KernelIsDrained() const {
   const io_uring* ring = context_->poller->ring();
   return io_uring_cq_ready(ring) == 0 &&
-         (IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_TASKRUN) == 0;
+         (IO_URING_READ_ONCE(*ring->sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) == 0;
 }
 
-void RingQueue::LookForBacklog() {
-  exact_turn_ = turn_;
-  survivors_ = with_kernel_ - queued_this_turn_;
-  // No request flows before the first entries have arrived, which leave with this turn.
-  if (!std::exchange(started_, true)) return;
-  // A commit fetches the next waiting request; one whose entry is still free found none, and none
-  // can have come since.
-  const bool found_none = committed_last_turn_ != nullptr && committed_last_turn_->with_kernel &&
-                          committed_last_turn_->submit_turn < turn_;
-  if (found_none) backlog_possible_ = false;
-  if (survivors_ == 0) backlog_possible_ = true;
+// REQUIRES: the kernel is drained. A commit fetches the next waiting request at once; one whose
+// entry is still with the kernel found none.
+void RingQueue::LookForProof() {
+  const RingEntry* const last = committed_last_turn_;
+  if (last == nullptr || !last->with_kernel || last->submit_turn + 1 != turn_) return;
+  backlog_possible_ = false;
+  proof_ = last;
+  proof_turn_ = last->submit_turn;
+  survivors_ = with_kernel_ - queued_this_turn_ - queued_last_turn_ + 1;
 }
 
 void RingQueue::KeepSpareEntries() {
+  if (context_->shard->Now() < refused_until_) return;
   while (with_kernel_ < kSpareEntries) {
     if (unregistered_.empty()) {
       const size_t count = std::min(kGrowEntries, kEntriesMax - entries_.size());
@@ -327,10 +343,11 @@ void RingQueue::Kick() {
   const uint64_t number = ++kicks_;
   context_->counters.kicks.fetch_add(1, std::memory_order_relaxed);
   context_->kicker->Kick(id_);
-  // The kick itself may have found no entry.
-  context_->shard->AddTimer(context_->shard->Now() + kKickPatience, [this, number] {
+  // The kick itself may have found no entry, or another filesystem at the mount point.
+  context_->shard->AddTimer(context_->shard->Now() + kick_patience_, [this, number] {
     if (number != kicks_ || !kick_under_way_) return;
     kick_under_way_ = false;
+    kick_patience_ = std::min(2 * kick_patience_, kKickPatienceMax);
     CheckAtTurnEnd();
   });
 }
@@ -352,7 +369,8 @@ void RingQueue::ReleaseMemory() {
   // An unreaped completion may be that of an entry that has just been filled; and while commands
   // are queued the kernel has not read the replies yet.
   io_uring* ring = context_->poller->ring();
-  if (io_uring_cq_ready(ring) != 0 || io_uring_sq_ready(ring) != 0) {
+  const bool overflown = (IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0;
+  if (io_uring_cq_ready(ring) != 0 || overflown || io_uring_sq_ready(ring) != 0) {
     release_scheduled_ = true;
     context_->shard->AddTimer(context_->shard->Now() + kReleaseDelay / 10,
                               [this] { ReleaseMemory(); });

@@ -14,6 +14,8 @@ namespace sheen::fuse {
 inline constexpr size_t kEntriesMax = 4096;
 // A queue keeps so many with the kernel.
 inline constexpr size_t kSpareEntries = 2;
+// A kick that has not come by then is made again, then after twice as long.
+inline constexpr Nanos kKickPatience = std::chrono::milliseconds(20);
 
 class RingQueue final : public io::TurnEnd {
  public:
@@ -41,12 +43,13 @@ class RingQueue final : public io::TurnEnd {
   void Register(RingEntry* entry);
   void Submit(RingEntry* entry, kernel::RingCommand command);
   void OnRequest(RingEntry* entry);
+  bool RegisterAgain(RingEntry* entry, int error_number);
   void OnFailure(int error_number);
   bool AnswerKick(RingEntry* entry, uint32_t caller);
   void KeepSpareEntries();
   void GuardLater();
   bool KernelIsDrained() const;
-  void LookForBacklog();
+  void LookForProof();
   void FetchBacklog();
   void Kick();
   void CheckAtTurnEnd();
@@ -61,21 +64,27 @@ class RingQueue final : public io::TurnEnd {
   size_t with_kernel_ = 0;
   bool check_scheduled_ = false;
   bool guard_scheduled_ = false;
+  Nanos refused_until_{0};  // the kernel had no memory for a further entry
   uint64_t commits_ = 0;
   bool full_logged_ = false;
   bool broken_ = false;  // the kernel refuses entries
 
-  // Whether a request may wait in the kernel for an entry. None can have begun to between two
-  // turns if an entry that was free in the kernel at the first is still free at the second; what is
-  // free is known exactly in a turn that leaves no completion and no task work behind.
+  // Whether a request may wait in the kernel for an entry. A commit whose entry stayed with the
+  // kernel proves that none waited when it was executed; and none can begin to before all entries
+  // have been taken that were there then: that one, and those of earlier turns. Each that is taken
+  // completes sooner or later, so the last of them tells. (An entry that is taken may look free
+  // for a while: the kernel completes it outside of its lock.)
   uint64_t turn_ = 1;
-  uint64_t exact_turn_ = 0;      // the last such
-  size_t survivors_ = 0;         // of the entries that were free in it
-  size_t queued_this_turn_ = 0;  // with_kernel_ counts them, the kernel has not seen them
-  bool started_ = false;
-  bool backlog_possible_ = false;
+  uint64_t proof_turn_ = 0;  // of that commit
+  const RingEntry* proof_ = nullptr;  // its entry while the kernel has it
+  size_t survivors_ = 0;     // of those that were there
+  // with_kernel_ counts them; of this and of the previous turn.
+  size_t queued_this_turn_ = 0;
+  size_t queued_last_turn_ = 0;
+  bool backlog_possible_ = true;  // not until the first proof
   bool kick_under_way_ = false;
   uint64_t kicks_ = 0;
+  Nanos kick_patience_ = kKickPatience;
   RingEntry* committed_this_turn_ = nullptr;
   RingEntry* committed_last_turn_ = nullptr;
 

@@ -46,6 +46,7 @@ struct RingEntry final : Request, io::Completion {
   iovec vectors[2] = {};
   uint64_t commit_id = 0;
   uint64_t submit_turn = 0;
+  bool registered = false;  // the kernel has taken it
   bool with_kernel = false;
   bool release_listed = false;  // waits to have its memory given back
   bool beyond_base = false;

@@ -138,7 +138,6 @@ void UringPoller::Cancel(Completion* completion) {
 
 void UringPoller::Poll(Nanos max_wait) {
   EnsureEnabled();
-  RunTurnEnds();
   if (max_wait > Nanos(0)) {
     sleeping_.store(true);
     if (wake_pending_.load()) max_wait = Nanos(0);
@@ -157,7 +156,7 @@ void UringPoller::Wake() {
   (void)!write(wake_fd_, &one, sizeof one);
 }
 
-void UringPoller::RunTurnEnds() {
+void UringPoller::EndTurn() {
   turn_ends_running_.swap(turn_ends_);
   for (TurnEnd* turn_end : turn_ends_running_) turn_end->OnTurnEnd();
   turn_ends_running_.clear();

@@ -55,6 +55,7 @@ class UringPoller final : public async::Poller {
   static Result<std::unique_ptr<UringPoller>> Create(UringOptions options);
   ~UringPoller() override;
 
+  void EndTurn() override;
   void Poll(Nanos max_wait) override;
   void Wake() override;
 
@@ -104,7 +105,6 @@ class UringPoller final : public async::Poller {
   Status SetUp(const UringOptions& options);
   void EnsureEnabled();
   void ArmWake();
-  void RunTurnEnds();
   void SubmitAndWait(Nanos max_wait);
   void Reap();
 

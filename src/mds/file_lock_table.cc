@@ -118,7 +118,7 @@ void FileLockTable::Tell(const Events& events) {
     wire->set_sequence(event.sequence);
   }
   for (const auto& [peer, message] : messages) {
-    peer->Ask(rpc::Opcode::kFileLockEvent, message.SerializeAsString(), kEventTimeout,
+    peer->Ask(rpc::Opcode::kFileLockEvent, message.SerializeAsString(), {kEventTimeout},
               [](bool /*answered*/) {});
   }
 }

@@ -55,6 +55,7 @@ Status HandleTable::Add(const Fid& fid, const OpenHandle& open) {
   for (OpenHandle& other : handles) {
     if (other.session != open.session || other.handle != open.handle) continue;
     other.write = open.write;
+    other.execute = open.execute;
     return {};
   }
   handles.push_back(open);
@@ -99,6 +100,19 @@ HandleTable::Others HandleTable::OthersOf(const Fid& fid, uint64_t session, uint
     if (open.session == session && open.handle == handle) continue;
     ++others.all;
     if (open.write) ++others.writers;
+  }
+  return others;
+}
+
+HandleTable::OtherSessions HandleTable::OfOtherSessions(const Fid& fid, uint64_t session) const {
+  std::lock_guard lock(mutex_);
+  OtherSessions others;
+  const auto file = files_.find(fid);
+  if (file == files_.end()) return others;
+  for (const OpenHandle& open : file->second) {
+    if (open.session == session) continue;
+    others.write = others.write || open.write;
+    others.execute = others.execute || open.execute;
   }
   return others;
 }

@@ -20,6 +20,7 @@ struct OpenHandle {
   uint64_t session = 0;
   uint64_t handle = 0;  // made by the client, unique in its session
   bool write = false;
+  bool execute = false;  // a running program
 };
 
 class HandleTable final {
@@ -47,6 +48,12 @@ class HandleTable final {
     size_t writers = 0;
   };
   Others OthersOf(const Fid& fid, uint64_t session, uint64_t handle) const;
+  // Of other sessions: a client's kernel looks after its own.
+  struct OtherSessions {
+    bool write = false;
+    bool execute = false;
+  };
+  OtherSessions OfOtherSessions(const Fid& fid, uint64_t session) const;
   bool HasOpen(const Fid& fid, uint64_t session, bool for_write) const;
   size_t size() const;
 

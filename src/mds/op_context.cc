@@ -57,13 +57,19 @@ void OpContext::Untell(const Fid& fid, uint32_t bits) {
   }
 }
 
+bool OpContext::IsSoleWriter(const mdt::Inode& inode) const {
+  return inode.size_unsafe() && (inode.flags & mdt::kUnsafeShared) == 0 && session != nullptr &&
+         inode.unsafe_session == session->writer_id();
+}
+
 Result<mdt::Inode> OpContext::GrantedInode(const Fid& fid, uint32_t bits) {
   SHEEN_TRY_ASSIGN(mdt::Inode inode, Inode(fid));
-  // An unsafe size changes without the MDS.
-  const uint32_t wanted = inode.size_unsafe() ? bits & lock::kLookup : bits;
+  // An unsafe size changes without the MDS; who alone changes it knows it.
+  const bool unsafe = inode.size_unsafe() && !IsSoleWriter(inode);
+  const uint32_t wanted = unsafe ? bits & lock::kLookup : bits;
   if (wanted == 0 || !GrantNow(fid, wanted)) return inode;
   SHEEN_TRY_ASSIGN(inode, Inode(fid));
-  if (inode.size_unsafe()) Untell(fid, lock::kAttrBits);
+  if (inode.size_unsafe() && !IsSoleWriter(inode)) Untell(fid, lock::kAttrBits);
   return inode;
 }
 

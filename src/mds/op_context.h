@@ -84,7 +84,9 @@ struct OpContext {
   bool GrantNow(const Fid& fid, uint32_t bits);
   // Leaves it out of the answer.
   void Untell(const Fid& fid, uint32_t bits);
-  // Inode() under a lock of `bits`; without kUpdate while its size is unsafe.
+  // The size is unsafe, and nobody but this session has been writing since it became so.
+  bool IsSoleWriter(const mdt::Inode& inode) const;
+  // Inode() under a lock of `bits`; without kUpdate while somebody else may be changing its size.
   Result<mdt::Inode> GrantedInode(const Fid& fid, uint32_t bits);
   // With the answer, for what the batch writes. REQUIRES: the latch of `fid`.
   void GrantAfter(const Fid& fid, uint32_t bits) { grants_after.push_back({fid, bits}); }

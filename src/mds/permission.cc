@@ -10,9 +10,6 @@
 namespace sheen::mds {
 namespace {
 
-// fs.h: the kernel opens a program to execute it with this flag; it is sent to FUSE with the
-// others.
-constexpr uint32_t kOpenForExecution = 0x20;
 
 }  // namespace
 

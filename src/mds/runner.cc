@@ -138,7 +138,7 @@ void Run::CallHolders() {
     lock->set_bits(call.bits);
     const uint64_t peer_id = call.peer->id();
     const std::shared_ptr<LockTable> locks = core_->locks;
-    call.peer->Ask(rpc::Opcode::kLockCallback, list.SerializeAsString(), kCallbackTimeout,
+    call.peer->Ask(rpc::Opcode::kLockCallback, list.SerializeAsString(), {kCallbackTimeout},
                    [locks, peer_id, fid = call.fid, bits = call.bits](bool answered) {
                      // Else its connection has ended, and DropPeer follows.
                      if (answered) locks->Release(peer_id, fid, bits);

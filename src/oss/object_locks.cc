@@ -34,12 +34,15 @@ ObjectLocks::Access& ObjectLocks::Access::operator=(Access&& other) noexcept {
   key_ = other.key_;
   name_ = other.name_;
   kept_ = std::exchange(other.kept_, std::nullopt);
+  held_by_ = std::exchange(other.held_by_, 0);
   return *this;
 }
 
 void ObjectLocks::Access::End() {
   ObjectLocks* const owner = std::exchange(owner_, nullptr);
-  if (owner != nullptr && !kept_) owner->Leave(key_, name_);
+  if (owner == nullptr) return;
+  if (held_by_ != 0) owner->EndMove(std::exchange(held_by_, 0));
+  if (!kept_) owner->Leave(key_, name_);
 }
 
 ObjectLocks::~ObjectLocks() { SHEEN_ASSERT(callbacks_running_.load() == 0); }
@@ -180,6 +183,8 @@ async::Task<Result<ObjectLocks::Access>> ObjectLocks::EnterHeld(ObjectKey key, l
     access.name_ = request.name;
     Take(&bucket, key, std::move(entered->changes), &work);
   }
+  BeginMove(name.owner);
+  access.held_by_ = name.owner;
   Do(std::move(work));
   co_return access;
 }
@@ -229,6 +234,7 @@ void ObjectLocks::Release(const ObjectKey& key, lock::LockName name) {
 
 void ObjectLocks::AddPeer(const std::shared_ptr<rpc::Peer>& peer) {
   const std::scoped_lock lock(mutex_);
+  if (peer->ended()) return;  // DropPeer may have been here
   auto& peers = peers_[peer->session_id()];
   if (std::ranges::find(peers, peer) == peers.end()) peers.push_back(peer);
 }
@@ -259,6 +265,27 @@ bool ObjectLocks::IsHeld(const Callback& callback) {
          found->second.table->Find(callback.name).has_value();
 }
 
+void ObjectLocks::BeginMove(uint64_t session) {
+  const std::scoped_lock lock(mutex_);
+  Moves& moves = moves_[session];
+  ++moves.count;
+  ++moves.under_way;
+}
+
+void ObjectLocks::EndMove(uint64_t session) {
+  const std::scoped_lock lock(mutex_);
+  Moves& moves = moves_.at(session);
+  ++moves.count;
+  if (--moves.under_way == 0 && callbacks_running_.load() == 0) moves_.erase(session);
+}
+
+uint64_t ObjectLocks::MovesOf(uint64_t session) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = moves_.find(session);
+  if (found == moves_.end()) return 0;
+  return found->second.under_way > 0 ? ++found->second.count : found->second.count;
+}
+
 async::Task<bool> ObjectLocks::Ask(Callback callback) {
   const std::shared_ptr<rpc::Peer> peer = PeerOf(callback.name.owner);
   if (!peer) co_return false;
@@ -268,7 +295,13 @@ async::Task<bool> ObjectLocks::Ask(Callback callback) {
   body.set_lock(callback.name.id);
   const auto waiter = std::make_shared<Waiter>();
   waiter->shard = async::Shard::Current();
-  peer->Ask(rpc::Opcode::kExtentCallback, body.SerializeAsString(), kCallbackTimeout,
+  rpc::AnswerTime time{kCallbackTimeout};
+  const uint64_t session = callback.name.owner;
+  // Slow is not dead: who writes what it holds has more time.
+  time.moving = [this, session, seen = MovesOf(session)]() mutable {
+    return MovesOf(session) != std::exchange(seen, MovesOf(session));
+  };
+  peer->Ask(rpc::Opcode::kExtentCallback, body.SerializeAsString(), std::move(time),
             [waiter](bool answered) {
               waiter->shard->Post([waiter, answered] { waiter->granted.Set(answered); });
             });
@@ -276,13 +309,18 @@ async::Task<bool> ObjectLocks::Ask(Callback callback) {
 }
 
 async::Task<void> ObjectLocks::CallBack(Callback callback) {
-  const Nanos until = Now() + kCallbackTimeout;
+  Nanos until = Now() + kCallbackTimeout;
+  uint64_t moves = MovesOf(callback.name.owner);
   std::optional<Nanos> alone_since;
   bool gave_back = false;
   while (!stopping_.load() && IsHeld(callback)) {
     gave_back = co_await Ask(callback);
     if (gave_back) break;
     const Nanos now = Now();
+    if (const uint64_t newest = MovesOf(callback.name.owner); newest != moves) {
+      moves = newest;
+      until = now + kCallbackTimeout;
+    }
     if (PeerOf(callback.name.owner)) {
       alone_since.reset();
     } else if (!alone_since) {
@@ -416,7 +454,8 @@ std::vector<uint64_t> ObjectLocks::Declare(uint64_t session, const std::vector<H
   bool late = false;
   {
     const std::scoped_lock lock(mutex_);
-    late = late_.contains(session);
+    // Those about to be lost are gone as soon as that is durable.
+    late = late_.contains(session) || losing_.contains(session);
   }
   std::vector<uint64_t> refused;
   for (const Held& one : held) {
@@ -424,7 +463,7 @@ std::vector<uint64_t> ObjectLocks::Declare(uint64_t session, const std::vector<H
     const std::scoped_lock lock(bucket.mutex);
     const lock::LockName name{session, one.id};
     Object& object = bucket.objects[one.key];
-    if (object.table && object.table->Find(name)) continue;
+    if (!late && object.table && object.table->Find(name)) continue;
     // Only after a restart can one be missing that was not taken away.
     bool granted = false;
     if (!late && returning_.contains(session) && recovering_.load() &&

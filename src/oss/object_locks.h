@@ -9,8 +9,9 @@
 // The rules are lock::ExtentLocks's. An access without a lock of its own counts as a lock while it
 // lasts. While nobody keeps locks on an object its accesses are only counted.
 //
-// A holder answers a callback within kCallbackTimeout, or within kReturnGrace of losing its last
-// connection; else it loses all its locks here, and what it still writes under them is refused.
+// A holder answers a callback within kCallbackTimeout (counted anew while it writes what it holds:
+// slow is not dead), or within kReturnGrace of losing its last connection; else it loses all its
+// locks here, and what it still writes under them is refused.
 // After a restart nobody's access begins before those who may have held locks have declared them
 // (Declare), or kRecoveryMax has passed: who comes later has lost its locks.
 //
@@ -64,6 +65,8 @@ class ObjectLocks final {
     Access(Access&& other) noexcept { *this = std::move(other); }
     Access& operator=(Access&& other) noexcept;
     ~Access() { End(); }
+    // Nobody keeps a lock on any part of the object while it lasts.
+    bool unlocked() const { return owner_ != nullptr && !name_; }
     // What stays locked for the client; the request that began it has to tell.
     const std::optional<lock::Extent>& kept() const { return kept_; }
     // It is given up with the access after all.
@@ -75,6 +78,7 @@ class ObjectLocks final {
     ObjectLocks* owner_ = nullptr;
     ObjectKey key_;
     std::optional<lock::LockName> name_;  // none: only counted
+    uint64_t held_by_ = 0;                // of EnterHeld: the session
     std::optional<lock::Extent> kept_;
   };
 
@@ -151,6 +155,11 @@ class ObjectLocks final {
   // The session's answer to one call; false: the connection ended, or there is none.
   async::Task<bool> Ask(Callback callback);
   std::shared_ptr<rpc::Peer> PeerOf(uint64_t session);
+  // A session writes what it held back. MovesOf is another number each time while it does, and
+  // after it did.
+  void BeginMove(uint64_t session);
+  void EndMove(uint64_t session);
+  uint64_t MovesOf(uint64_t session);
   bool IsHeld(const Callback& callback);
   bool HoldsLocked(Bucket* bucket, const ObjectKey& key, lock::LockName name,
                    const lock::Extent& extent);
@@ -171,6 +180,11 @@ class ObjectLocks final {
   std::set<uint64_t> returning_;   // of BeginRecovery; fixed after set-up
   std::mutex mutex_;  // guards what follows
   std::map<uint64_t, std::vector<std::shared_ptr<rpc::Peer>>> peers_;  // by session
+  struct Moves {
+    uint64_t count = 0;
+    uint64_t under_way = 0;
+  };
+  std::map<uint64_t, Moves> moves_;                                    // by session
   std::set<uint64_t> awaited_;                                         // sessions, in recovery
   std::set<uint64_t> late_;    // sessions that did not come in time
   std::set<uint64_t> losing_;  // sessions about to lose their locks: they are given no new ones

@@ -50,7 +50,7 @@ async::Task<ResponseResult> Read(RequestContext context, const rpc::Request* req
   if (body.length() > 0) bulk = io::Buffer::Allocate(body.length());
   SHEEN_CO_TRY_ASSIGN(ost::ReadResult result,
                       co_await context.target->Read(context.io, id, body.offset(), bulk.span()));
-  if (result.bytes < body.length()) {
+  if (result.bytes < body.length() && !access.unlocked()) {
     // Where the object ends is for all to say that hold bytes of it.
     access.End();
     SHEEN_CO_TRY_ASSIGN(access, co_await Enter(context, *request, id, lock::Mode::kPr,
@@ -93,7 +93,6 @@ async::Task<Result<ObjectLocks::Access>> EnterToWrite(RequestContext context,
   const std::shared_ptr<rpc::Peer>& peer = request->peer;
   const bool may_keep = peer && (peer->features() & rpc::kExtentLocks) != 0;
   if (may_keep && body->keep_lock() != 0 && body->keep_lock() <= INT64_MAX) {
-    context.locks->AddPeer(peer);
     wish.keep = body->keep_lock();
   }
   SHEEN_CO_TRY_ASSIGN(ObjectLocks::Access access, co_await context.locks->Enter(key, wish));
@@ -280,7 +279,6 @@ async::Task<ResponseResult> DeclareLocks(RequestContext context, const rpc::Requ
   v1::OstLockDeclareRequest body;
   SHEEN_CO_TRY(Parse(*request, &body));
   SHEEN_CO_TRY_ASSIGN(const std::vector<ObjectLocks::Held> held, HeldIn(body.locks()));
-  if (request->peer) context.locks->AddPeer(request->peer);
   for (const v1::TargetGrant& grant : body.grants()) {
     ost::Target* const target = context.service->TargetOf(grant.target());
     if (target == nullptr) continue;

@@ -48,6 +48,11 @@ async::Task<rpc::Response> OssService::Handle(rpc::Request request) {
   if (!fence) co_return rpc::Response::Of(fence.error());
   const Result<ost::Target*> target = FindTarget(request.header.target);
   if (!target) co_return rpc::Response::Of(target.error());
+  // Whichever of a client's connections lasts, it can be called back by it.
+  rpc::Peer* const peer = request.peer.get();
+  if (peer != nullptr && (peer->features() & rpc::kExtentLocks) != 0 && peer->MarkMet()) {
+    locks_.AddPeer(request.peer);
+  }
   RequestContext context{*target, CurrentIo(), options_.checksums};
   context.service = this;
   context.locks = &locks_;

@@ -75,6 +75,13 @@ class Session final {
 };
 
 // One connection of a client, for requests that the server makes of it. Thread-safe.
+struct AnswerTime {
+  Nanos timeout;
+  // Called when that has passed, on the connection's shard; true: the client is about it, it has as
+  // much time again. Empty: it has not.
+  std::function<bool()> moving = {};
+};
+
 class Peer {
  public:
   Peer(uint64_t id, uint64_t session_id, uint64_t features)
@@ -86,11 +93,13 @@ class Peer {
   uint64_t id() const { return id_; }  // never used again while the process runs
   uint64_t session_id() const { return session_id_; }
   uint64_t features() const { return features_; }  // what both sides know (rpc::Feature)
+  // True the first time it is called.
+  bool MarkMet() { return !met_.load(std::memory_order_relaxed) && !met_.exchange(true); }
   // The connection has ended; true before Service::OnPeerEnded is called.
   bool ended() const { return ended_.load(); }
   // `answered` runs once, on the connection's shard: true when the client has answered, false when
-  // the connection ended. One that does not answer within `timeout` is disconnected.
-  virtual void Ask(Opcode opcode, std::string body, Nanos timeout,
+  // the connection ended. One that does not answer in time is disconnected.
+  virtual void Ask(Opcode opcode, std::string body, AnswerTime time,
                    std::function<void(bool)> answered) = 0;
 
  protected:
@@ -101,6 +110,7 @@ class Peer {
   const uint64_t session_id_;
   const uint64_t features_;
   std::atomic<bool> ended_{false};
+  std::atomic<bool> met_{false};
 };
 
 struct Request {

@@ -44,12 +44,12 @@ Server::Connection::ConnectionPeer::ConnectionPeer(Connection* connection, uint6
       shard_(connection->server_->shard),
       connection_(connection->weak_from_this()) {}
 
-void Server::Connection::ConnectionPeer::Ask(Opcode opcode, std::string body, Nanos timeout,
+void Server::Connection::ConnectionPeer::Ask(Opcode opcode, std::string body, AnswerTime time,
                                              std::function<void(bool)> answered) {
-  shard_->Post([weak = connection_, opcode, body = std::move(body), timeout,
+  shard_->Post([weak = connection_, opcode, body = std::move(body), time = std::move(time),
                 answered = std::move(answered)]() mutable {
     if (const auto connection = weak.lock()) {
-      connection->Ask(opcode, std::move(body), timeout, std::move(answered));
+      connection->Ask(opcode, std::move(body), std::move(time), std::move(answered));
     } else {
       answered(false);
     }
@@ -333,25 +333,34 @@ void Server::Connection::SendRequest(Opcode opcode, const std::string& body, uin
   link_->Send(std::move(request));
 }
 
-void Server::Connection::Ask(Opcode opcode, std::string body, Nanos timeout,
+void Server::Connection::Ask(Opcode opcode, std::string body, AnswerTime time,
                              std::function<void(bool)> answered) {
   if (link_ == nullptr || phase_ != Phase::kEstablished) {
     answered(false);
     return;
   }
   const uint64_t xid = server_->next_xid++;
-  const async::TimerId timer =
-      server_->shard->AddTimer(server_->shard->Now() + timeout, [weak = weak_from_this(), opcode] {
+  asked_.emplace(xid, Asked{std::string(NameOf(opcode)), std::move(answered), std::move(time), {}});
+  AwaitAnswer(xid);
+  SendRequest(opcode, body, xid);
+}
+
+void Server::Connection::AwaitAnswer(uint64_t xid) {
+  Asked& asked = asked_.at(xid);
+  asked.timer = server_->shard->AddTimer(
+      server_->shard->Now() + asked.time.timeout, [weak = weak_from_this(), xid] {
         const auto self = weak.lock();
         if (self == nullptr) return;
-        const std::string name(NameOf(opcode));
+        const Asked& late = self->asked_.at(xid);
+        if (late.time.moving && late.time.moving()) {
+          self->AwaitAnswer(xid);
+          return;
+        }
         SHEEN_LOG(Warn, "{}: {} timer expired: evicting client {} at {}",
-                  self->server_->sessions->identity().server_name, name, self->client_name_,
+                  self->server_->sessions->identity().server_name, late.name, self->client_name_,
                   self->peer_);
-        self->Close(Errc::kTimedOut, "the client did not answer a " + name);
+        self->Close(Errc::kTimedOut, "the client did not answer a " + late.name);
       });
-  asked_.emplace(xid, Asked{std::move(answered), timer});
-  SendRequest(opcode, body, xid);
 }
 
 void Server::Connection::OnAnswer(uint64_t xid) {

@@ -58,7 +58,8 @@ class Server::Connection final : public LinkHandler,
   void Start();
   void Close(Errc code, std::string reason);
   // Peer::Ask, on the shard.
-  void Ask(Opcode opcode, std::string body, Nanos timeout, std::function<void(bool)> answered);
+  void Ask(Opcode opcode, std::string body, AnswerTime time, std::function<void(bool)> answered);
+  void AwaitAnswer(uint64_t xid);
   // A request of the server's; the answer is ignored.
   void SendRequest(Opcode opcode, const std::string& body, uint64_t xid);
   bool established() const { return phase_ == Phase::kEstablished; }
@@ -74,7 +75,9 @@ class Server::Connection final : public LinkHandler,
     Nanos arrived{0};
   };
   struct Asked {
+    std::string name;
     std::function<void(bool)> answered;
+    AnswerTime time;
     async::TimerId timer;
   };
   class ConnectionPeer;
@@ -136,7 +139,7 @@ class Server::Connection final : public LinkHandler,
 class Server::Connection::ConnectionPeer final : public Peer {
  public:
   ConnectionPeer(Connection* connection, uint64_t session_id, uint64_t features);
-  void Ask(Opcode opcode, std::string body, Nanos timeout,
+  void Ask(Opcode opcode, std::string body, AnswerTime time,
            std::function<void(bool)> answered) override;
   void End() { SetEnded(); }
 

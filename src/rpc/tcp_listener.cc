@@ -192,7 +192,7 @@ void TcpAcceptor::Accepted(int fd) {
   const bool room = state_->accepted_count < state_->options.connections_max;
   if (closing_ || state_->stopping || !allowed || !room) {
     if (!allowed) {
-      SHEEN_LOG(Warn, "connection from {} to port {} refused: it is not in the allowed networks",
+      SHEEN_LOG(Warn, "connection from {} to port {} refused: no network of --allow has it",
                 peer.ToString(), port());
     } else if (!room) {
       SHEEN_LOG(Warn, "connection from {} to port {} refused: {} connections are open",

@@ -67,6 +67,10 @@ round() { # kill | stop
   exec 8<>"$MNT/fsync" 9<>"$MNT/over"
   head -c 4096 "$WORK/data" >&8
   away "$how" oss0 oss1
+  # What has no bytes needs no OSS.
+  for i in 1 2 3; do timeout 5 touch "$MNT/empty$i" || die "touch of a new file with no OSS there"; done
+  timeout 5 touch "$MNT/empty1" && timeout 5 chmod 600 "$MNT/empty1" || die "touch, chmod with no OSS there"
+  [ "$(timeout 5 stat -c '%s %a' "$MNT/empty1")" = '0 600' ] || die "stat with no OSS there"
   blocked read cat "$MNT/read"
   blocked direct dd if="$MNT/direct" of=/dev/null bs=4M iflag=direct
   blocked write dd if=/dev/zero of="$MNT/write" bs=1M count=4 conv=notrunc

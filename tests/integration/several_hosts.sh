@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# By hand, as in production, on five "hosts" (network namespaces on one bridge): an MDS, two OSSs, two
-# clients; formatted with `sheen format`, mounted through mount(8), also from an fstab line.
+# By hand, as in production, on six "hosts" (network namespaces on one bridge): an MDS, two OSSs, two
+# clients and one that may not connect; formatted with `sheen format`, mounted through mount(8), also from an fstab line.
 . "$(dirname "$0")/../support/cluster.sh"
-hosts=(mds oss0 oss1 c0 c1)
+hosts=(mds oss0 oss1 c0 c1 stranger)
 ns() { echo "sh$$-$1"; }
-address() { local i; for i in "${!hosts[@]}"; do [ "${hosts[$i]}" = "$1" ] && echo "10.99.7.$((i + 1))"; done; true; }
+address() { local i; [ "$1" = stranger ] && echo 10.99.7.9 && return; for i in "${!hosts[@]}"; do [ "${hosts[$i]}" = "$1" ] && echo "10.99.7.$((i + 1))"; done; true; }
 on() { local host=$1; shift; nsenter --net=/run/netns/"$(ns "$host")" "$@"; }
 pids=()
 test_cleanup() {
@@ -48,7 +48,7 @@ wait_port() { # host, port
 }
 mgs=$(address mds)
 sheen format mdt --fsname hosts --index 0 --mgs "$mgs" --dir "$WORK/mdt" >/dev/null
-start mds mds sheen-mds --dir "$WORK/mdt" --fsname hosts --listen "$mgs" --allow 10.99.7.0/24
+start mds mds sheen-mds --dir "$WORK/mdt" --fsname hosts --listen "$mgs" --allow 10.99.7.0/29
 wait_port mds 7988
 for i in 0 1; do
   targets=()
@@ -57,7 +57,7 @@ for i in 0 1; do
     sheen format ost --fsname hosts --index $index --mgs "$mgs" --dir "$WORK/ost$index" --size 1G >/dev/null
     targets+=(--target "$WORK/ost$index")
   done
-  start "oss$i" "oss$i" sheen-oss "${targets[@]}" --listen "$(address "oss$i")" --allow 10.99.7.0/24
+  start "oss$i" "oss$i" sheen-oss "${targets[@]}" --listen "$(address "oss$i")" --allow 10.99.7.0/29
   wait_port "oss$i" 7990
 done
 
@@ -69,7 +69,7 @@ grep -q 'run the command there' "$WORK/status" || die "sheen status from another
 
 say "a port that is taken is not another's"
 sheen format mdt --fsname more --dir "$WORK/more" >/dev/null
-on mds timeout 10 sheen-mds --dir "$WORK/more" --listen "$mgs" --allow 10.99.7.0/24 >"$WORK/out" 2>&1 &&
+on mds timeout 10 sheen-mds --dir "$WORK/more" --listen "$mgs" --allow 10.99.7.0/29 >"$WORK/out" 2>&1 &&
   die "a second sheen-mds with the default port"
 grep -q '7988.*--port' "$WORK/out" || die "a port in use: $(cat "$WORK/out")"
 
@@ -83,6 +83,16 @@ on c0 mount -t sheen "$mgs@tcp:/hosts" "$WORK/c0" -o noatime,log="$WORK/c0.out"
 grep -q "$WORK/c0 fuse.sheen " /proc/mounts || die "/proc/mounts does not show fuse.sheen"
 echo "$mgs:/hosts $WORK/c1 sheen rw,_netdev,noauto,log=$WORK/c1.out 0 0" >"$WORK/fstab"
 on c1 mount -T "$WORK/fstab" "$WORK/c1" || die "mount from fstab"
+
+say "a host that --allow does not name"
+mkdir "$WORK/stranger"
+status=0
+on stranger timeout -k 5 40 mount -t sheen "$mgs:/hosts" "$WORK/stranger" >"$WORK/out" 2>&1 || status=$?
+[ "$status" -ne 0 ] && [ "$status" -ne 124 ] || die "a stranger's mount ends with $status"
+cat "$WORK/out"
+grep -q -- '--allow' "$WORK/out" || die "a stranger is not told of --allow"
+grep -q "$(address stranger).*--allow" "$WORK"/mds.out || die "the server's log does not name the stranger"
+
 cp -a /usr/include/linux "$WORK/c0/linux"
 same /usr/include/linux "$WORK/c1/linux"
 lfs setstripe -c 4 "$WORK/c1/striped" || die "setstripe"

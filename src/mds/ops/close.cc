@@ -17,8 +17,7 @@ namespace {
 Result<bool> TakeSize(const OpContext& context, const v1::CloseRequest& request, size_t writers,
                       mdt::Inode* inode, v1::CloseReply* reply) {
   if (!inode->IsRegular() || !inode->size_unsafe()) return false;
-  const bool shared = (inode->flags & mdt::kUnsafeShared) != 0;
-  const bool sole = !shared && inode->unsafe_session == context.session->writer_id();
+  const bool sole = context.IsSoleWriter(*inode);
   bool changed = false;
   if (sole && request.wrote()) {
     SHEEN_TRY(ApplyReport(context,

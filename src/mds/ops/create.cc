@@ -16,12 +16,6 @@
 namespace sheen::mds::ops {
 namespace {
 
-void AddHandle(OpContext* context, const Fid& fid, const v1::CreateRequest& request) {
-  const bool write = (AccessOfOpenFlags(request.open_flags()) & kAccessWrite) != 0;
-  context->handle_change = {
-      OpContext::HandleChange::Kind::kAdd, fid, {context->session_id(), request.handle(), write}};
-}
-
 Status OpenExisting(OpContext* context, const v1::CreateRequest& request, const Fid& fid,
                     v1::CreateReply* reply) {
   if ((request.open_flags() & O_EXCL) != 0) return Fail(Errc::kExists);
@@ -31,6 +25,7 @@ Status OpenExisting(OpContext* context, const v1::CreateRequest& request, const 
   if (inode.IsSymlink()) return Fail(Errc::kLoop);
   const uint32_t access = AccessOfOpenFlags(request.open_flags());
   SHEEN_TRY(CheckAccess(inode, *context->credential, access));
+  SHEEN_TRY(CheckTextBusy(*context, fid, request.open_flags()));
   FillAttr(fid, inode, true, reply->mutable_attr());
   if (!inode.IsRegular()) return {};
   if ((access & kAccessWrite) != 0) {
@@ -38,7 +33,7 @@ Status OpenExisting(OpContext* context, const v1::CreateRequest& request, const 
     mdt::PutInode(context->txn, fid, inode);
     reply->mutable_attr()->set_size_epoch(inode.size_epoch);
   }
-  AddHandle(context, fid, request);
+  AddHandle(context, fid, request.open_flags(), request.handle());
   return {};
 }
 
@@ -107,7 +102,7 @@ Status Create(OpContext* context, const v1::CreateRequest& request, v1::CreateRe
   mdt::PutInode(context->txn, fid, inode);
   Touch(&directory, time_ns);
   mdt::PutInode(context->txn, parent, directory);
-  AddHandle(context, fid, request);
+  AddHandle(context, fid, request.open_flags(), request.handle());
   reply->set_created(true);
   reply->set_cookie(cookie);
   FillAttr(parent, directory, false, reply->mutable_parent_attr());

@@ -2,7 +2,8 @@
 //
 // The answer tells size and size_unsafe as they were just before this open. With `reopen`, a client
 // that was known before the server's restart declares a handle again: not checked, and the size
-// stays as unsafe as it was. Errors: kIsDirectory (for writing), kLoop (a symbolic link).
+// stays as unsafe as it was. Errors: kIsDirectory (for writing), kLoop (a symbolic link),
+// kTextBusy.
 #include "mds/ops/ops.h"
 #include "mds/permission.h"
 
@@ -18,7 +19,10 @@ Status Open(OpContext* context, const v1::OpenRequest& request, v1::OpenReply* r
   if (inode.IsSymlink()) return Fail(Errc::kLoop);
   const bool again = request.reopen() && context->session->earlier_boot.load();
   context->declares_again = again;
-  if (!again) SHEEN_TRY(CheckAccess(inode, *context->credential, access));
+  if (!again) {
+    SHEEN_TRY(CheckAccess(inode, *context->credential, access));
+    SHEEN_TRY(CheckTextBusy(*context, fid, request.flags()));
+  }
 
   FillAttr(fid, inode, true, reply->mutable_attr());
   if (write && inode.IsRegular()) {
@@ -30,8 +34,7 @@ Status Open(OpContext* context, const v1::OpenRequest& request, v1::OpenReply* r
     }
     reply->mutable_attr()->set_size_epoch(inode.size_epoch);
   }
-  context->handle_change = {
-      OpContext::HandleChange::Kind::kAdd, fid, {context->session_id(), request.handle(), write}};
+  AddHandle(context, fid, request.flags(), request.handle());
   return {};
 }
 

@@ -2,8 +2,27 @@
 // asks the OSTs; the mark is in the inode, so that it outlives this server and the writer.
 #include "layout/layout.h"
 #include "mds/ops/ops.h"
+#include "mds/permission.h"
 
 namespace sheen::mds::ops {
+
+void AddHandle(OpContext* context, const Fid& fid, uint32_t flags, uint64_t handle) {
+  const OpenHandle open{.session = context->session_id(),
+                        .handle = handle,
+                        .write = (AccessOfOpenFlags(flags) & kAccessWrite) != 0,
+                        .execute = (flags & kOpenForExecution) != 0};
+  context->handle_change = {OpContext::HandleChange::Kind::kAdd, fid, open};
+}
+
+Status CheckTextBusy(const OpContext& context, const Fid& fid, uint32_t flags) {
+  const bool write = (AccessOfOpenFlags(flags) & kAccessWrite) != 0;
+  const bool execute = (flags & kOpenForExecution) != 0;
+  if (!write && !execute) return {};
+  const auto others = context.core->handles.OfOtherSessions(fid, context.session_id());
+  if (write && others.execute) return Fail(Errc::kTextBusy, "another client runs it");
+  if (execute && others.write) return Fail(Errc::kTextBusy, "another client has it open to write");
+  return {};
+}
 
 void MarkWriter(const OpContext& context, mdt::Inode* inode) {
   ++inode->size_epoch;

@@ -37,6 +37,11 @@ Status GetClusterMap(OpContext*, const v1::ClusterMapRequest&, v1::ClusterMap*);
 Status LockCancel(OpContext*, const v1::LockList&, v1::LockCancelReply*);
 Status ReportSize(OpContext*, const v1::ReportSizeRequest&, v1::ReportSizeReply*);
 
+// An open's handle, added with the answer.
+void AddHandle(OpContext* context, const Fid& fid, uint32_t flags, uint64_t handle);
+// What one client runs no other opens for writing, nor the other way about. Errors: kTextBusy.
+Status CheckTextBusy(const OpContext& context, const Fid& fid, uint32_t flags);
+
 // Shared by open, create and close (open_state.cc): marks the size unsafe for a writer, and takes
 // it back when the last one closes.
 void MarkWriter(const OpContext& context, mdt::Inode* inode);

@@ -130,7 +130,10 @@ Status SetAttr(OpContext* context, const v1::SetAttrRequest& request, v1::SetAtt
   }
   inode.ctime_ns = std::max(inode.ctime_ns, time_ns);
   mdt::PutInode(context->txn, fid, inode);
-  if (!inode.size_unsafe()) context->GrantAfter(fid, lock::kAttrBits);
+  // An unsafe size only to whom alone changes it: as after create.
+  if (!inode.size_unsafe() || context->IsSoleWriter(inode)) {
+    context->GrantAfter(fid, lock::kAttrBits);
+  }
   FillAttr(fid, inode, false, reply->mutable_attr());
   return {};
 }

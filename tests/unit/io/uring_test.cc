@@ -166,7 +166,9 @@ TEST(UringPollerTest, TurnEndIsCalledOnceAndNotAfterForget) {
   poller->AtTurnEnd(&once);
   poller->AtTurnEnd(&forgotten);
   poller->ForgetTurnEnd(&forgotten);
+  poller->EndTurn();
   poller->Poll(Nanos(0));
+  poller->EndTurn();
   poller->Poll(Nanos(0));
   EXPECT_EQ(once.calls, 1);
   EXPECT_EQ(forgotten.calls, 0);

@@ -21,7 +21,8 @@ constexpr Nanos kStart = std::chrono::seconds(1000);
 class FakePeer final : public rpc::Peer {
  public:
   explicit FakePeer(uint64_t session) : Peer(session, session, rpc::kFileLocks) {}
-  void Ask(rpc::Opcode opcode, std::string body, Nanos, std::function<void(bool)>) override {
+  void Ask(rpc::Opcode opcode, std::string body, rpc::AnswerTime,
+           std::function<void(bool)>) override {
     EXPECT_EQ(opcode, rpc::Opcode::kFileLockEvent);
     v1::FileLockEvents message;
     EXPECT_TRUE(message.ParseFromString(body));

@@ -14,7 +14,7 @@ constexpr Fid kOther{0x200000400, 8, 0};
 class FakePeer final : public rpc::Peer {
  public:
   FakePeer(uint64_t id, uint64_t session) : Peer(id, session, rpc::kInodeLocks) {}
-  void Ask(rpc::Opcode, std::string, Nanos, std::function<void(bool)>) override {}
+  void Ask(rpc::Opcode, std::string, rpc::AnswerTime, std::function<void(bool)>) override {}
   void End() { SetEnded(); }
 };
 

@@ -172,5 +172,28 @@ TEST_F(SizeTest, UnknownHandlesAndImpossibleSizes) {
   EXPECT_EQ(OpenAs(session_, second, 1, O_RDONLY).status, Errc::kInvalid) << "handle in use";
 }
 
+TEST_F(SizeTest, NobodyWritesWhatAnotherClientRuns) {
+  constexpr uint32_t kExec = 0x20;
+  const Fid file = Create(kRootFid, "f");
+  const auto other = Connect();
+  EXPECT_EQ(Chmod(file, 0755).status, Errc::kOk);
+  EXPECT_TRUE(OpenAs(session_, file, 1, O_RDONLY | kExec).ok());
+  EXPECT_EQ(OpenAs(other, file, 1, O_WRONLY).status, Errc::kTextBusy);
+  EXPECT_EQ(OpenAs(other, file, 1, O_RDONLY | O_TRUNC).status, Errc::kTextBusy);
+  EXPECT_TRUE(OpenAs(other, file, 2, O_RDONLY).ok());
+  EXPECT_TRUE(OpenAs(other, file, 3, O_RDONLY | kExec).ok());
+  EXPECT_FALSE(Attr(file).size_unsafe()) << "a refused open leaves nothing behind";
+  EXPECT_TRUE(Close(file, 1).ok());
+  EXPECT_TRUE(OpenAs(session_, file, 4, O_RDONLY).ok());
+  EXPECT_EQ(OpenAs(session_, file, 5, O_RDWR).status, Errc::kTextBusy);
+  v1::CloseRequest close;
+  SetFid(file, close.mutable_fid());
+  close.set_handle(3);
+  EXPECT_TRUE(CallAs<v1::CloseReply>(other, rpc::Opcode::kMdsClose, close).ok());
+  EXPECT_TRUE(OpenAs(session_, file, 5, O_RDWR).ok());
+  EXPECT_EQ(OpenAs(other, file, 6, O_RDONLY | kExec).status, Errc::kTextBusy);
+  EXPECT_TRUE(OpenAs(session_, file, 7, O_RDONLY | kExec).ok()) << "its own kernel decides";
+}
+
 }  // namespace
 }  // namespace sheen::mds

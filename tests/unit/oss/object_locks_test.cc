@@ -21,18 +21,20 @@ const ObjectKey kObject{3, {{kFirstClientSequence, 7, 0}, 5, 0}};
 class FakePeer final : public rpc::Peer {
  public:
   explicit FakePeer(uint64_t session) : Peer(session, session, rpc::kExtentLocks) {}
-  void Ask(rpc::Opcode opcode, std::string body, Nanos /*timeout*/,
+  void Ask(rpc::Opcode opcode, std::string body, rpc::AnswerTime time,
            std::function<void(bool)> answered) override {
     EXPECT_EQ(opcode, rpc::Opcode::kExtentCallback);
     v1::ExtentCallback callback;
     EXPECT_TRUE(callback.ParseFromString(body));
     asked.push_back(callback.lock());
     answer = std::move(answered);
+    moving = std::move(time.moving);
   }
   void End() { SetEnded(); }
 
   std::vector<uint64_t> asked;
   std::function<void(bool)> answer;
+  std::function<bool()> moving;
 };
 
 class ObjectLocksTest : public ::testing::Test {
@@ -203,6 +205,56 @@ TEST_F(ObjectLocksTest, ButNotForEver) {
   EXPECT_TRUE(bob.in);
   Leave(&bob);
   EXPECT_EQ(Declare({{kObject, 9, {0, 1000}}}), std::vector<uint64_t>{9});
+}
+
+TEST_F(ObjectLocksTest, WhoWritesWhatItHoldsHasMoreTime) {
+  AliceKeeps();
+  Entered bob;
+  Enter(&bob, kBob, Mode::kPw, {5, 6});
+  ASSERT_TRUE(alice->moving);
+  EXPECT_FALSE(alice->moving()) << "nothing was written";
+  Entered slow;
+  Spawn([](ObjectLocks* l, Entered* entered) -> async::Task<void> {
+    Result<ObjectLocks::Access> access = co_await l->EnterHeld(kObject, {kAlice, 9}, {0, 4096});
+    if (!access) co_return;
+    entered->access = std::move(*access);
+    entered->in = true;
+  }(&locks, &slow));
+  ASSERT_TRUE(slow.in);
+  EXPECT_TRUE(alice->moving() && alice->moving()) << "a write under way";
+  async::RunFor(&shard, seconds(19));
+  Leave(&slow);
+  EXPECT_TRUE(alice->moving()) << "one that has ended since";
+  EXPECT_FALSE(alice->moving());
+  // Its connection breaks when the first time is over: it may come back and go on.
+  async::RunFor(&shard, seconds(2));
+  alice->answer(false);
+  async::RunFor(&shard, std::chrono::milliseconds(100));
+  EXPECT_FALSE(bob.in);
+  EXPECT_TRUE(locks.Holds(kObject, {kAlice, 9}, {5, 6}));
+  EXPECT_EQ(alice->asked.size(), 2U);
+  Answer(true);
+  EXPECT_TRUE(bob.in);
+  Leave(&bob);
+}
+
+TEST_F(ObjectLocksTest, WhatIsAboutToBeLostIsNotConfirmed) {
+  async::OneShot<bool> durable;
+  locks.OnLost([&durable](const std::set<uint64_t>&) -> async::Task<void> {
+    static_cast<void>(co_await durable);
+  });
+  AliceKeeps();
+  alice->End();
+  locks.DropPeer(*alice);
+  Entered bob;
+  Enter(&bob, kBob, Mode::kPw, {5, 6});
+  async::RunFor(&shard, seconds(4));
+  EXPECT_FALSE(bob.in) << "it is not durable yet that Alice has lost her locks";
+  EXPECT_EQ(Declare({{kObject, 9, Extent::Whole()}}), std::vector<uint64_t>{9});
+  shard.Post([&durable] { durable.Set(true); });
+  async::RunFor(&shard, std::chrono::milliseconds(10));
+  EXPECT_TRUE(bob.in);
+  Leave(&bob);
 }
 
 TEST_F(ObjectLocksTest, ASessionsEndFreesWhatItHeld) {
