@@ -124,14 +124,14 @@ mount_it "$mds"
 intact "after the restore"
 
 say "a mount's daemon is killed"
-kill -9 "$(pgrep -f "sheen-client $mds:/scratch $M")"
+kill -9 "$(pgrep -nf "sheen-client $mds:/scratch $M")"
 ls "$M" 2>"$WORK/out" && die "a mount without a daemon answers"
 grep -qE 'Transport endpoint is not connected|Software caused connection abort' "$WORK/out" || die "$(cat "$WORK/out")"
 mount_it "$mds"
 intact "after another mount"
 
 say "a mount whose daemon is stopped"
-client=$(pgrep -f "sheen-client $mds:/scratch $M")
+client=$(pgrep -nf "sheen-client $mds:/scratch $M")
 kill -STOP "$client"
 timeout 5 umount -f "$M" || timeout 5 umount -l "$M" || die "umount -l of a stopped daemon"
 kill -KILL "$client"
