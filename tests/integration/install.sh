@@ -42,7 +42,7 @@ expect() { # wanted, words...
   [ "$(sort "$WORK/words" | tr '\n' ' ')" = "$wanted " ] || die "'$*' is completed to: $(tr '\n' ' ' <"$WORK/words")"
 }
 mkdir "$WORK/empty" && cd "$WORK/empty"
-expect 'status' sheen s
+expect 'status support-bundle' sheen s
 expect 'dev' sheen de
 expect 'destroy down' sheen dev d
 expect 'mdt' sheen format m

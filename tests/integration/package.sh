@@ -122,6 +122,14 @@ script "upgrade by the same package, which restarts nothing" '
   [ "$(pidof sheen-mds sheen-oss)" = "$before" ]
   grep noatime /etc/sheen/client.toml'
 
+script "support-bundle has the journal and the configuration" '
+  sheen support-bundle --out /root/bundle.tar.gz
+  tar -C /root -xzf /root/bundle.tar.gz
+  grep "sheen-oss 0.*serve on" /root/sheen-support-*/logs/journal
+  grep noatime /root/sheen-support-*/configuration/etc-sheen-client.toml
+  grep serving /root/sheen-support-*/status/127.0.0.1:7989
+  rm -r /root/bundle.tar.gz /root/sheen-support-*'
+
 say "the machine goes down under the mount, and comes up with it"
 begin=$SECONDS
 power_off || die "it does not go down in 40 s: $(tail -n 5 "$CONSOLE")"
