@@ -17,6 +17,13 @@ done
 other=$(find "$top/usr/bin" "$top/usr/sbin" -type f | sed 's#.*/##' | grep -Ev '^(sheen(-.*)?|lfs|lctl|mount\.sheen)$' || true)
 [ -z "$other" ] || die "installed for no user: $other"
 
+say "one version"
+version=$(sed -n 's/^project(sheen VERSION \([0-9.]*\).*/\1/p' "$ROOT/CMakeLists.txt")
+for program in sheen sheen-mds sheen-oss sheen-client sheen-bench lfs; do
+  [ "$("$top/usr/bin/$program" --version)" = "$program $version" ] ||
+    die "$program --version: $("$top/usr/bin/$program" --version 2>&1), not $version"
+done
+
 say "the mount helper starts the client that was installed with it"
 "$top/usr/sbin/mount.sheen" nonsense "$WORK" -o rw >"$WORK/out" 2>&1 && die "mount.sheen mounts nonsense"
 grep -q "sheen-client: 'nonsense' names no Sheen filesystem" "$WORK/out" || die "mount.sheen: $(cat "$WORK/out")"
