@@ -87,13 +87,16 @@ script "what was installed" '
   mount -t sheen -f 127.0.0.1:/sheen /mnt'
 
 say "servers as user sheen, hardened"
-# As /usr/share/doc/sheen/README.Debian says.
+# As /usr/share/doc/sheen/README.Debian says, and docs/operations/install.md of a second OST.
 script "format and start" '
-  install -d -o sheen -g sheen /var/lib/sheen/mdt0 /var/lib/sheen/ost0
+  install -d -o sheen -g sheen /var/lib/sheen/mdt0 /var/lib/sheen/ost0 /var/lib/sheen/ost1
   runuser -u sheen -- sheen format mdt --fsname sheen --dir /var/lib/sheen/mdt0
   runuser -u sheen -- sheen format ost --fsname sheen --index 0 --mgs 127.0.0.1 --dir /var/lib/sheen/ost0
+  runuser -u sheen -- sheen format ost --fsname sheen --index 1 --mgs 127.0.0.1 --dir /var/lib/sheen/ost1
+  echo "SHEEN_OSS_OPTIONS=--target /var/lib/sheen/ost1" >/etc/default/sheen-oss-ost0
   systemctl enable --now sheen-mds@mdt0 sheen-oss@ost0
   sheen status | grep "sheen-OST0000 *up"
+  sheen status | grep "sheen-OST0001 *up"
   for program in sheen-mds sheen-oss; do
     state=/proc/$(pidof $program)/status
     [ "$(stat -c %U $state)" = sheen ]
@@ -111,7 +114,7 @@ script "mount and write" '
   [ -s /var/log/sheen/client-mnt.log ]
   cp -a /usr/lib/systemd /mnt/tree
   diff -r --no-dereference /usr/lib/systemd /mnt/tree
-  lfs setstripe -c 1 -S 4M /mnt/striped && lfs getstripe /mnt/striped | grep 4194304
+  lfs setstripe -c 2 -S 4M /mnt/striped && lfs getstripe /mnt/striped | grep 4194304
   lfs df /mnt'
 script "servers are restarted under the mount" '
   systemctl restart sheen.target
@@ -150,7 +153,7 @@ script "remove" '
 script "purge" '
   dpkg --purge sheen
   [ -e /var/lib/sheen/ost0/superblock ]
-  rm -r /var/lib/sheen'
+  rm -r /var/lib/sheen /etc/default/sheen-oss-ost0'
 power_off || die "it does not go down in 40 s"
 files >"$WORK/after"
 diff "$WORK/before" "$WORK/after" >"$WORK/left" || { cat "$WORK/left" >&2; die "files are left, or gone"; }
