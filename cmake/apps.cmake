@@ -56,7 +56,7 @@ function(sheen_app directory output)
   endif()
 endfunction()
 pkg_check_modules(TOMLPLUSPLUS REQUIRED IMPORTED_TARGET tomlplusplus)
-sheen_module(apps/common DEPS sheen_rpc PkgConfig::TOMLPLUSPLUS)
+sheen_module(apps/common DEPS sheen_rpc PkgConfig::TOMLPLUSPLUS ZLIB::ZLIB)
 # A library and a main(), so that its parsing and its reports have unit tests.
 sheen_module(apps/bench EXCLUDE "main\\.cc" DEPS sheen_base)
 file(GLOB apps_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/apps/*_test.cc)

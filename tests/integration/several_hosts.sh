@@ -1,54 +1,19 @@
 #!/usr/bin/env bash
 # By hand, as in production, on six "hosts" (network namespaces on one bridge): an MDS, two OSSs, two
-# clients and one that may not connect; formatted with `sheen format`, mounted through mount(8), also from an fstab line.
+# clients and one that may not connect; formatted with `sheen format`, mounted through mount(8), also
+# from an fstab line.
 . "$(dirname "$0")/../support/cluster.sh"
-hosts=(mds oss0 oss1 c0 c1 stranger)
-ns() { echo "sh$$-$1"; }
-address() { local i; [ "$1" = stranger ] && echo 10.99.7.9 && return; for i in "${!hosts[@]}"; do [ "${hosts[$i]}" = "$1" ] && echo "10.99.7.$((i + 1))"; done; true; }
-on() { local host=$1; shift; nsenter --net=/run/netns/"$(ns "$host")" "$@"; }
-pids=()
+. "$(dirname "$0")/../support/hosts.sh"
 test_cleanup() {
-  local host pid
+  local host
   for host in c0 c1; do on "$host" umount -l "$WORK/$host" 2>/dev/null; done
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null; done
-  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
-  for host in "${hosts[@]}" bridge; do
-    ip netns pids "$(ns "$host")" 2>/dev/null | xargs -r kill -9 2>/dev/null
-    ip netns del "$(ns "$host")" 2>/dev/null
-  done
-  [ -n "${helper_link:-}" ] && rm -f "$helper_link"
-  return 0
+  hosts_down
 }
-ip netns add "$(ns bridge)"
-ip -n "$(ns bridge)" link add br0 type bridge
-ip -n "$(ns bridge)" link set br0 up
-for host in "${hosts[@]}"; do
-  ip netns add "$(ns "$host")"
-  ip link add "v$$" netns "$(ns "$host")" type veth peer name "p-$host" netns "$(ns bridge)"
-  ip -n "$(ns "$host")" link set "v$$" name eth0
-  ip -n "$(ns "$host")" addr add "$(address "$host")/24" dev eth0
-  ip -n "$(ns "$host")" link set eth0 up
-  ip -n "$(ns "$host")" link set lo up
-  ip -n "$(ns bridge)" link set "p-$host" master br0
-  ip -n "$(ns bridge)" link set "p-$host" up
-done
-
-start() { # host, log, command...
-  local host=$1 log=$2
-  shift 2
-  nsenter --net=/run/netns/"$(ns "$host")" "$@" >"$WORK/$log.out" 2>&1 &
-  pids+=($!)
-}
-wait_port() { # host, port
-  local deadline=$((SECONDS + 20))
-  until on "$1" bash -c "exec 3<>/dev/tcp/$(address "$1")/$2" 2>/dev/null; do
-    [ "$SECONDS" -lt "$deadline" ] || { tail "$WORK"/*.out >&2; die "$1 does not listen on port $2"; }
-    sleep 0.1
-  done
-}
+hosts_up mds oss0 oss1 c0 c1 stranger
+allow=10.99.7.0/30,10.99.7.4/31
 mgs=$(address mds)
 sheen format mdt --fsname hosts --index 0 --mgs "$mgs" --dir "$WORK/mdt" >/dev/null
-start mds mds sheen-mds --dir "$WORK/mdt" --fsname hosts --listen "$mgs" --allow 10.99.7.0/29
+start mds mds sheen-mds --dir "$WORK/mdt" --fsname hosts --listen "$mgs" --allow "$allow"
 wait_port mds 7988
 for i in 0 1; do
   targets=()
@@ -57,7 +22,7 @@ for i in 0 1; do
     sheen format ost --fsname hosts --index $index --mgs "$mgs" --dir "$WORK/ost$index" --size 1G >/dev/null
     targets+=(--target "$WORK/ost$index")
   done
-  start "oss$i" "oss$i" sheen-oss "${targets[@]}" --listen "$(address "oss$i")" --allow 10.99.7.0/29
+  start "oss$i" "oss$i" sheen-oss "${targets[@]}" --listen "$(address "oss$i")" --allow "$allow"
   wait_port "oss$i" 7990
 done
 
@@ -69,15 +34,11 @@ grep -q 'run the command there' "$WORK/status" || die "sheen status from another
 
 say "a port that is taken is not another's"
 sheen format mdt --fsname more --dir "$WORK/more" >/dev/null
-on mds timeout 10 sheen-mds --dir "$WORK/more" --listen "$mgs" --allow 10.99.7.0/29 >"$WORK/out" 2>&1 &&
+on mds timeout 10 sheen-mds --dir "$WORK/more" --listen "$mgs" --allow "$allow" >"$WORK/out" 2>&1 &&
   die "a second sheen-mds with the default port"
 grep -q '7988.*--port' "$WORK/out" || die "a port in use: $(cat "$WORK/out")"
 
-# mount(8) finds its helper in /sbin; the one of the build tree is put there if none is installed.
-if [ ! -e /sbin/mount.sheen ]; then
-  helper_link=/sbin/mount.sheen
-  ln -s "$BIN/mount.sheen" "$helper_link"
-fi
+use_mount_helper
 mkdir "$WORK/c0" "$WORK/c1"
 on c0 mount -t sheen "$mgs@tcp:/hosts" "$WORK/c0" -o noatime,log="$WORK/c0.out"
 grep -q "$WORK/c0 fuse.sheen " /proc/mounts || die "/proc/mounts does not show fuse.sheen"

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "apps/bench/benchmarks.h"
+#include "apps/common/version.h"
 
 namespace {
 
@@ -13,6 +14,7 @@ constexpr char kHelp[] =
     R"(Usage: sheen-bench BENCHMARK [OPTIONS]
   ior      bandwidth of parallel reads and writes, as IOR; see sheen-bench ior --help
   mdtest   rates of metadata operations, as mdtest; see sheen-bench mdtest --help
+  --version
 )";
 
 }  // namespace
@@ -23,6 +25,10 @@ int main(int argc, char** argv) {
   if (benchmark == "mdtest") return sheen::bench::RunMdtest(argc - 1, argv + 1);
   if (benchmark == "--help" || benchmark == "-h" || benchmark == "help") {
     fmt::print("{}", kHelp);
+    return 0;
+  }
+  if (benchmark == "--version") {
+    fmt::print("sheen-bench {}\n", sheen::apps::kVersion);
     return 0;
   }
   fmt::print(stderr, "sheen-bench: '{}' is not a benchmark; known: ior, mdtest\n", benchmark);

@@ -24,6 +24,7 @@ std::string Expected(const std::string& path, const toml::node& node, const std:
 struct Settings::Entry {
   CLI::Option* option = nullptr;
   bool in_file = false;
+  bool joins = false;  // the file's value comes first, the command line's behind it
   // Takes the file's value. The error is the sentence after "KEY must be".
   std::function<std::string(const toml::node&)> take;
 };
@@ -85,13 +86,14 @@ void Settings::List(const std::string& key, std::vector<std::string>* target,
 void Settings::ShortList(char letter, const std::string& key, std::vector<std::string>* target,
                          const std::string& help) {
   AddList(fmt::format("-{},--{}", letter, key), key, target, help);
+  entries_[key].joins = true;
 }
 
 void Settings::AddList(const std::string& flags, const std::string& key,
                        std::vector<std::string>* target, const std::string& help) {
   Entry& entry = entries_[key];
   entry.option = app_->add_option(flags, *target, help)->delimiter(',')->expected(1)->take_all();
-  entry.take = [target](const toml::node& node) -> std::string {
+  entry.take = [target, &entry](const toml::node& node) -> std::string {
     std::vector<std::string> values;
     if (const auto one = node.value_exact<std::string>()) values.push_back(*one);
     if (const toml::array* array = node.as_array()) {
@@ -103,6 +105,7 @@ void Settings::AddList(const std::string& flags, const std::string& key,
     } else if (values.empty()) {
       return "a string or an array of strings";
     }
+    if (entry.joins) values.insert(values.end(), target->begin(), target->end());
     *target = std::move(values);
     return {};
   };
@@ -138,7 +141,7 @@ Status Settings::ReadFile(const std::string& path) {
                       path, name.source().begin.line, key, options_.program));
     }
     entry->second.in_file = true;
-    if (entry->second.option->count() > 0) continue;
+    if (entry->second.option->count() > 0 && !entry->second.joins) continue;
     const std::string wrong = entry->second.take(node);
     if (!wrong.empty()) return Fail(Errc::kInvalid, Expected(path, node, key, wrong));
   }

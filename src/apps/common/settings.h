@@ -49,7 +49,8 @@ class Settings final {
   // The target keeps its value where neither command line nor file names the key, and must outlive
   // Parse(). REQUIRES: each key once.
   void Text(const std::string& key, std::string* target, const std::string& help);
-  // As List(), with a one-letter flag too: -o a,b.
+  // As List(), with a one-letter flag too: -o a,b. What the command line gives does not replace the
+  // file's but follows it: mount(8) always gives an -o.
   void ShortList(char letter, const std::string& key, std::vector<std::string>* target,
                  const std::string& help);
   // Values from `low` to `high`, both included.

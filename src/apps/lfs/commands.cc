@@ -40,7 +40,7 @@ constexpr Command kCommands[] = {
      RunDf},
     {"path2fid", "PATH ...\n", RunPath2Fid},
     {"fid2path",
-     "[--print-fid|-f] [--print-link|-l LINK_NUMBER] [--name|-n] [--null|-0]\n"
+     "[--print-fid|-f] [--link|-l LINK_NUMBER] [--name|-n] [--null|-0]\n"
      "          FSNAME|MOUNT_POINT FID ...\n",
      RunFid2Path},
     {"help", "[COMMAND]\n", RunHelp},

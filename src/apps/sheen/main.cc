@@ -1,4 +1,5 @@
-// sheen: everything about a Sheen filesystem that Lustre has no word for: format, dev, status.
+// sheen: everything about a Sheen filesystem that Lustre has no word for: format, dev, status,
+// support-bundle.
 #include <fmt/format.h>
 #include <signal.h>
 
@@ -12,6 +13,7 @@
 #include "apps/sheen/dev_cluster.h"
 #include "apps/sheen/dev_status.h"
 #include "apps/sheen/format.h"
+#include "apps/sheen/support_bundle.h"
 #include "base/log.h"
 #include "rpc/address.h"
 
@@ -105,6 +107,38 @@ Status RunStatus(const Flags& flags) {
   SHEEN_TRY_ASSIGN(const std::string text, ClusterStatus(address, flags.json));
   std::fputs(text.c_str(), stdout);
   return {};
+}
+
+Status RunSupportBundle(SupportBundleOptions options, const std::string& log_size, bool json) {
+  if (!log_size.empty()) {
+    SHEEN_TRY_ASSIGN(options.log_bytes_max, ParseSize(log_size));
+  }
+  SHEEN_TRY_ASSIGN(const SupportBundle bundle, MakeSupportBundle(options));
+  if (json) {
+    std::fputs(bundle.AsJson().c_str(), stdout);
+    return {};
+  }
+  std::printf(
+      "%s%s is made. It holds names of hosts, addresses and paths: look through it before you "
+      "pass it on.\n",
+      bundle.AsText().c_str(), bundle.path.c_str());
+  return {};
+}
+
+void AddSupportBundle(CLI::App* app, Flags* flags, Action* chosen) {
+  auto options = std::make_shared<SupportBundleOptions>();
+  auto log_size = std::make_shared<std::string>();
+  CLI::App* command = AddCommand(
+      app, "support-bundle", "collect this host's logs, configuration and state in a file", chosen,
+      [options, log_size, flags] { return RunSupportBundle(*options, *log_size, flags->json); });
+  command->add_option("--out", options->path,
+                      "the file (default sheen-support-HOST-TIME.tar.gz, here)");
+  command->add_option("--server", options->servers,
+                      "HOST:CONTROLPORT of a daemon of this host to ask besides those found");
+  command->add_option("--config-dir", options->configuration,
+                      "where the configuration is (default /etc/sheen)");
+  command->add_option("--log-size", *log_size, "how much of the end of each log (default 1M)");
+  command->add_flag("--json", flags->json, "what is in it, for programs");
 }
 
 void AddFormat(CLI::App* app, Flags* flags, Action* chosen) {
@@ -215,6 +249,7 @@ int Main(int argc, char** argv) {
   Action chosen;
   AddFormat(&app, &flags, &chosen);
   AddDev(&app, &flags, &chosen);
+  AddSupportBundle(&app, &flags, &chosen);
   CLI::App* status = AddCommand(&app, "status", "ask a daemon of this host how it is", &chosen,
                                 [&flags] { return RunStatus(flags); });
   status->add_option("--server", flags.server, "HOST:CONTROLPORT (default 127.0.0.1:7989)");

@@ -31,6 +31,7 @@ class SettingsTest : public ::testing::Test {
     settings.Number("port", &port_, "number", 0, 65535);
     settings.Switch("fast", &fast_, "switch");
     settings.List("allow", &allow_, "list");
+    settings.ShortList('o', "options", &options_, "list with a letter");
     std::vector<const char*> argv = {"test"};
     for (const std::string& word : words) argv.push_back(word.c_str());
     ::testing::internal::CaptureStderr();
@@ -48,6 +49,7 @@ class SettingsTest : public ::testing::Test {
   bool fast_ = false;
   bool port_given_ = false;
   std::vector<std::string> allow_;
+  std::vector<std::string> options_;
 };
 
 TEST_F(SettingsTest, DefaultsStayWithoutFlagAndFile) {
@@ -74,6 +76,12 @@ TEST_F(SettingsTest, FlagsWinOverTheFile) {
       << error_;
   EXPECT_EQ(dir_, "/y");
   EXPECT_EQ(allow_, (std::vector<std::string>{"a", "b", "c"}));
+}
+
+TEST_F(SettingsTest, OptionsOfTheCommandLineFollowThoseOfTheFile) {
+  WriteConfig("options = [\"noatime\", \"port=1\"]\n");
+  EXPECT_EQ(Parse({"--config", path_, "-o", "rw,port=2", "-o", "fg"}), ParseOutcome::kRun);
+  EXPECT_EQ(options_, (std::vector<std::string>{"noatime", "port=1", "rw", "port=2", "fg"}));
 }
 
 TEST_F(SettingsTest, MissingFileIsNamedWithARemedy) {
