@@ -97,6 +97,14 @@ async::Task<Status> SendChunk(State* state, OpenFile* file, const HeldChunk* chu
   co_return std::unexpected(LayoutKeepsChanging(file->fid()));
 }
 
+// The server has taken the lock away: what is held under it is lost, and told by the next fsync.
+void LoseLock(State* state, OpenFile* file, uint64_t lock, const Error& why, GrantPool* grants) {
+  for (const HeldChunkPtr& lost : file->held()->LoseLock(lock, why, &state->held_budget, grants)) {
+    state->kernel.DataLost(file->fid(), lost->file_offset, lost->size);
+  }
+  state->extents.Remove(lock);
+}
+
 // `state` counts it as background work already.
 async::Task<void> WriteChunk(State* state, std::shared_ptr<OpenFile> file, HeldChunkPtr chunk) {
   const Status written = co_await SendChunk(state, file.get(), chunk.get());
@@ -107,13 +115,14 @@ async::Task<void> WriteChunk(State* state, std::shared_ptr<OpenFile> file, HeldC
               file->fid().ToString(), chunk->size, chunk->file_offset,
               written.error().ToString());
   }
+  if (!written) state->kernel.DataLost(file->fid(), chunk->file_offset, chunk->size);
   const Errc code = written ? Errc::kOk : written.error().code();
   if (code == Errc::kLockLost || code == Errc::kFenced) {
-    // It was refused before the server used up its space.
-    GrantPool* const grants = code == Errc::kLockLost ? &state->grants : nullptr;
+    // It was refused before the server used up its space; that of an ended session is gone.
+    const bool same = chunk->session == OstSession(state, chunk->ost);
+    GrantPool* const grants = code == Errc::kLockLost && same ? &state->grants : nullptr;
     if (grants != nullptr) grants->Add(chunk->ost, chunk->granted_bytes);
-    file->held()->LoseLock(chunk->lock, written.error(), &state->held_budget, grants);
-    state->extents.Remove(chunk->lock);
+    LoseLock(state, file.get(), chunk->lock, written.error(), grants);
   }
   file->held()->End(chunk, written, &state->held_budget);
   --state->background;
@@ -350,8 +359,7 @@ async::Task<void> ShardContext::RecoverOst(std::string server, bool restarted) {
     for (const ExtentLock& lock : file->held()->locks()) {
       if (!grants.contains(lock.ost) || lock.state == ExtentLock::State::kAsked) continue;
       if (lock.session != session.session_id) {
-        file->held()->LoseLock(lock.id, gone, &state_->held_budget, nullptr);
-        state_->extents.Remove(lock.id);
+        LoseLock(state_, file.get(), lock.id, gone, nullptr);
         continue;
       }
       HeldToWire(lock, request.add_locks());
@@ -379,8 +387,7 @@ async::Task<void> ShardContext::RecoverOst(std::string server, bool restarted) {
   for (const uint64_t id : reply.lost()) {
     const auto file = files.find(id);
     if (file == files.end()) continue;
-    file->second->held()->LoseLock(id, gone, &state_->held_budget, &state_->grants);
-    state_->extents.Remove(id);
+    LoseLock(state_, file->second.get(), id, gone, &state_->grants);
   }
 }
 

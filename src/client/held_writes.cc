@@ -147,7 +147,9 @@ void HeldWrites::PutLocked(const HeldPart& part, uint64_t handle, Nanos now) {
   chunk->component = part.component;
   chunk->stripe = part.stripe;
   chunk->ost = part.ost;
-  chunk->lock = FindLockLocked(part.component, part.stripe)->id;
+  const ExtentLock* const lock = FindLockLocked(part.component, part.stripe);
+  chunk->lock = lock->id;
+  chunk->session = lock->session;
   chunk->handle = handle;
   chunk->granted_bytes = space;
   chunk->sequence = ++sequence_;
@@ -283,12 +285,12 @@ void HeldWrites::EndLock(uint64_t id) {
   std::erase_if(locks_, [id](const ExtentLock& one) { return one.id == id; });
 }
 
-void HeldWrites::LoseLock(uint64_t id, const Error& why, HeldBudget* budget, GrantPool* grants) {
+std::vector<HeldChunkPtr> HeldWrites::LoseLock(uint64_t id, const Error& why, HeldBudget* budget,
+                                               GrantPool* grants) {
   const std::scoped_lock lock(mutex_);
   std::erase_if(locks_, [id](const ExtentLock& one) { return one.id == id; });
   std::vector<HeldChunkPtr> lost;
   for (const auto& [offset, chunk] : chunks_) {
-    // Those being written are refused by the OSS.
     if (chunk->lock == id && !chunk->writing) lost.push_back(chunk);
   }
   for (const HeldChunkPtr& chunk : lost) {
@@ -297,6 +299,7 @@ void HeldWrites::LoseLock(uint64_t id, const Error& why, HeldBudget* budget, Gra
   }
   if (!lost.empty() && !error_) error_ = why;
   waiters_.WakeAll();
+  return lost;
 }
 
 std::vector<ExtentLock> HeldWrites::locks() const {

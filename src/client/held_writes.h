@@ -79,6 +79,7 @@ struct HeldChunk {
   uint32_t stripe = 0;
   uint32_t ost = 0;
   uint64_t lock = 0;
+  uint64_t session = 0;  // of the lock
   uint64_t handle = 0;
   uint64_t granted_bytes = 0;
   uint64_t sequence = 0;
@@ -160,8 +161,10 @@ class HeldWrites final {
   Called Callback(uint64_t id, Nanos now);
   void EndLock(uint64_t id);
   // The OSS has taken it away: what is held under it is lost.
-  // Space of it goes back to `grants`, if given.
-  void LoseLock(uint64_t id, const Error& why, HeldBudget* budget, GrantPool* grants);
+  // Space of it goes back to `grants`, if given. Returns what is lost, without the chunks that are
+  // being written: the OSS refuses them.
+  std::vector<HeldChunkPtr> LoseLock(uint64_t id, const Error& why, HeldBudget* budget,
+                                     GrantPool* grants);
   std::vector<ExtentLock> locks() const;
   bool HasLocks() const;
   uint64_t SessionOf(uint64_t id) const;  // 0: no such lock

@@ -176,6 +176,23 @@ void KernelCache::Recall(const Fid& fid, uint32_t bits, Nanos now, bool by_other
   if (!waits && done) done();
 }
 
+void KernelCache::DataLost(const Fid& fid, uint64_t offset, uint64_t length) {
+  KernelNotifier* const notifier = notifier_.load();
+  {
+    Bucket& bucket = BucketOf(fid);
+    const std::scoped_lock lock(bucket.mutex);
+    const auto found = bucket.nodes.find(fid);
+    if (found == bucket.nodes.end()) return;
+    found->second.pages_ctime_ns = kNoPages;
+  }
+  if (notifier == nullptr || length == 0) return;
+  KernelNotice notice;
+  notice.fid = fid;
+  notice.data_offset = offset;
+  notice.data_length = length;
+  notifier->Notify(std::move(notice));
+}
+
 void KernelCache::Told(const Fid& fid) {
   std::vector<std::function<void()>> waiting;
   {

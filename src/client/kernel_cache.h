@@ -47,6 +47,9 @@ struct KernelName {
 struct KernelNotice {
   Fid fid;
   bool attributes = false;
+  // Pages of these bytes, in which there may be what was written and is lost.
+  uint64_t data_offset = 0;
+  uint64_t data_length = 0;  // 0: none
   std::vector<KernelName> names;
   Nanos names_not_before{0};   // monotonic
   std::function<void()> done;  // once, on any thread, when it has
@@ -104,6 +107,9 @@ class KernelCache final {
   void RecallAll(Nanos now, std::function<void()> done);
   // Attributes were changed by this mount in a way that the kernel has not seen.
   void ChangedHere(const Fid& fid, Nanos now) { Recall(fid, lock::kAttrBits, now, false, {}); }
+  // Bytes of a write were not stored: the kernel may have them in pages all the same. It forgets
+  // them soon.
+  void DataLost(const Fid& fid, uint64_t offset, uint64_t length);
 
   // Might the kernel come to know the inode yet, by a reply that is on its way?
   bool MayKnow(const Fid& fid, Nanos now);

@@ -178,6 +178,7 @@ async::Task<Result<size_t>> Filesystem::Write(Fid fid, uint64_t handle, uint64_t
   const WriteJob job{state, file.get(), handle, offset, data, options};
   Result<size_t> written =
       options.append ? co_await Append(this, job) : co_await WriteHere(job);
+  if (!written) state->kernel.DataLost(fid, offset, data.size());
   co_return written;
 }
 

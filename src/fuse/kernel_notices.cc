@@ -37,6 +37,9 @@ KernelCalls CallsOf(const Session* session) {
   calls.forget_attributes = [notify](fuse_ino_t node) {
     return fuse_lowlevel_notify_inval_inode(notify, node, -1, 0);
   };
+  calls.forget_data = [notify](fuse_ino_t node, int64_t offset, int64_t length) {
+    return fuse_lowlevel_notify_inval_inode(notify, node, offset, length);
+  };
   calls.expire_name = [notify](fuse_ino_t directory, const std::string& name) {
     return fuse_lowlevel_notify_expire_entry(notify, directory, name.c_str(), name.size(),
                                              FUSE_LL_EXPIRE_ONLY);
@@ -122,6 +125,7 @@ void KernelNotices::Work() {
     running_.push_back(job);
     lock.unlock();
     TellAttributesUntilKnown(job->notice);
+    TellData(job->notice);
     TellNames(job->notice);
     Finish(job);
     lock.lock();
@@ -151,6 +155,14 @@ void KernelNotices::TellAttributesUntilKnown(const client::KernelNotice& notice)
     const std::scoped_lock lock(mutex_);
     if (stopping_) return;
   }
+}
+
+void KernelNotices::TellData(const client::KernelNotice& notice) {
+  if (notice.data_length == 0) return;
+  // ENOENT: it has no such inode.
+  (void)calls_.forget_data(NodeOf(filesystem_, notice.fid),
+                           static_cast<int64_t>(notice.data_offset),
+                           static_cast<int64_t>(notice.data_length));
 }
 
 void KernelNotices::TellNames(const client::KernelNotice& notice) {

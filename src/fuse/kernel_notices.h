@@ -3,6 +3,7 @@
 //
 //   attributes   INVAL_INODE, which waits for nothing of ours; an inode that the kernel does not
 //                know is told again while a reply with it may be on its way
+//   data         INVAL_INODE with a range, which waits for reads of it that are under way
 //   names        INVAL_ENTRY with EXPIRE_ONLY, which waits for the directory's lock. A request of
 //                this mount may hold that while it waits for another client, which waits for us:
 //                after kStuck INC_EPOCH makes the kernel ask again for every name. It waits for
@@ -31,6 +32,7 @@ namespace sheen::fuse {
 struct KernelCalls {
   uint32_t minor = 0;  // it speaks FUSE 7.minor
   std::function<int(fuse_ino_t node)> forget_attributes;
+  std::function<int(fuse_ino_t node, int64_t offset, int64_t length)> forget_data;
   std::function<int(fuse_ino_t directory, const std::string& name)> expire_name;
   std::function<int()> raise_epoch;
 };
@@ -74,6 +76,7 @@ class KernelNotices final : public client::KernelNotifier {
   // its way and may be older than what it would be told.
   bool TellAttributes(const client::KernelNotice& notice);
   void TellAttributesUntilKnown(const client::KernelNotice& notice);
+  void TellData(const client::KernelNotice& notice);
   void TellNames(const client::KernelNotice& notice);
   void RaiseEpoch();
   void Finish(const JobPtr& job);

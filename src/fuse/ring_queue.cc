@@ -62,6 +62,10 @@ Status RingQueue::Start() {
     Register(unregistered_.back());
     unregistered_.pop_back();
   }
+  // No request has come yet. Should some come between two of these, GuardLater finds those that
+  // are left waiting; a kick now could be in the way of an umount.
+  proof_turn_ = turn_ + 1;
+  survivors_ = with_kernel_;
   return {};
 }
 

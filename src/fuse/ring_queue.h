@@ -81,7 +81,7 @@ class RingQueue final : public io::TurnEnd {
   // with_kernel_ counts them; of this and of the previous turn.
   size_t queued_this_turn_ = 0;
   size_t queued_last_turn_ = 0;
-  bool backlog_possible_ = true;  // not until the first proof
+  bool backlog_possible_ = false;
   bool kick_under_way_ = false;
   uint64_t kicks_ = 0;
   Nanos kick_patience_ = kKickPatience;

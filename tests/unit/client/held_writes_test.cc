@@ -101,7 +101,9 @@ TEST_F(HeldWritesTest, AnErrorIsToldOnceAndNothingIsHeldUntilThen) {
   EXPECT_EQ(error->code(), Errc::kIo);
   EXPECT_FALSE(held_.TakeError());
   EXPECT_EQ(Take(0, "x"), Offer::kTaken);
-  held_.LoseLock(1, Error(Errc::kLockLost), &budget_, nullptr);
+  const auto lost = held_.LoseLock(1, Error(Errc::kLockLost), &budget_, nullptr);
+  ASSERT_EQ(lost.size(), 1U);
+  EXPECT_EQ(lost[0]->lock, 1U);
   EXPECT_FALSE(held_.any());
   EXPECT_EQ(held_.TakeError()->code(), Errc::kLockLost);
   EXPECT_EQ(budget_.bytes.load(), 0U);

@@ -20,6 +20,8 @@ namespace {
 constexpr Fid kDirectory{0x200000400, 1, 0};
 constexpr uint32_t kLost = 1000;  // oid of the first inode of which the kernel never hears
 
+constexpr Fid kLostData{0x200000400, 7, 0};
+
 Fid FileOf(uint32_t oid) { return {0x200000400, oid, 0}; }
 
 client::Attr AttrOf(const Fid& fid) {
@@ -45,6 +47,13 @@ class KernelNoticesTest : public testing::Test {
       told.fetch_add(1);
       return Fid::FromInode(node).oid >= kLost ? -ENOENT : 0;
     };
+    calls.forget_data = [this](fuse_ino_t node, int64_t offset, int64_t length) {
+      EXPECT_EQ(Fid::FromInode(node), kLostData);
+      EXPECT_EQ(offset, 4096);
+      EXPECT_EQ(length, 100);
+      data_told.fetch_add(1);
+      return 0;
+    };
     calls.expire_name = [](fuse_ino_t, const std::string&) { return 0; };
     calls.raise_epoch = [] { return 0; };
     return calls;
@@ -66,6 +75,7 @@ class KernelNoticesTest : public testing::Test {
 
   std::atomic<uint32_t> told{0};
   std::atomic<uint32_t> done{0};
+  std::atomic<uint32_t> data_told{0};
   ManualClock clock;
   async::SimPoller poller{&clock};
   async::Shard shard{&poller, &clock};
@@ -81,6 +91,17 @@ TEST_F(KernelNoticesTest, InodesThatNeverReachTheKernelKeepNobodyElseWaiting) {
   EXPECT_TRUE(Await([&] { return done.load() == 1; }));
   for (uint32_t i = 0; i < kMany; ++i) fs.kernel()->Forget(FileOf(kLost + i), 1);
   EXPECT_TRUE(Await([&] { return done.load() == kMany + 1; }));
+}
+
+TEST_F(KernelNoticesTest, PagesOfBytesThatWereNotStoredAreForgotten) {
+  const Nanos now = SystemClock().Monotonic();
+  fs.kernel()->DataLost(kLostData, 0, 1);  // it has no such inode
+  fs.kernel()->PromiseEntry(kDirectory, "f", AttrOf(kLostData), true, now);
+  EXPECT_FALSE(fs.kernel()->KeepPages(AttrOf(kLostData), true));
+  EXPECT_TRUE(fs.kernel()->KeepPages(AttrOf(kLostData), true));
+  fs.kernel()->DataLost(kLostData, 4096, 100);
+  EXPECT_TRUE(Await([&] { return data_told.load() == 1; }));
+  EXPECT_FALSE(fs.kernel()->KeepPages(AttrOf(kLostData), true)) << "at the next open either";
 }
 
 class FailingTarget final : public ReplyTarget {
