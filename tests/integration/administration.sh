@@ -64,8 +64,11 @@ grep -q 'No space left on device' "$WORK/out" || die "a full OST: $(cat "$WORK/o
 lfs setstripe -o 1 "$M/other" && cp "$WORK/data" "$M/other" || die "an OST with room takes nothing"
 rm "$M/large" "$M/other"
 deadline=$((SECONDS + 15))
-lfs setstripe -o 0 "$M/large"
-until dd if=/dev/zero of="$M/large" bs=1M count=40 conv=fsync status=none 2>"$WORK/out"; do
+refill() {
+  rm -f "$M/large"
+  lfs setstripe -o 0 "$M/large" && dd if=/dev/zero of="$M/large" bs=1M count=40 conv=fsync status=none
+}
+until refill 2>"$WORK/out"; do
   [ "$SECONDS" -lt "$deadline" ] || die "removing gives no space back: $(cat "$WORK/out")"
   sleep 0.2
 done
