@@ -6,6 +6,7 @@ mount was killed and is there again, allows what was not synced to be lost, take
 goes on from there. Whatever is owed and not there raises Broken.
 """
 import errno
+import fcntl
 import os
 import random
 import shutil
@@ -427,6 +428,11 @@ class Sqlite(Load):
 
     def after_death(self):
         self.close()
+        if self.mode == "WAL":
+            # While the dead mount's locks are held SQLite takes its -shm file for a living one's,
+            # whose mapped pages died with it. Who waits for them gets them within 5 s.
+            with open(f"{self.path_of}-shm", "ab") as file:
+                fcntl.lockf(file, fcntl.LOCK_EX, 1, 128)
         self.verify()
 
     def close(self):
