@@ -192,6 +192,7 @@ async::Task<void> Filesystem::Unmount() {
   State* state = state_.get();
   async::Shard* here = async::Shard::Current();
   EndLockWaits(state);
+  state->unmounting = true;
   bool quiet = co_await AwaitZero(here, &state->background, kUnmountWait);
   while (!quiet && state->held_budget.bytes.load() > 0) {
     SHEEN_LOG(Warn, "unmount: {} bytes wait for a server that does not answer",

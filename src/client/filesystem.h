@@ -46,6 +46,9 @@ struct Options {
   bool local_locks = false;
   // Writes are answered when they are held here under a lock of the OSS, for a second at most.
   bool write_behind = true;
+  // Bytes that the OSSs have answered and not committed are kept, up to so many, to be repeated to
+  // a server that lost them; 0: none are.
+  uint64_t kept_bytes_max = 256 << 20;
 };
 
 class KernelCache;

@@ -67,7 +67,7 @@ void ToWire(State* state, const HeldChunk& chunk, const IoView& view,
   request->set_grant_wanted(state->grants.Wanted(chunk.ost));
 }
 
-async::Task<Status> SendChunk(State* state, OpenFile* file, const HeldChunk* chunk) {
+async::Task<Status> SendChunk(State* state, OpenFile* file, HeldChunkPtr chunk) {
   for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
     const IoView view = file->ViewForWrite();
     if (!view.layout || chunk->component >= view.layout->components.size()) {
@@ -79,6 +79,7 @@ async::Task<Status> SendChunk(State* state, OpenFile* file, const HeldChunk* chu
     ToWire(state, *chunk, view, &request);
     rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, 0, request);
     call.bulk = chunk->bytes();
+    call.bulk_owner = chunk;
     // Those who wait for the lock may have all slots. A chunk says what is to be, not what to do.
     call.needs_slot = false;
     auto answered =
@@ -107,7 +108,7 @@ void LoseLock(State* state, OpenFile* file, uint64_t lock, const Error& why, Gra
 
 // `state` counts it as background work already.
 async::Task<void> WriteChunk(State* state, std::shared_ptr<OpenFile> file, HeldChunkPtr chunk) {
-  const Status written = co_await SendChunk(state, file.get(), chunk.get());
+  const Status written = co_await SendChunk(state, file.get(), chunk);
   if (!written) {
     SHEEN_LOG(Error,
               "{}: {} bytes at {} that were written could not be stored: {}; the next fsync or "
@@ -338,6 +339,7 @@ async::Task<void> ShardContext::GiveBack(std::shared_ptr<OpenFile> file, uint64_
 
 // After a reconnect: what this client holds there. What was given in another session is lost.
 async::Task<void> ShardContext::RecoverOst(std::string server, bool restarted) {
+  if (!co_await ReplayOst(server)) co_return;
   const rpc::ServerSession session = state_->identity.Session(server);
   const auto client = clients_.find(server);
   if ((session.features & rpc::kExtentLocks) == 0 || client == clients_.end()) co_return;

@@ -74,7 +74,9 @@ void PresentToWire(ShardContext* context, const CloseReport& report, v1::CloseRe
     if (place.component >= report.layout->components.size()) continue;
     const layout::Component& component = report.layout->components[place.component];
     if (place.stripe >= component.osts.size()) continue;
-    if (context->OstCommitted(component.osts[place.stripe]) < report.created_at[i]) continue;
+    if (!Covers(context->OstCommitted(component.osts[place.stripe]), report.created_at[i])) {
+      continue;
+    }
     request->add_present_component(component.id);
     request->add_present_stripe(place.stripe);
   }

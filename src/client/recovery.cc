@@ -80,6 +80,12 @@ async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
     shard_->Post([&forgotten] { forgotten.Set(true); });
   });
   co_await forgotten;
+  if (evicted) state_->kept_requests.Clear();
+  if (!co_await ReplayMds()) {
+    // Once more by the next connection, whose recovery follows this one's end.
+    EndTurn(state_, 0);
+    co_return;
+  }
   co_await Redeclare();
   co_await DeclareFileLocks();
   if (evicted) co_await RejoinOsts();

@@ -14,6 +14,20 @@ constexpr Nanos kRetryFirst = std::chrono::milliseconds(20);
 constexpr Nanos kRetryMax = std::chrono::seconds(1);
 constexpr Nanos kRefreshTimeout = std::chrono::seconds(10);
 
+// Right when the answer has come: no replay can miss it.
+void KeepRequest(State* state, const rpc::Call& call, const rpc::Answer& answer) {
+  if (answer.transno > answer.last_committed && rpc::IsMutating(call.opcode)) {
+    state->kept_requests.Keep({.opcode = call.opcode,
+                               .credential = call.credential,
+                               .slot = answer.slot,
+                               .xid = answer.xid,
+                               .transno = answer.transno,
+                               .body = call.body,
+                               .reply = answer.body},
+                              answer.last_committed);
+  }
+}
+
 bool MayRetry(Errc code) {
   switch (code) {
     case Errc::kUnavailable:
@@ -145,6 +159,7 @@ rpc::Client* ShardContext::ClientOf(const std::string& server) {
     options.pulse = state_->pulses[ordinal_];
   } else {
     options.features = rpc::kExtentLocks;
+    if (state_->options.kept_bytes_max > 0) options.features |= rpc::kKeptWrites;
   }
   client = std::make_unique<rpc::Client>(shard_, transport_, &state_->identity, options);
   client->OnServerRequest([this](rpc::Opcode opcode, const std::string& body,
@@ -300,6 +315,7 @@ async::Task<Result<rpc::Answer>> ShardContext::Mds(rpc::Call call) {
       SHEEN_CO_TRY(co_await EnsureCredential(call.credential, call.deadline));
     }
     Result<rpc::Answer> answer = co_await MdsClient()->Execute(call);
+    if (answer) KeepRequest(state_, call, *answer);
     if (answer || !MayRetry(answer.error().code())) co_return answer;
     const bool again = co_await PrepareRetry(answer.error(), attempt, call.deadline);
     if (!again) co_return answer;
@@ -309,6 +325,9 @@ async::Task<Result<rpc::Answer>> ShardContext::Mds(rpc::Call call) {
 async::Task<Result<rpc::Answer>> ShardContext::Ost(uint32_t ost, rpc::Call call) {
   call.deadline = DeadlineOf(call);
   call.target = ost;
+  if (!call.bulk.empty() && state_->kept_writes.bytes() > state_->options.kept_bytes_max) {
+    co_await AwaitKeptRoom();
+  }
   for (uint32_t attempt = 0;; ++attempt) {
     if (state_->stopping) co_return Fail(Errc::kCancelled, "the filesystem is being unmounted");
     OstSlot* slot = SlotOf(ost);
@@ -321,6 +340,7 @@ async::Task<Result<rpc::Answer>> ShardContext::Ost(uint32_t ost, rpc::Call call)
         if (ost < osts_.size()) {
           osts_[ost].committed = std::max(osts_[ost].committed, answer->last_committed);
         }
+        KeepWrite(slot->client->server_name(), ost, call, *answer);
         co_return answer;
       }
       error = answer.error();

@@ -93,6 +93,14 @@ class ShardContext final {
   void OnExtentCallback(const std::string& body, rpc::Client::AnswerFunction answer);
   async::Task<void> GiveBack(std::shared_ptr<OpenFile> file, uint64_t lock,
                              rpc::Client::AnswerFunction answer);
+  // kept_ops.cc: right when an answer has come, so that no replay can miss it.
+  void KeepWrite(const std::string& server, uint32_t ost, const rpc::Call& call,
+                 const rpc::Answer& answer);
+  // Returns when less is kept than may be.
+  async::Task<void> AwaitKeptRoom();
+  // While anything is kept: what has been for long is committed.
+  async::Task<void> WatchKept();
+  async::Task<void> CommitOst(uint32_t ost);
   async::Task<void> RecoverOst(std::string server, bool restarted);
   // `done` runs on this shard when the kernel has forgotten what the locks cover.
   void RecallFromKernel(const std::vector<HeldLock>& locks, bool by_others,
@@ -102,6 +110,14 @@ class ShardContext final {
   // recovery.cc: after a new session or a server's restart.
   async::Task<void> RecoverMds(bool server_restarted);
   async::Task<void> Redeclare();
+  // replay.cc: returns when no shard can get an answer of an earlier boot of the server any more.
+  async::Task<void> AwaitEndOfBoot(std::string server, uint64_t boot);
+  // False: the connection ended first; all is kept, for the next.
+  async::Task<bool> ReplayMds();
+  // The same for an OSS, by one shard; the others wait.
+  async::Task<bool> ReplayOst(std::string server);
+  async::Task<bool> ReplayWrites(std::string server, uint64_t boot);
+  bool HearsEarlierBoot(const std::string& server, uint64_t boot) const;
   // After the MDS has evicted this client: the OSSs refuse its sessions, so on every shard new ones
   // are begun.
   async::Task<void> RejoinOsts();

@@ -50,7 +50,7 @@ async::Task<Status> SyncObjects(State* state, OpenFile* file) {
     const layout::Component& component = layout->components[object.place.component];
     if (object.place.stripe >= component.osts.size()) continue;
     const uint32_t ost = component.osts[object.place.stripe];
-    if (state->Here()->OstCommitted(ost) >= object.transno) continue;
+    if (Covers(state->Here()->OstCommitted(ost), object.transno)) continue;
     ObjectToWire(layout::ObjectOf(component, object.place.stripe), by_ost[ost].add_objects());
   }
   std::vector<async::Task<Status>> tasks;
@@ -135,9 +135,12 @@ async::Task<Status> Filesystem::Fsync(Fid fid) {
     }
     SHEEN_CO_TRY(co_await SyncObjects(state, file.get()));
     transno = file->mds_transno();
-    if (transno != 0 && transno <= state->Here()->MdsCommitted()) co_return Status();
+    const uint64_t committed = state->Here()->MdsCommitted();
+    if (transno != 0 && Covers(committed, transno)) co_return Status();
+    if (transno >> kBootShift != committed >> kBootShift) transno = 0;  // all
   }
   Status synced = co_await SyncMds(state, transno);
+  if (synced && file) file->NoteTransno(state->Here()->MdsCommitted());
   co_return synced;
 }
 

@@ -16,8 +16,11 @@
 #include "client/filesystem.h"
 #include "client/held_ops.h"
 #include "client/kernel_cache.h"
+#include "client/kept_requests.h"
+#include "client/kept_writes.h"
 #include "client/lock_cache.h"
 #include "client/open_file.h"
+#include "client/replay_turns.h"
 #include "client/shard_context.h"
 #include "client/shared_waiters.h"
 
@@ -43,6 +46,9 @@ class State final {
   LockCache locks;
   KernelCache kernel{&locks};
   FileLockBook file_locks;
+  KeptRequests kept_requests;
+  KeptWrites kept_writes;
+  ReplayTurns replay_turns;
   // Write-behind.
   ExtentBook extents;
   GrantPool grants;
@@ -53,6 +59,7 @@ class State final {
   std::array<std::unique_ptr<ShardContext>, kShardsMax> contexts;
   std::atomic<uint64_t> next_handle{1};
   std::atomic<uint64_t> next_file_lock{1};  // ids of lock requests
+  std::atomic<bool> unmounting{false};  // what is kept is committed without delay
   std::atomic<bool> stopping{false};
   // Coroutines that nobody awaits: closes, map refreshes.
   std::atomic<uint64_t> background{0};

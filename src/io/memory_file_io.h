@@ -47,6 +47,10 @@ class MemoryFileSystem final {
   // torn writes.
   void PowerCutKeepingSome(Random* random);
 
+  // A power cut, and until PowerOn() every call with a path fails with kIo (open files are gone).
+  void PowerOff(Random* random);
+  void PowerOn();
+
   // From now on Write, Truncate and Allocate (or the syncs, or the reads) fail so; kOk ends it.
   // A sync that failed marks the data clean, as Linux does: a later one that succeeds does not
   // save it.

@@ -44,6 +44,7 @@ MemoryNode::Ref MemoryFileSystem::State::NewNode(bool is_directory) {
 }
 
 Result<MemoryNode::Ref> MemoryFileSystem::State::Find(const std::string& path) {
+  if (off) return Fail(Errc::kIo, "the machine has no power");
   MemoryNode::Ref at = root;
   for (const std::string& name : Split(path)) {
     if (!at->is_directory) return Fail(Errc::kNotDirectory);
@@ -280,6 +281,17 @@ void MemoryFileSystem::PowerCut() {
 void MemoryFileSystem::PowerCutKeepingSome(Random* random) {
   std::lock_guard lock(state_->mutex);
   state_->PowerCut(random);
+}
+
+void MemoryFileSystem::PowerOff(Random* random) {
+  std::lock_guard lock(state_->mutex);
+  state_->PowerCut(random);
+  state_->off = true;
+}
+
+void MemoryFileSystem::PowerOn() {
+  std::lock_guard lock(state_->mutex);
+  state_->off = false;
 }
 
 void MemoryFileSystem::FailWrites(Errc code) {

@@ -114,6 +114,7 @@ struct MemoryFileSystem::State {
   Errc fail_writes = Errc::kOk;
   Errc fail_syncs = Errc::kOk;
   Errc fail_reads = Errc::kOk;
+  bool off = false;
 };
 
 }  // namespace sheen::io

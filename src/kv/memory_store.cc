@@ -26,6 +26,17 @@ void MemoryDisk::PowerCut(size_t keep_batches) {
   for (size_t i = 0; i < current_.size(); ++i) current_[i] = std::make_shared<Table>(*durable_[i]);
 }
 
+void MemoryDisk::PowerOff(size_t keep_batches) {
+  PowerCut(keep_batches);
+  const std::scoped_lock lock(mutex_);
+  off_ = true;
+}
+
+void MemoryDisk::PowerOn() {
+  const std::scoped_lock lock(mutex_);
+  off_ = false;
+}
+
 void MemoryDisk::FailWrites(Errc code) {
   const std::scoped_lock lock(mutex_);
   fail_writes_ = code;
@@ -150,7 +161,7 @@ class MemoryStore final : public Store {
     const std::scoped_lock lock(disk_->mutex_);
     if (disk_->MustBlock(blocking)) return WouldBlock();
     SHEEN_TRY(disk_->WriteFailure());
-    if (batch.empty()) return {};
+    if (batch.empty() || disk_->off_) return {};
     MemoryDisk::Apply(batch, &disk_->current_);
     disk_->unsynced_.push_back(batch);
     return {};
@@ -159,6 +170,7 @@ class MemoryStore final : public Store {
   Status Sync() override {
     const std::scoped_lock lock(disk_->mutex_);
     SHEEN_TRY(disk_->WriteFailure());
+    if (disk_->off_) return {};
     for (const Batch& batch : disk_->unsynced_) MemoryDisk::Apply(batch, &disk_->durable_);
     disk_->unsynced_.clear();
     return {};

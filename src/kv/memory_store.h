@@ -21,6 +21,10 @@ class MemoryDisk final {
 
   // Everything not synced is lost, except the first `keep_batches` of the unsynced ones.
   void PowerCut(size_t keep_batches = 0);
+  // PowerCut, and until PowerOn() what a store still writes goes nowhere, without its noticing: so
+  // that a daemon on a machine without power can be taken down in an orderly way.
+  void PowerOff(size_t keep_batches = 0);
+  void PowerOn();
   // Every Write and Sync fails with `code` until cleared (kOk).
   void FailWrites(Errc code);
   // Every n-th call with Blocking::kNever answers kWouldBlock; 0 = never.
@@ -47,6 +51,7 @@ class MemoryDisk final {
   Tables durable_;
   std::deque<Batch> unsynced_;  // current_ == durable_ + these
   Errc fail_writes_ = Errc::kOk;
+  bool off_ = false;
   uint64_t would_block_every_ = 0;
   uint64_t calls_ = 0;
   size_t reclaims_[2] = {};  // by Reclaim

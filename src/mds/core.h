@@ -12,6 +12,7 @@
 #include "mds/committer.h"
 #include "mds/eviction.h"
 #include "mds/file_lock_table.h"
+#include "mds/dependencies.h"
 #include "mds/handle_table.h"
 #include "mds/idle_sessions.h"
 #include "mds/lock_table.h"
@@ -44,6 +45,7 @@ struct Core {
   SessionMap sessions;
   IdleSessions idle_sessions;
   Recovery recovery;
+  Dependencies dependencies;
   std::atomic<uint64_t> next_owner{1};      // of latches: names a running operation
   std::atomic<uint64_t> ost_position{0};    // round robin of layout::ChooseOsts
   std::atomic<bool> outbox_waiting{false};  // the outbox may have rows

@@ -68,14 +68,15 @@ Status ReapOrphan(OpContext* context, std::string_view body, std::string* /*repl
   SHEEN_TRY(context->Latch(fid));
   Core& core = *context->core;
   if (core.handles.IsOpen(fid) || core.recovery.HandlesUnknown(core.Now())) return {};
+  // Also called for files that have a name: whatever an ended session had open.
+  SHEEN_TRY_ASSIGN(const auto row, context->txn->Get(mdt::kOrphans, mdt::InodeKey(fid)));
+  if (!row) return {};
   SHEEN_TRY_ASSIGN(const std::optional<mdt::Inode> inode, mdt::FindInode(*context->txn, fid));
   if (inode && inode->nlink > 0) {
     return Fail(Errc::kCorrupt, fid.ToString() +
                                     " is in the table of files without a name, but "
                                     "has a link count");
   }
-  SHEEN_TRY_ASSIGN(const auto row, context->txn->Get(mdt::kOrphans, mdt::InodeKey(fid)));
-  if (!row) return {};
   mdt::RemoveOrphan(context->txn, fid);
   if (inode) SHEEN_TRY(DestroyInode(context, fid, *inode));
   return {};

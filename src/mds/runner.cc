@@ -64,6 +64,7 @@ class Run final {
   Status Execute(kv::Blocking blocking);
   Status AnswerAgain(const SlotMemo& memo, mdt::Txn* txn);
   Status Commit(OpContext* context, mdt::Txn* txn);
+  Status CheckGround(const OpContext& context, const mdt::Txn& txn);
   Status AnnounceChanges(const mdt::Txn& txn);
   bool MustWaitForClients(const OpContext& context, const mdt::Txn& txn) const;
   void FinishChanges();
@@ -130,6 +131,20 @@ bool Run::MustWaitForClients(const OpContext& context, const mdt::Txn& txn) cons
   return !txn.touched().empty() && core_->recovery.Active(core_->Now());
 }
 
+// What is answered rests on what was read: other clients' changes among it are made durable before
+// the answer leaves. And after a power cut nothing is looked at before those have come back who may
+// have to repeat what was lost.
+Status Run::CheckGround(const OpContext& context, const mdt::Txn& txn) {
+  if (job_.session == nullptr || job_.replay || context.declares_again) return {};
+  if (!txn.reads().empty() && core_->mdt->lost_power() && core_->recovery.Active(core_->Now())) {
+    recovering_ = true;
+    return Fail(Errc::kWouldBlock, "clients are still to come back");
+  }
+  wait_committed_ = core_->dependencies.Foreign(txn.reads(), job_.session->id(),
+                                                core_->mdt->LastCommitted());
+  return {};
+}
+
 void Run::CallHolders() {
   for (LockCall& call : calls_) {
     v1::LockList list;
@@ -186,13 +201,17 @@ Status Run::Execute(kv::Blocking blocking) {
   context.replay = job_.replay;
   context.peer = job_.peer;
   context.now_ns = core_->WallNs();
-  SHEEN_TRY(job_.function(&context, job_.body, &response_.body));
+  const Status done = job_.function(&context, job_.body, &response_.body);
+  // A refusal, too, may rest on what another client has changed.
+  const bool answers = done || done.error().code() != Errc::kWouldBlock;
+  if (answers) SHEEN_TRY(CheckGround(context, txn));
+  SHEEN_TRY(done);
   SHEEN_TRY(PrepareHandle(context));
   SHEEN_TRY(Commit(&context, &txn));
   ApplyHandle(context);
   AppendGrants(&context);
   if (context.outbox) core_->outbox_waiting.store(true, std::memory_order_release);
-  wait_committed_ = context.wait_committed;
+  wait_committed_ = std::max(wait_committed_, context.wait_committed);
   if (context.durable) wait_committed_ = std::max(wait_committed_, response_.transno);
   return {};
 }
@@ -224,11 +243,13 @@ Status Run::Commit(OpContext* context, mdt::Txn* txn) {
   }
   SHEEN_TRY(AnnounceChanges(*txn));
   const uint64_t transno = txn->transno();
+  const std::vector<uint64_t> rows = txn->ChangedRows();
   if (job_.slot != 0) {
     mdt::SlotRow row{job_.xid, transno, response_.body};
     txn->Put(mdt::kSlots, mdt::SlotKey(context->session_id(), job_.slot), mdt::Encode(row));
   }
   SHEEN_TRY(core_->mdt->Commit(txn));
+  core_->dependencies.Note(rows, context->session_id(), transno, core_->mdt->LastCommitted());
   for (const mdt::Txn::Touched& touched : txn->touched()) {
     if (touched.gone) std::ranges::find(announced_, touched.fid, &Announced::fid)->gone = true;
   }
@@ -388,11 +409,11 @@ async::Task<rpc::Response> RunRequest(Core* core, rpc::Request request) {
 
   Run run(core, job);
   co_await RunToEnd(core, &run);
-  if (!run.status()) co_return rpc::Response::Of(run.status().error());
   if (run.wait_committed() > core->mdt->LastCommitted()) {
     const Status committed = co_await core->committer->WaitCommitted(run.wait_committed());
     if (!committed) co_return rpc::Response::Of(committed.error());
   }
+  if (!run.status()) co_return rpc::Response::Of(run.status().error());
   co_return std::move(run.response());
 }
 

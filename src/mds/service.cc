@@ -91,7 +91,9 @@ MdsService::~MdsService() {
 Status MdsService::Open() {
   Core& core = state_->core;
   const MdsOptions& options = core.options;
-  SHEEN_TRY_ASSIGN(core.mdt, mdt::Mdt::Open(options.store, {options.fsname, options.index}));
+  SHEEN_TRY_ASSIGN(core.mdt, mdt::Mdt::Open(options.store, {.fsname = options.fsname,
+                                              .index = options.index,
+                                              .machine_boot_id = options.machine_boot_id}));
   state_->mdt_name = core.mdt->name();
   core.committer = std::make_unique<Committer>(core.mdt.get(), options.pool);
   core.cluster = std::make_unique<ClusterMap>(

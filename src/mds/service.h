@@ -37,6 +37,7 @@ struct MdsOptions {
   const Clock* clock = nullptr;
   std::string fsname;
   uint32_t index = 0;
+  std::string machine_boot_id;  // mdt::OpenOptions
   // Space of the disk under the store (statvfs). Called on the pool; may block. Only the numbers
   // and `device` of the answer are used. Empty: the MDT shows no space and takes its disk for
   // endless. Below kv::SpaceReserve nothing can be created.

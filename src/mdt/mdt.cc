@@ -79,12 +79,16 @@ Result<std::unique_ptr<Mdt>> Mdt::Open(kv::Store* store, const OpenOptions& opti
   if (mark) {
     SHEEN_TRY_ASSIGN(recovered, DecodeCommitted(*mark));
   }
+  SHEEN_TRY_ASSIGN(const std::optional<std::string> machine, ReadConfig(store, kMachineBootKey));
   ++superblock.boot;
   kv::Batch batch;
+  batch.Put(kConfig, std::string(kMachineBootKey), options.machine_boot_id);
   batch.Put(kConfig, std::string(kSuperblockKey), Encode(superblock));
   SHEEN_TRY(store->Write(batch, kv::Blocking::kMayBlock));
   SHEEN_TRY(store->Sync());
-  return std::unique_ptr<Mdt>(new Mdt(store, std::move(superblock), recovered, options.hash));
+  std::unique_ptr<Mdt> mdt(new Mdt(store, std::move(superblock), recovered, options.hash));
+  mdt->lost_power_ = machine && *machine != options.machine_boot_id;
+  return mdt;
 }
 
 Mdt::Mdt(kv::Store* store, Superblock superblock, uint64_t recovered, NameHash::Function hash)

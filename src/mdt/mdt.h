@@ -42,6 +42,9 @@ struct OpenOptions {
   std::string fsname;  // empty: whatever it is
   uint32_t index = 0;
   NameHash::Function hash = &SipHash;
+  // Tells a restarted process from a restarted machine, which may have lost what was not synced.
+  // Empty: it is not known.
+  std::string machine_boot_id;
 };
 
 class Mdt final {
@@ -70,6 +73,8 @@ class Mdt final {
   // turns. Errors: the store's; they stop the target.
   Status Sync();
   // Every transno up to it survives power loss.
+  // The machine was another one, or has been started, since the store was open last.
+  bool lost_power() const { return lost_power_; }
   uint64_t LastCommitted() const { return last_committed_.load(std::memory_order_acquire); }
   // Highest transno whose batch is in the log; numbers below it may be in flight.
   uint64_t LastWritten() const { return written_.load(std::memory_order_acquire); }
@@ -97,6 +102,7 @@ class Mdt final {
 
   kv::Store* const store_;
   const Superblock superblock_;
+  bool lost_power_ = false;  // fixed by Open
   const uint64_t recovered_;
   const NameHash hash_;
   TransnoTracker transnos_;

@@ -49,6 +49,7 @@ inline constexpr uint64_t kHashMax = kCookieMax - kProbeCountMax;
 
 inline constexpr std::string_view kSuperblockKey = "superblock";
 inline constexpr std::string_view kCommittedKey = "committed";
+inline constexpr std::string_view kMachineBootKey = "machine_boot";
 
 std::string InodeKey(const Fid& fid);
 std::string DirentKey(const Fid& parent, uint64_t cookie);

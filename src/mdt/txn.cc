@@ -1,11 +1,27 @@
 #include "mdt/txn.h"
 
+#include <algorithm>
+#include <functional>
 #include <map>
 #include <utility>
 
 namespace sheen::mdt {
+namespace {
+
+bool OfNameSpace(kv::Family family) {
+  return family == kInodes || family == kDirents || family == kLinks || family == kXattrs;
+}
+
+uint64_t RowHash(kv::Family family, std::string_view key) {
+  return std::hash<std::string_view>()(key) * 31 + family;
+}
+
+uint64_t ChildrenHash(const Fid& directory) { return RowHash(kFamilyCount, InodeKey(directory)); }
+
+}  // namespace
 
 Result<std::optional<std::string>> Txn::Get(Family family, std::string_view key) const {
+  if (OfNameSpace(family)) reads_.push_back(RowHash(family, key));
   // An operation writes a handful of rows, so the newest write is found by walking back.
   const auto& operations = batch_.operations();
   for (auto it = operations.rbegin(); it != operations.rend(); ++it) {
@@ -48,12 +64,36 @@ Status Txn::Scan(
     if (mine != own.end() && (!stored || mine->first <= cursor->key())) {
       if (stored && mine->first == cursor->key()) cursor->Next();
       const auto [key, value] = *mine++;
+      if (OfNameSpace(family)) reads_.push_back(RowHash(family, key));
       if (value != nullptr && !row(key, *value)) return {};
       continue;
     }
+    if (OfNameSpace(family)) reads_.push_back(RowHash(family, cursor->key()));
     if (!row(cursor->key(), cursor->value())) return {};
     cursor->Next();
   }
+}
+
+void Txn::NoteParent(const Fid& directory) { parents_.push_back(directory); }
+
+void Txn::NoteReadChildren(const Fid& directory) const {
+  reads_.push_back(ChildrenHash(directory));
+}
+
+std::vector<uint64_t> Txn::ChangedRows() const {
+  std::vector<std::string> parent_keys;
+  std::vector<uint64_t> rows;
+  for (const Fid& parent : parents_) {
+    rows.push_back(ChildrenHash(parent));
+    parent_keys.push_back(InodeKey(parent));
+  }
+  for (const auto& operation : batch_.operations()) {
+    if (!OfNameSpace(operation.family)) continue;
+    const bool of_parent = operation.family == kInodes &&
+                           std::ranges::find(parent_keys, operation.key) != parent_keys.end();
+    if (!of_parent) rows.push_back(RowHash(operation.family, operation.key));
+  }
+  return rows;
 }
 
 uint64_t Txn::transno() {

@@ -52,6 +52,16 @@ class Txn final {
   };
   void Touch(const Fid& fid, uint32_t bits, bool gone = false);
   const std::vector<Touched>& touched() const { return touched_; }
+
+  // ---- whose changes this rests on: rows by hashes of their keys ----
+  // Of `directory` only times and counts change, as its children do; they count for who has looked
+  // at all of them (NoteReadChildren) only.
+  void NoteParent(const Fid& directory);
+  void NoteReadChildren(const Fid& directory) const;
+  // Rows of the name space that were read.
+  const std::vector<uint64_t>& reads() const { return reads_; }
+  std::vector<uint64_t> ChangedRows() const;
+
   kv::Blocking blocking() const { return blocking_; }
   kv::Store* store() const { return store_; }
   // Finishes the transno (committed or not) and forgets the writes.
@@ -63,6 +73,8 @@ class Txn final {
   const kv::Blocking blocking_;
   kv::Batch batch_;
   std::vector<Touched> touched_;  // each inode once
+  std::vector<Fid> parents_;
+  mutable std::vector<uint64_t> reads_;
   uint64_t transno_ = 0;
 };
 

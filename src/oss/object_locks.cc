@@ -450,6 +450,14 @@ async::Task<bool> ObjectLocks::AwaitRecovery() {
   co_return true;
 }
 
+bool ObjectLocks::MayReplay(uint64_t session) {
+  constexpr Nanos kMore = std::chrono::seconds(5);
+  const std::scoped_lock lock(mutex_);
+  if (!returning_.contains(session) || late_.contains(session)) return false;
+  if (recovery_until_ != Nanos(0)) recovery_until_ = std::max(recovery_until_, Now() + kMore);
+  return true;
+}
+
 std::vector<uint64_t> ObjectLocks::Declare(uint64_t session, const std::vector<Held>& held) {
   bool late = false;
   {

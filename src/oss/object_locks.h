@@ -108,6 +108,9 @@ class ObjectLocks final {
   };
   std::vector<uint64_t> Declare(uint64_t session, const std::vector<Held>& held);
 
+  // The session is among those that the restart waits for; it is being waited for longer.
+  bool MayReplay(uint64_t session);
+
   // A connection by which its session can be called back.
   void AddPeer(const std::shared_ptr<rpc::Peer>& peer);
   void DropPeer(const rpc::Peer& peer);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "oss/block_sums.h"
+#include "oss/change_turn.h"
 #include "oss/convert.h"
 #include "oss/service.h"
 #include "sheen/v1/oss.pb.h"
@@ -77,6 +78,10 @@ async::Task<Result<ObjectLocks::Access>> EnterToWrite(RequestContext context,
                                                       const rpc::Request* request,
                                                       const v1::OstWriteRequest* body,
                                                       layout::ObjectId id, uint64_t length) {
+  if (IsReplay(*request)) {
+    SHEEN_CO_TRY(CheckReplay(context, *request));
+    co_return ObjectLocks::Access();
+  }
   const uint64_t session = SessionOf(*request);
   const ObjectKey key{request->header.target, id};
   const lock::Extent extent = ExtentOf(body->offset(), std::max<uint64_t>(length, 1));
@@ -109,6 +114,7 @@ uint64_t GrantMore(const RequestContext& context, const rpc::Request& request, u
 async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* request) {
   v1::OstWriteRequest body;
   SHEEN_CO_TRY(Parse(*request, &body));
+  if (HasLasted(context, *request, body.replay_of())) co_return Answer(v1::OstWriteReply());
   SHEEN_CO_TRY_ASSIGN(const layout::ObjectId id, ObjectIdOf(body.object()));
   const ByteSpan data = request->bulk.span();
   SHEEN_CO_TRY(CheckIoRange(body.offset(), data.size()));
@@ -127,6 +133,12 @@ async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* re
   args.sync = body.sync();
   SHEEN_CO_TRY_ASSIGN(ObjectLocks::Access access,
                       co_await EnterToWrite(context, request, &body, id, data.size()));
+  args.decided_ctime_ns = IsReplay(*request) ? body.decided_ctime_ns() : 0;
+  const lock::Extent written = ExtentOf(body.offset(), std::max<uint64_t>(data.size(), 1));
+  Result<ChangeTurn> turn =
+      co_await BeginChange(context, request, id, access.kept().value_or(written));
+  if (!turn) access.DoNotKeep();
+  if (!turn) co_return std::unexpected(turn.error());
   args.granted =
       context.grants->Use(context.target, SessionOf(*request), body.granted_bytes());
   Result<ost::ChangeResult> result = co_await context.target->Write(context.io, args);
@@ -134,6 +146,7 @@ async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* re
     access.DoNotKeep();
     co_return std::unexpected(result.error());
   }
+  turn->End(result->transno);
   v1::OstWriteReply reply;
   SetAttr(result->attr, reply.mutable_attr());
   if (access.kept()) {
@@ -161,9 +174,21 @@ async::Task<ResponseResult> GetAttr(RequestContext context, const rpc::Request* 
   co_return Answer(reply);
 }
 
+// All of an object.
+async::Task<Result<ObjectLocks::Access>> EnterToChange(RequestContext context,
+                                                       const rpc::Request* request,
+                                                       layout::ObjectId id) {
+  if (!IsReplay(*request)) {
+    co_return co_await Enter(context, *request, id, lock::Mode::kPw, lock::Extent::Whole());
+  }
+  SHEEN_CO_TRY(CheckReplay(context, *request));
+  co_return ObjectLocks::Access();
+}
+
 async::Task<ResponseResult> Truncate(RequestContext context, const rpc::Request* request) {
   v1::OstTruncateRequest body;
   SHEEN_CO_TRY(Parse(*request, &body));
+  if (HasLasted(context, *request, body.replay_of())) co_return Answer(v1::OstTruncateReply());
   ost::TruncateArgs args;
   SHEEN_CO_TRY_ASSIGN(args.id, ObjectIdOf(body.object()));
   if (body.create() && body.handle() == 0) {
@@ -173,11 +198,14 @@ async::Task<ResponseResult> Truncate(RequestContext context, const rpc::Request*
   args.owner = OwnerOf(body.owner());
   args.ctime_seen_ns = body.ctime_seen_ns();
   args.create = body.create();
-  SHEEN_CO_TRY_ASSIGN(
-      const ObjectLocks::Access access,
-      co_await Enter(context, *request, args.id, lock::Mode::kPw, lock::Extent::Whole()));
+  args.decided_ctime_ns = IsReplay(*request) ? body.decided_ctime_ns() : 0;
+  SHEEN_CO_TRY_ASSIGN(const ObjectLocks::Access access,
+                      co_await EnterToChange(context, request, args.id));
+  SHEEN_CO_TRY_ASSIGN(ChangeTurn turn,
+                      co_await BeginChange(context, request, args.id, lock::Extent::Whole()));
   SHEEN_CO_TRY_ASSIGN(const ost::ChangeResult result,
                       co_await context.target->Truncate(context.io, args));
+  turn.End(result.transno);
   v1::OstTruncateReply reply;
   SetAttr(result.attr, reply.mutable_attr());
   co_return Answer(reply, result.transno);
@@ -186,6 +214,7 @@ async::Task<ResponseResult> Truncate(RequestContext context, const rpc::Request*
 async::Task<ResponseResult> Allocate(RequestContext context, const rpc::Request* request) {
   v1::OstAllocateRequest body;
   SHEEN_CO_TRY(Parse(*request, &body));
+  if (HasLasted(context, *request, body.replay_of())) co_return Answer(v1::OstAllocateReply());
   ost::AllocateArgs args;
   SHEEN_CO_TRY_ASSIGN(args.id, ObjectIdOf(body.object()));
   args.offset = body.offset();
@@ -194,11 +223,14 @@ async::Task<ResponseResult> Allocate(RequestContext context, const rpc::Request*
   args.owner = OwnerOf(body.owner());
   args.ctime_seen_ns = body.ctime_seen_ns();
   args.create = body.handle() != 0;
-  SHEEN_CO_TRY_ASSIGN(
-      const ObjectLocks::Access access,
-      co_await Enter(context, *request, args.id, lock::Mode::kPw, lock::Extent::Whole()));
+  args.decided_ctime_ns = IsReplay(*request) ? body.decided_ctime_ns() : 0;
+  SHEEN_CO_TRY_ASSIGN(const ObjectLocks::Access access,
+                      co_await EnterToChange(context, request, args.id));
+  SHEEN_CO_TRY_ASSIGN(ChangeTurn turn,
+                      co_await BeginChange(context, request, args.id, lock::Extent::Whole()));
   SHEEN_CO_TRY_ASSIGN(const ost::ChangeResult result,
                       co_await context.target->Allocate(context.io, args));
+  turn.End(result.transno);
   v1::OstAllocateReply reply;
   SetAttr(result.attr, reply.mutable_attr());
   co_return Answer(reply, result.transno);

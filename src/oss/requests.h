@@ -13,6 +13,7 @@ namespace sheen::oss {
 class Grants;
 class ObjectLocks;
 class OssService;
+class Uncommitted;
 
 struct RequestContext {
   ost::Target* target = nullptr;
@@ -21,6 +22,7 @@ struct RequestContext {
   OssService* service = nullptr;
   ObjectLocks* locks = nullptr;
   Grants* grants = nullptr;
+  Uncommitted* uncommitted = nullptr;
 };
 
 // Always answers; an error's body says what happened and to what.

@@ -57,6 +57,7 @@ async::Task<rpc::Response> OssService::Handle(rpc::Request request) {
   context.service = this;
   context.locks = &locks_;
   context.grants = &grants_;
+  context.uncommitted = &uncommitted_;
   co_return co_await HandleRequest(context, std::move(request));
 }
 
@@ -93,6 +94,7 @@ async::Task<void> OssService::BackgroundLoop(async::Shard* shard) {
     const int64_t oldest_ns = in_flight_.OldestNs(shard->WallNow().count());
     for (const auto& [index, target] : targets_) {
       co_await target->Tick(CurrentIo(), oldest_ns);
+      uncommitted_.Committed(index, target->last_committed());
     }
   }
   background_runs_ = false;

@@ -26,6 +26,7 @@
 #include "oss/grants.h"
 #include "oss/in_flight.h"
 #include "oss/object_locks.h"
+#include "oss/uncommitted.h"
 #include "ost/target.h"
 #include "rpc/control.h"
 #include "rpc/server.h"
@@ -72,7 +73,7 @@ class OssService final : public rpc::Service,
   void OnPeerEnded(std::shared_ptr<rpc::Peer> peer) override;
 
   // What the server's handshakes have to offer (rpc::Feature).
-  static constexpr uint64_t kFeatures = rpc::kExtentLocks;
+  static constexpr uint64_t kFeatures = rpc::kExtentLocks | rpc::kKeptWrites;
   // nullptr: not on this server.
   ost::Target* TargetOf(uint32_t index) const;
   // For requests.cc. After a restart everybody waits for this session, which may hold locks.
@@ -109,6 +110,7 @@ class OssService final : public rpc::Service,
   InFlight in_flight_;
   ObjectLocks locks_;
   Grants grants_;
+  Uncommitted uncommitted_;
 
   std::atomic<bool> has_fences_{false};
   mutable std::mutex mutex_;           // guards what follows

@@ -140,6 +140,7 @@ async::Task<Result<ChangeResult>> AllocateLocked(Target::Core* core, io::FileIo*
   ChangeResult result = core->Finish(object, {.size_at_least = keep_size ? 0 : end,
                                               .preallocated_end = keep_size && !punch ? end : 0,
                                               .ctime_seen_ns = args.ctime_seen_ns,
+                                              .decided_ctime_ns = args.decided_ctime_ns,
                                               .owner = args.owner});
   const Status counted = co_await Recount(core, io, object);
   core->space.Unreserve(reserved);
@@ -240,7 +241,10 @@ async::Task<Result<ChangeResult>> Target::Truncate(io::FileIo* io, TruncateArgs 
   }
   SHEEN_CO_TRY(co_await TruncateFile(core, io, object, args.size));
   ChangeResult result = core->Finish(
-      object, {.size = args.size, .ctime_seen_ns = args.ctime_seen_ns, .owner = args.owner});
+      object, {.size = args.size,
+               .ctime_seen_ns = args.ctime_seen_ns,
+               .decided_ctime_ns = args.decided_ctime_ns,
+               .owner = args.owner});
   SHEEN_CO_TRY(co_await Recount(core, io, object));
   SHEEN_CO_TRY(core->CheckServing());
   result.attr = Core::AttrOf(object.get());

@@ -389,7 +389,12 @@ ChangeResult Target::Core::Finish(const ObjectPointer& object, const Change& cha
       change.size ? 0 : std::max(object->record.preallocated_end, change.preallocated_end);
   object->size = change.size ? *change.size : std::max(object->size, change.size_at_least);
   const int64_t seen_ns = std::min(change.ctime_seen_ns, kTimeSeenNsMax);
+  const int64_t before_ns = object->ctime_ns;
   object->ctime_ns = std::max({now_ns, object->ctime_ns + 1, seen_ns + 1});
+  if (change.decided_ctime_ns > 0) {
+    const int64_t decided_ns = std::min(change.decided_ctime_ns, kTimeSeenNsMax);
+    object->ctime_ns = std::max(before_ns, decided_ns);
+  }
   object->mtime_ns = object->ctime_ns;
   result.attr = {true, object->size, object->charged_bytes, object->mtime_ns, object->ctime_ns};
   return result;

@@ -28,6 +28,7 @@ struct Change {
   std::optional<uint64_t> size;  // truncate: exactly
   uint64_t preallocated_end = 0;
   int64_t ctime_seen_ns = 0;
+  int64_t decided_ctime_ns = 0;
   Owner owner;
 };
 

@@ -12,9 +12,9 @@
 #include <linux/falloc.h>
 
 #include <algorithm>
-#include <fstream>
 
 #include "base/log.h"
+#include "base/machine_boot.h"
 #include "ost/core.h"
 #include "ost/index_meta.h"
 
@@ -23,14 +23,6 @@ namespace {
 
 // transno = boot << 40 | counter.
 constexpr uint64_t kBootMax = (1ULL << 24) - 1;
-
-// Of the running kernel; another one after each start of the machine.
-std::string KernelBootId() {
-  std::ifstream in("/proc/sys/kernel/random/boot_id");
-  std::string id;
-  std::getline(in, id);
-  return id;
-}
 
 Status CheckSuperblock(const Superblock& superblock, const OpenOptions& options) {
   if (!options.fsname.empty() && superblock.fsname != options.fsname) {
@@ -245,7 +237,7 @@ async::Task<Result<std::unique_ptr<Target>>> Target::Open(io::FileIo* io, OpenOp
   SHEEN_CO_TRY_ASSIGN(const Superblock superblock, co_await ReadSuperblock(io, options.directory));
   SHEEN_CO_TRY(CheckSuperblock(superblock, options));
   const std::string machine_boot_id =
-      options.machine_boot_id.empty() ? KernelBootId() : options.machine_boot_id;
+      options.machine_boot_id.empty() ? MachineBootId() : options.machine_boot_id;
   auto core = std::make_unique<Core>(std::move(options), superblock);
   core->lock = std::move(lock);
   SHEEN_CO_TRY(co_await core->Start(io, machine_boot_id));

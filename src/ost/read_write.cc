@@ -98,6 +98,7 @@ async::Task<Result<ChangeResult>> WriteLocked(Target::Core* core, io::FileIo* io
   co_return core->Finish(object, {.bytes = length,
                                   .size_at_least = args.offset + length,
                                   .ctime_seen_ns = args.ctime_seen_ns,
+                                  .decided_ctime_ns = args.decided_ctime_ns,
                                   .owner = args.owner});
 }
 

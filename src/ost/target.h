@@ -77,6 +77,7 @@ struct WriteArgs {
   ByteSpan data;
   Owner owner;
   int64_t ctime_seen_ns = 0;
+  int64_t decided_ctime_ns = 0;  // not 0: repeated, the object's times are as they were then
   bool create = true;  // make an absent object; else kBadHandle
   bool sync = false;   // commit before the answer
   uint64_t granted = 0;  // bytes of space set aside for it (Target::Grant)
@@ -87,6 +88,7 @@ struct TruncateArgs {
   uint64_t size = 0;
   Owner owner;
   int64_t ctime_seen_ns = 0;
+  int64_t decided_ctime_ns = 0;  // as WriteArgs
   bool create = false;
 };
 
@@ -98,6 +100,7 @@ struct AllocateArgs {
   int mode = 0;  // 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]
   Owner owner;
   int64_t ctime_seen_ns = 0;
+  int64_t decided_ctime_ns = 0;  // as WriteArgs
 };
 
 // One write may need as much more space, at either end.

@@ -43,6 +43,10 @@ void Client::SetAddresses(std::vector<Address> addresses) {
 
 bool Client::connected() const { return state_->ready(); }
 
+bool Client::linked() const { return state_->linked(); }
+
+uint64_t Client::server_boot() const { return state_->server_boot(); }
+
 const std::string& Client::server_name() const { return state_->options().server_name; }
 
 uint64_t Client::last_committed() const { return state_->last_committed(); }

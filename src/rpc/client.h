@@ -100,6 +100,8 @@ struct Call {
   uint32_t target = 0;
   std::string body;
   ByteSpan bulk;              // sent; must stay valid until Execute returns
+  // Of `bulk`, which may be kept after it then: it does not change. Null: it is the caller's.
+  std::shared_ptr<const void> bulk_owner;
   MutableByteSpan bulk_sink;  // reply's bulk goes straight here when it fits
   uint32_t credential = 0;
   // Give up at this shard time: kTimedOut. Nanos::max(): wait as long as it takes.
@@ -113,6 +115,11 @@ struct Call {
   std::shared_ptr<void> keep;
   // Gets the call's ticket before Execute first waits: for Cancel().
   uint64_t* ticket_out = nullptr;
+  // A request that was answered before and that the server may have lost: goes out as it was, with
+  // this xid and slot (Answer's) and kReplay, as part of the recovery; ends with the connection
+  // (kDisconnected). 0: an ordinary call.
+  uint64_t replay_xid = 0;
+  uint32_t replay_slot = 0;
 };
 
 struct Answer {
@@ -122,6 +129,8 @@ struct Answer {
   uint64_t transno = 0;
   uint64_t last_committed = 0;
   uint64_t link = 0;  // LinkPulse::ended_count of the connection that it came by
+  uint64_t xid = 0;   // the request's, and its slot: for a replay
+  uint32_t slot = 0;
 };
 
 struct ClientOptions {
@@ -167,6 +176,10 @@ class Client final {
   // REQUIRES: awaited before the Client is destroyed, unless the whole shard ends with it.
   async::Task<void> Stop(Nanos timeout, bool goodbye);
   bool connected() const;
+  // There is a connection, perhaps not ready yet; answers may still come by it.
+  bool linked() const;
+  // The server's boot epoch at the last handshake; 0: none yet.
+  uint64_t server_boot() const;
   // The call with this ticket (Call::ticket_out) returns kInterrupted, soon; its slot stays taken
   // until the real answer comes. Nothing when it has returned.
   void Cancel(uint64_t ticket);

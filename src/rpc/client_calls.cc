@@ -53,7 +53,8 @@ void Client::State::Submit(Pending* pending) {
   const Call& call = pending->call;
   pending->ticket = next_ticket_++;
   if (call.ticket_out != nullptr) *call.ticket_out = pending->ticket;
-  pending->recovery = call.recovery || in_recovery_context_;
+  pending->replay = call.replay_xid != 0;
+  pending->recovery = call.recovery || pending->replay || in_recovery_context_;
   if (stopping_ && call.opcode != Opcode::kGoodbye) {
     pending->result = Fail(Errc::kCancelled, options_.server_name + ": the client has stopped");
     return;
@@ -69,7 +70,8 @@ void Client::State::Submit(Pending* pending) {
   }
   StartLoop();
   if (call.deadline != Nanos::max()) ArmDeadline(call.deadline);
-  if (IsMutating(call.opcode) && call.needs_slot && !TakeSlot(pending)) {
+  const bool wants_slot = IsMutating(call.opcode) && call.needs_slot && !pending->replay;
+  if (wants_slot && !TakeSlot(pending)) {
     (pending->recovery ? recovery_waiters_ : slot_waiters_).PushBack(pending);
     return;
   }
@@ -106,7 +108,7 @@ void Client::State::ReleaseSlot(uint32_t slot) {
 void Client::State::Activate(Pending* pending) {
   // Published before the xid is drawn, so that no other shard takes a later one for the oldest.
   if (active_.empty()) floor_part_->oldest.store(identity_->next_xid().load());
-  pending->xid = identity_->NextXid();
+  pending->xid = pending->replay ? pending->call.replay_xid : identity_->NextXid();
   pending->phase = Pending::Phase::kHeld;
   active_.PushBack(pending);
   by_xid_.Insert(pending->xid, pending);
@@ -125,9 +127,10 @@ void Client::State::Send(Pending* pending) {
   header.opcode = call.opcode;
   header.flags = CrcFlags();
   if (pending->sent_session != 0) header.flags |= kResend;
+  if (pending->replay) header.flags |= kReplay;
   header.target = call.target;
   header.xid = pending->xid;
-  header.slot = pending->slot;
+  header.slot = pending->replay ? call.replay_slot : pending->slot;
   header.credential = call.credential;
   header.transno = OldestUnfinished();
   if (call.deadline != Nanos::max()) {
@@ -190,6 +193,8 @@ void Client::State::OnReply(Message message) {
   answer.transno = message.header.transno;
   answer.last_committed = message.header.last_committed;
   answer.link = pulse_->ended_count.load(std::memory_order_relaxed);
+  answer.xid = pending->xid;
+  answer.slot = pending->slot;
   Finish(pending, std::move(answer));
 }
 

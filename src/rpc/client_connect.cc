@@ -380,6 +380,8 @@ void Client::State::OnClosed(const Error& reason) {
   for (Pending* pending = active_.head(); pending != nullptr; pending = pending->next) {
     pending->in_sink = false;
     if (pending->phase == Pending::Phase::kSent) pending->phase = Pending::Phase::kHeld;
+    // What comes back may be another boot, which has lost what was replayed before this.
+    if (pending->replay) pending->give_up = reason;
     if (pending->give_up) given_up.push_back(pending);
   }
   for (Pending* pending : given_up) {

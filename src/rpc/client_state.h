@@ -41,6 +41,7 @@ struct Client::Pending {
   // Its caller has gone; it stays (on the heap) to keep its slot until the answer or the link's
   // end.
   bool orphan = false;
+  bool replay = false;  // its slot is not its own to give back
   std::optional<Error> give_up;  // to be its result when the link has ended
   std::string last_refusal;      // message of the last kUnavailable
   Pending* previous = nullptr;
@@ -63,6 +64,8 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   void Detach();
 
   bool ready() const { return phase_ == Phase::kReady; }
+  bool linked() const { return link_ != nullptr; }
+  uint64_t server_boot() const { return server_boot_; }
   uint64_t last_committed() const { return last_committed_; }
   const ClientOptions& options() const { return options_; }
   void SetAddresses(std::vector<Address> addresses) { options_.addresses = std::move(addresses); }

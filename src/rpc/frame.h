@@ -116,6 +116,7 @@ enum Feature : uint64_t {
   kInodeLocks = 1 << 0,  // answers of the MDS carry locks; kLockCallback takes them back
   kFileLocks = 1 << 1,   // flock and fcntl locks are kept by the MDS (kMdsFileLock*)
   kExtentLocks = 1 << 2,  // the OSS gives write locks and space (OstWriteRequest.keep_lock)
+  kKeptWrites = 1 << 4,  // changes of objects are kept until committed, and repeated to the OSS
 };
 
 struct FrameHeader {

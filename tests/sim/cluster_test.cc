@@ -336,5 +336,34 @@ TEST(SimClusterTest, RestartsOfTheServersAreNotSeen) {
   cluster.Run(workload.CheckAll());
 }
 
+// What was answered and not committed is repeated by those who were answered; in the middle of
+// operations, too.
+void RunWithPowerCuts(bool mds, bool oss, size_t clients) {
+  const uint64_t seed = TestSeed();
+  SimCluster cluster({.seed = seed});
+  std::vector<Filesystem*> mounts = {cluster.AddClient("alice")};
+  if (clients > 1) mounts.push_back(cluster.AddClient("bob"));
+  Workload workload(mounts, seed);
+  Random random(seed + 1);
+  for (int round = 0; round < 8 && !::testing::Test::HasFailure(); ++round) {
+    const auto done = cluster.Begin(workload.Run(kSteps / 8));
+    async::RunFor(cluster.shard(), std::chrono::milliseconds(random.Below(400)));
+    if (mds) cluster.PowerCutMds(&random);
+    if (oss && random.OneIn(mds ? 2 : 1)) cluster.PowerCutOss(&random);
+    cluster.Finish(done);
+  }
+  cluster.Run(workload.CheckAll());
+}
+
+TEST(SimPowerCutTest, TheMdsLosesNothingThatItsClientKnows) { RunWithPowerCuts(true, false, 1); }
+
+TEST(SimPowerCutTest, TheOssLosesNothingThatItsClientKnows) { RunWithPowerCuts(false, true, 1); }
+
+TEST(SimPowerCutTest, TheOssLosesNothingThatTwoClientsKnow) { RunWithPowerCuts(false, true, 2); }
+
+TEST(SimPowerCutTest, TheMdsLosesNothingThatTwoClientsKnow) { RunWithPowerCuts(true, false, 2); }
+
+TEST(SimPowerCutTest, NeitherLosesAnything) { RunWithPowerCuts(true, true, 2); }
+
 }  // namespace
 }  // namespace sheen::test

@@ -14,7 +14,7 @@ namespace {
 constexpr Nanos kPatience = std::chrono::hours(1);
 constexpr const char* kFsname = "sim";
 
-async::Task<void> Then(async::Task<void> task, bool* done) {
+async::Task<void> Then(async::Task<void> task, std::shared_ptr<bool> done) {
   co_await std::move(task);
   *done = true;
 }
@@ -93,7 +93,7 @@ struct SimCluster::ClientNode {
 struct SimCluster::Control final : rpc::ObjectControl {
   explicit Control(SimCluster* c) : cluster(c) {}
   rpc::ObjectControlService* Find(const std::string& server) {
-    if (cluster->oss_ == nullptr) return nullptr;
+    if (cluster->oss_ == nullptr || cluster->mds_dead_) return nullptr;
     for (auto& oss : cluster->oss_->servers) {
       if (oss.sessions->identity().server_name == server) return oss.service.get();
     }
@@ -149,14 +149,21 @@ SimCluster::~SimCluster() {
   clients_.clear();
 }
 
-void SimCluster::Run(async::Task<void> task) {
-  bool done = false;
+std::shared_ptr<bool> SimCluster::Begin(async::Task<void> task) {
+  const auto done = std::make_shared<bool>(false);
+  const auto moved = std::make_shared<async::Task<void>>(std::move(task));
   // Within a turn: what the task starts looks for the current shard.
-  shard_.Post([this, &task, &done] { shard_.Spawn(Then(std::move(task), &done)); });
+  shard_.Post([this, moved, done] { shard_.Spawn(Then(std::move(*moved), done)); });
+  return done;
+}
+
+void SimCluster::Finish(std::shared_ptr<bool> done) {
   ASSERT_TRUE(async::RunUntil(
-      &shard_, [&done] { return done; }, kPatience))
+      &shard_, [&done] { return *done; }, kPatience))
       << "something waits for ever";
 }
+
+void SimCluster::Run(async::Task<void> task) { Finish(Begin(std::move(task))); }
 
 client::Filesystem* SimCluster::AddClient(const std::string& name, Nanos deadline) {
   auto node = std::make_unique<ClientNode>();
@@ -183,6 +190,7 @@ void SimCluster::StartMds() {
       .objects = control_.get(),
       .clock = &clock_,
       .fsname = kFsname,
+      .machine_boot_id = "sim" + std::to_string(mds_machine_boot_),
       .on_session_evicted = [this](uint64_t session) { mds_->sessions->Erase(session); }});
   const Status opened = mds_->service->Open();
   ASSERT_TRUE(opened) << opened.error().ToString();
@@ -223,7 +231,7 @@ async::Task<void> SimCluster::OpenTargets() {
     open.index = ost->store.get();
     open.pool = &pool_;
     open.lock_directory = false;
-    open.machine_boot_id = "sim";
+    open.machine_boot_id = "sim" + std::to_string(machine_boot_);
     auto target = co_await ost::Target::Open(ost->io.get(), std::move(open));
     EXPECT_TRUE(target) << (target ? "" : target.error().ToString());
     if (target) ost->target = std::move(*target);
@@ -314,6 +322,54 @@ async::Task<void> SimCluster::Heartbeats() {
 }
 
 mds::MdsService* SimCluster::mds() { return mds_->service.get(); }
+
+void SimCluster::PowerCutMds(Random* random) {
+  network_.Kill("mds0");
+  mds_dead_ = true;
+  mds_disk_.PowerOff(random->Below(mds_disk_.unsynced_batches() + 1));
+  StopMds();
+  mds_disk_.PowerOn();
+  mds_dead_ = false;
+  ++mds_machine_boot_;
+  StartMds();
+}
+
+void SimCluster::StopDeadOss() {
+  for (size_t i = 0; i < oss_->servers.size(); ++i) {
+    Oss::Server& oss = oss_->servers[i];
+    oss.listener.reset();
+    oss.service->BeginStop();
+    // Commits fail: there is nothing to commit to.
+    Run([](rpc::Server* server, oss::OssService* service) -> async::Task<void> {
+      co_await server->Stop();
+      const Status stopped = co_await service->Stop();
+      static_cast<void>(stopped);
+    }(oss.server.get(), oss.service.get()));
+  }
+  oss_.reset();
+  for (auto& ost : osts_) {
+    Run([](Ost* o) -> async::Task<void> {
+      const Status closed = co_await o->target->Close(o->io.get());
+      static_cast<void>(closed);
+    }(ost.get()));
+    ost->target.reset();
+  }
+}
+
+void SimCluster::PowerCutOss(Random* random) {
+  for (auto& ost : osts_) network_.Kill("oss" + std::to_string(ost->index));
+  for (auto& ost : osts_) {
+    ost->files.PowerOff(random);
+    ost->disk.PowerOff(random->Below(ost->disk.unsynced_batches() + 1));
+  }
+  StopDeadOss();
+  ++machine_boot_;
+  for (auto& ost : osts_) {
+    ost->files.PowerOn();
+    ost->disk.PowerOn();
+  }
+  StartOss();
+}
 
 void SimCluster::RestartMds() {
   StopMds();

@@ -12,6 +12,7 @@
 
 #include "async/blocking_pool.h"
 #include "async/sim_poller.h"
+#include "base/random.h"
 #include "client/filesystem.h"
 #include "io/memory_file_io.h"
 #include "kv/memory_store.h"
@@ -41,10 +42,17 @@ class SimCluster final {
   client::Filesystem* AddClient(const std::string& name, Nanos deadline = Nanos::max());
   // Runs until `task` ends; fails the test after an hour of virtual time.
   void Run(async::Task<void> task);
+  // The same in two parts, for what happens meanwhile.
+  std::shared_ptr<bool> Begin(async::Task<void> task);
+  void Finish(std::shared_ptr<bool> done);
   // Stops and starts a daemon on what its store has; clients reconnect. Power: what was not synced
   // is lost.
   void RestartMds();
   void RestartOss();
+  // The machine loses power and comes back: of what was not synced any part may be lost, torn,
+  // `random` says which.
+  void PowerCutMds(Random* random);
+  void PowerCutOss(Random* random);
   // The MDS ends the client's session (MdsService::EvictSession).
   void Evict(client::Filesystem* client);
   async::Shard* shard() { return &shard_; }
@@ -64,6 +72,7 @@ class SimCluster final {
   void StopOss();
   async::Task<void> OpenTargets();
   async::Task<void> Heartbeats();
+  void StopDeadOss();
 
   const SimOptions options_;
   ManualClock clock_;
@@ -79,6 +88,9 @@ class SimCluster final {
   struct ClientNode;
   std::vector<std::unique_ptr<ClientNode>> clients_;
   bool stopping_ = false;
+  uint64_t machine_boot_ = 1;  // of the OSSs
+  uint64_t mds_machine_boot_ = 1;
+  bool mds_dead_ = false;  // nothing of it leaves the machine
 };
 
 }  // namespace sheen::test

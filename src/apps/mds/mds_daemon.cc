@@ -11,6 +11,7 @@
 #include "apps/common/version.h"
 #include "apps/common/words.h"
 #include "base/log.h"
+#include "base/machine_boot.h"
 #include "kv/rocks_store.h"
 #include "kv/space_reserve.h"
 #include "mdt/schema.h"
@@ -112,6 +113,7 @@ Status MdsDaemon::OpenService() {
   options.objects = objects_.get();
   options.clock = &SystemClock();
   options.fsname = config_.fsname;
+  options.machine_boot_id = MachineBootId();
   options.own_space = [directory = config_.dir] { return SpaceOf(directory); };
   options.on_map_changed = [this](uint64_t version) {
     SHEEN_LOG(Info, "cluster map version {}", version);

@@ -16,7 +16,7 @@ namespace {
 // True when the inode changed.
 Result<bool> TakeSize(const OpContext& context, const v1::CloseRequest& request, size_t writers,
                       mdt::Inode* inode, v1::CloseReply* reply) {
-  if (!inode->IsRegular() || !inode->size_unsafe()) return false;
+  if (!inode->IsRegular() || !inode->size_unsafe() || request.size_unknown()) return false;
   const bool sole = context.IsSoleWriter(*inode);
   bool changed = false;
   if (sole && request.wrote()) {

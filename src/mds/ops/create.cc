@@ -102,6 +102,7 @@ Status Create(OpContext* context, const v1::CreateRequest& request, v1::CreateRe
   mdt::PutInode(context->txn, fid, inode);
   Touch(&directory, time_ns);
   mdt::PutInode(context->txn, parent, directory);
+  context->txn->NoteParent(parent);
   AddHandle(context, fid, request.open_flags(), request.handle());
   reply->set_created(true);
   reply->set_cookie(cookie);

@@ -38,6 +38,7 @@ Status Link(OpContext* context, const v1::LinkRequest& request, v1::LinkReply* r
   mdt::PutInode(context->txn, fid, inode);
   Touch(&directory, time_ns);
   mdt::PutInode(context->txn, parent, directory);
+  context->txn->NoteParent(parent);
   FillAttr(fid, inode, false, reply->mutable_attr());
   FillAttr(parent, directory, false, reply->mutable_parent_attr());
   context->GrantAfter(parent, lock::kAttrBits);

@@ -82,6 +82,7 @@ Status MakeNode(OpContext* context, const v1::MakeNodeRequest& request, v1::Make
   mdt::PutInode(context->txn, fid, inode);
   Touch(&directory, time_ns);
   mdt::PutInode(context->txn, parent, directory);
+  context->txn->NoteParent(parent);
   FillAttr(fid, inode, false, reply->mutable_attr());
   FillAttr(parent, directory, false, reply->mutable_parent_attr());
   context->GrantAfter(parent, lock::kAttrBits);

@@ -56,6 +56,7 @@ Result<bool> AddEntry(OpContext* context, const v1::ReadDirRequest& request, uin
 Status ReadDir(OpContext* context, const v1::ReadDirRequest& request, v1::ReadDirReply* reply) {
   SHEEN_TRY_ASSIGN(const Fid fid, ValidFid(request.fid()));
   SHEEN_TRY_ASSIGN(mdt::Inode directory, context->Directory(fid));
+  context->txn->NoteReadChildren(fid);
   if (!context->core->handles.HasOpen(fid, context->session_id(), false)) {
     SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessRead));
   }

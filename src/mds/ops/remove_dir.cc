@@ -20,6 +20,7 @@ Status RemoveDir(OpContext* context, const v1::RemoveDirRequest& request,
   SHEEN_TRY_ASSIGN(mdt::Inode inode, context->Inode(fid));
   SHEEN_TRY(CheckRemove(directory, inode, *context->credential));
   if (!inode.IsDirectory()) return Fail(Errc::kNotDirectory);
+  context->txn->NoteReadChildren(fid);
   if (inode.entry_count > 0) return Fail(Errc::kNotEmpty);
 
   const int64_t time_ns = context->TimeFor(request.decided_time_ns(), {&directory, &inode});
@@ -28,6 +29,7 @@ Status RemoveDir(OpContext* context, const v1::RemoveDirRequest& request,
   --directory.nlink;
   Touch(&directory, time_ns);
   mdt::PutInode(context->txn, parent, directory);
+  context->txn->NoteParent(parent);
   SHEEN_TRY(DropName(context, fid, &inode, time_ns));
   FillAttr(parent, directory, false, reply->mutable_parent_attr());
   context->GrantAfter(parent, lock::kAttrBits);

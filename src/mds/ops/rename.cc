@@ -171,9 +171,11 @@ Status Apply(OpContext* context, const v1::RenameRequest& request, Move* move) {
   mdt::PutInode(context->txn, from.fid, from.inode);
   Touch(from.directory, move->time_ns);
   mdt::PutInode(context->txn, from.parent, *from.directory);
+  context->txn->NoteParent(from.parent);
   if (move->same_parent) return {};
   Touch(to.directory, move->time_ns);
   mdt::PutInode(context->txn, to.parent, *to.directory);
+  context->txn->NoteParent(to.parent);
   return {};
 }
 
@@ -222,6 +224,7 @@ Status Rename(OpContext* context, const v1::RenameRequest& request, v1::RenameRe
     Answer(move, reply);
     return {};
   }
+  if (move.replaces()) context->txn->NoteReadChildren(move.to.fid);
   SHEEN_TRY(CheckTypes(move, flags));
   SHEEN_TRY(CheckPermissions(*context, move));
   SHEEN_TRY(Apply(context, request, &move));

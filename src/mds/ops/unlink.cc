@@ -27,6 +27,7 @@ Status Unlink(OpContext* context, const v1::UnlinkRequest& request, v1::UnlinkRe
   mdt::RemoveLink(context->txn, fid, parent, found.cookie);
   Touch(&directory, time_ns);
   mdt::PutInode(context->txn, parent, directory);
+  context->txn->NoteParent(parent);
   SHEEN_TRY(DropName(context, fid, &inode, time_ns));
   FillAttr(parent, directory, false, reply->mutable_parent_attr());
   context->GrantAfter(parent, lock::kAttrBits);

@@ -1,0 +1,198 @@
+// What a server that has restarted is told again before anything else: the requests that it had
+// answered and not committed (kept_requests.h, kept_writes.h).
+//
+// Whatever is kept is replayed; that a server of today's boot answered it is the only proof that it
+// is not lost. What was not lost after all is answered from the reply slot, or written once more.
+#include <algorithm>
+#include <atomic>
+#include <map>
+
+#include "base/log.h"
+#include "client/convert.h"
+#include "client/shard_context.h"
+#include "client/state.h"
+
+namespace sheen::client {
+namespace {
+
+constexpr Nanos kLook = std::chrono::milliseconds(1);
+constexpr Nanos kReplayCallTimeout = std::chrono::seconds(60);
+
+// Handles that the replays opened, less those that they closed.
+class ReplayedHandles final {
+ public:
+  void Note(const KeptRequest& request) {
+    if (request.opcode == rpc::Opcode::kMdsCreate) {
+      v1::CreateRequest create;
+      v1::CreateReply reply;
+      if (!create.ParseFromString(request.body) || !reply.ParseFromString(request.reply)) return;
+      open_[create.handle()] = FidFromWire(reply.attr().fid());
+    } else if (request.opcode == rpc::Opcode::kMdsOpen) {
+      v1::OpenRequest open;
+      if (open.ParseFromString(request.body)) open_[open.handle()] = FidFromWire(open.fid());
+    } else if (request.opcode == rpc::Opcode::kMdsClose) {
+      v1::CloseRequest close;
+      if (close.ParseFromString(request.body)) open_.erase(close.handle());
+    }
+  }
+  // Those that nobody here has open any more: their closes changed nothing that had to be kept.
+  std::vector<std::pair<uint64_t, Fid>> Closed(const OpenTable& files) const {
+    std::vector<std::pair<uint64_t, Fid>> closed;
+    for (const auto& [handle, fid] : open_) {
+      const std::shared_ptr<OpenFile> file = files.Find(fid);
+      const auto handles = file ? file->handles() : std::vector<OpenHandle>();
+      if (std::ranges::find(handles, handle, &OpenHandle::id) == handles.end()) {
+        closed.emplace_back(handle, fid);
+      }
+    }
+    return closed;
+  }
+
+ private:
+  std::map<uint64_t, Fid> open_;
+};
+
+}  // namespace
+
+bool ShardContext::HearsEarlierBoot(const std::string& server, uint64_t boot) const {
+  const auto found = clients_.find(server);
+  return found != clients_.end() && found->second->linked() &&
+         found->second->server_boot() != 0 && found->second->server_boot() != boot;
+}
+
+// Answers of the time before may still lie in the sockets of other shards: they are kept when they
+// come, so they must have come.
+async::Task<void> ShardContext::AwaitEndOfBoot(std::string server, uint64_t boot) {
+  for (const std::unique_ptr<ShardContext>& context : state_->contexts) {
+    if (!context || context.get() == this) continue;
+    ShardContext* const other = context.get();
+    for (bool ended = false; !ended && !state_->stopping;) {
+      const auto looked = std::make_shared<std::atomic<int>>(-1);
+      other->shard_->Post([other, server, boot, looked] {
+        looked->store(other->HearsEarlierBoot(server, boot) ? 0 : 1);
+      });
+      while (looked->load() < 0 && !state_->stopping) co_await shard_->Sleep(kLook);
+      ended = looked->load() == 1;
+      if (!ended) co_await shard_->Sleep(kLook);
+    }
+  }
+}
+
+// One after the other: each may need what the one before it did.
+async::Task<bool> ShardContext::ReplayMds() {
+  const rpc::ServerSession session = state_->identity.Session(kMdsName);
+  co_await AwaitEndOfBoot(kMdsName, session.server_boot);
+  state_->kept_requests.Committed(session.recovered_transno);
+  std::vector<KeptRequest> kept = state_->kept_requests.Take();
+  size_t repeated = 0;
+  ReplayedHandles handles;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    KeptRequest& request = kept[i];
+    // Of this boot already: the connection ended, the server did not.
+    if (request.transno >> kBootShift == session.server_boot) {
+      state_->kept_requests.Keep(std::move(request), 0);
+      continue;
+    }
+    rpc::Call call;
+    call.opcode = request.opcode;
+    call.credential = request.credential;
+    call.body = ReplayBody(request);
+    call.replay_xid = request.xid;
+    call.replay_slot = request.slot;
+    call.deadline = shard_->Now() + kReplayCallTimeout;
+    const Result<rpc::Answer> answer = co_await mds_->Execute(std::move(call));
+    if (answer) {
+      handles.Note(request);
+      // Else the boot found it, and made all that it found durable.
+      if (answer->transno >> kBootShift != session.server_boot) continue;
+      ++repeated;
+      request.transno = answer->transno;
+      state_->kept_requests.Keep(std::move(request), 0);
+      continue;
+    }
+    const Errc code = answer.error().code();
+    if (code == Errc::kDisconnected || code == Errc::kTimedOut || code == Errc::kCancelled) {
+      for (; i < kept.size(); ++i) state_->kept_requests.Keep(std::move(kept[i]), 0);
+      co_return false;
+    }
+    SHEEN_LOG(Error, "mds0 has lost a {} that it had answered, and cannot repeat it: {}",
+              rpc::NameOf(request.opcode), answer.error().ToString());
+  }
+  for (const auto& [handle, fid] : handles.Closed(state_->files)) {
+    v1::CloseRequest request;
+    FidToWire(fid, request.mutable_fid());
+    request.set_handle(handle);
+    // A close that is still under way may say it; else the OSTs are asked.
+    request.set_size_unknown(true);
+    rpc::Call call = MakeCall(rpc::Opcode::kMdsClose, 0, request);
+    call.deadline = shard_->Now() + kReplayCallTimeout;
+    call.recovery = true;
+    const auto closed = co_await mds_->Execute(std::move(call));
+    static_cast<void>(closed);
+  }
+  if (repeated > 0) SHEEN_LOG(Warn, "mds0 had lost {} answered requests: repeated", repeated);
+  co_return true;
+}
+
+async::Task<bool> ShardContext::ReplayOst(std::string server) {
+  for (;;) {
+    const uint64_t boot = state_->identity.Session(server).server_boot;
+    const ReplayTurns::Turn turn = state_->replay_turns.Take(server, boot);
+    if (turn == ReplayTurns::Turn::kDone) co_return true;
+    if (turn == ReplayTurns::Turn::kMine) {
+      const bool done = co_await ReplayWrites(server, boot);
+      state_->replay_turns.End(server, boot, done);
+      co_return done;
+    }
+    if (state_->stopping) co_return false;
+    co_await shard_->Sleep(kLook);
+  }
+}
+
+// False: the connection ended first; all is kept, for the next.
+async::Task<bool> ShardContext::ReplayWrites(std::string server, uint64_t boot) {
+  co_await AwaitEndOfBoot(server, boot);
+  rpc::Client* const client = ClientOf(server);
+  const std::shared_ptr<const Cluster> cluster = state_->cluster.Get();
+  std::set<uint32_t> osts;
+  for (const auto& [ost, name] : cluster->ost_servers) {
+    if (name == server) osts.insert(ost);
+  }
+  std::vector<KeptWrite> kept = state_->kept_writes.Take(osts);
+  size_t repeated = 0;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    KeptWrite& write = kept[i];
+    if (write.boot == boot) {
+      state_->kept_writes.Keep(std::move(write), 0);
+      continue;
+    }
+    rpc::Call call;
+    call.opcode = write.opcode;
+    call.target = write.ost;
+    call.body = ReplayBody(write);
+    call.bulk = write.bytes;
+    call.replay_xid = state_->identity.NextXid();
+    call.deadline = shard_->Now() + kReplayCallTimeout;
+    const Result<rpc::Answer> answer = co_await client->Execute(std::move(call));
+    if (answer) {
+      ++repeated;
+      write.boot = boot;
+      write.transno = answer->transno;
+      if (answer->transno != 0) state_->kept_writes.Keep(std::move(write), 0);
+      continue;
+    }
+    const Errc code = answer.error().code();
+    if (code == Errc::kDisconnected || code == Errc::kTimedOut || code == Errc::kCancelled) {
+      for (; i < kept.size(); ++i) state_->kept_writes.Keep(std::move(kept[i]), 0);
+      co_return false;
+    }
+    // Destroyed since: nobody can ask for the bytes.
+    if (code == Errc::kStale) continue;
+    SHEEN_LOG(Error, "OST {}: {} bytes that were written before {} restarted may be lost: {}",
+              write.ost, write.bytes.size(), server, answer.error().ToString());
+  }
+  if (repeated > 0) SHEEN_LOG(Info, "{} has restarted: {} writes repeated", server, repeated);
+  co_return true;
+}
+
+}  // namespace sheen::client
