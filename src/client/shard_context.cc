@@ -140,6 +140,7 @@ rpc::Client* ShardContext::ClientOf(const std::string& server) {
   options.slot_base = 1 + ordinal_ * kSlotsPerShard;
   options.slot_count = kSlotsPerShard;
   options.checksums = state_->options.checksums;
+  options.client_name = state_->options.client_name;
   if (server == kMdsName) {
     options.features = rpc::kInodeLocks | rpc::kFileLocks;
     options.pulse = state_->pulses[ordinal_];
@@ -240,8 +241,13 @@ async::Task<void> ShardContext::KernelForgets(Fid fid, uint32_t bits) {
   co_await forgotten;
 }
 
-void ShardContext::TrimLocks() {
-  if (state_->stopping || !state_->locks.HasSurplus()) return;
+void ShardContext::TrimLocks(bool however_few) {
+  if (state_->stopping) return;
+  if (state_->locks.HasTooMany()) {
+    state_->locks.Trim(state_->locks.inodes_max());
+    however_few = true;
+  }
+  if (!however_few && !state_->locks.HasSurplus()) return;
   for (const uint32_t shard : state_->locks.ShardsWithSurplus()) {
     ShardContext* context = state_->contexts[shard].get();
     if (context != nullptr) context->shard_->Post([context] { context->StartGivingBack(); });
@@ -294,13 +300,16 @@ ShardContext::OstSlot* ShardContext::SlotOf(uint32_t ost) {
 
 async::Task<Result<rpc::Answer>> ShardContext::Mds(rpc::Call call) {
   call.deadline = DeadlineOf(call);
+  RequestTimer timer(&state_->stats, state_->stats.Mdt(0), call.opcode, 0, &shard_->clock());
   for (uint32_t attempt = 0;; ++attempt) {
     if (state_->stopping) co_return Fail(Errc::kCancelled, "the filesystem is being unmounted");
     if (call.credential != 0) {
       SHEEN_CO_TRY(co_await EnsureCredential(call.credential, call.deadline));
     }
     Result<rpc::Answer> answer = co_await MdsClient()->Execute(call);
+    if (answer) timer.Answered(answer->bulk_bytes);
     if (answer || !MayRetry(answer.error().code())) co_return answer;
+    timer.Failed(answer.error().ToString());
     const bool again = co_await PrepareRetry(answer.error(), attempt, call.deadline);
     if (!again) co_return answer;
   }
@@ -309,6 +318,8 @@ async::Task<Result<rpc::Answer>> ShardContext::Mds(rpc::Call call) {
 async::Task<Result<rpc::Answer>> ShardContext::Ost(uint32_t ost, rpc::Call call) {
   call.deadline = DeadlineOf(call);
   call.target = ost;
+  RequestTimer timer(&state_->stats, state_->stats.Ost(ost), call.opcode, call.bulk.size(),
+                     &shard_->clock());
   for (uint32_t attempt = 0;; ++attempt) {
     if (state_->stopping) co_return Fail(Errc::kCancelled, "the filesystem is being unmounted");
     OstSlot* slot = SlotOf(ost);
@@ -318,6 +329,7 @@ async::Task<Result<rpc::Answer>> ShardContext::Ost(uint32_t ost, rpc::Call call)
       if (attempt == 0 && !slot->client->connected() && slot->committed != 0) StartRefresh();
       Result<rpc::Answer> answer = co_await slot->client->Execute(call);
       if (answer) {
+        timer.Answered(answer->bulk_bytes);
         if (ost < osts_.size()) {
           osts_[ost].committed = std::max(osts_[ost].committed, answer->last_committed);
         }
@@ -330,6 +342,7 @@ async::Task<Result<rpc::Answer>> ShardContext::Ost(uint32_t ost, rpc::Call call)
       const bool asks = error.code() == Errc::kFenced && !rpc::IsMutating(call.opcode);
       if (!asks && !MayRetry(error.code())) co_return answer;
     }
+    timer.Failed(error.ToString());
     const bool again = co_await PrepareRetry(error, attempt, call.deadline);
     if (!again) co_return std::unexpected(std::move(error));
   }
@@ -361,6 +374,7 @@ async::Task<Status> ShardContext::RefreshMap(Nanos deadline) {
   const uint64_t version = cluster.version;
   if (!state_->cluster.Set(std::move(cluster))) co_return Status();
   SHEEN_LOG(Info, "cluster map version {} in use", version);
+  if (state_->options.on_map) state_->options.on_map(map);
   for (const std::unique_ptr<ShardContext>& context : state_->contexts) {
     if (!context) continue;
     ShardContext* other = context.get();

@@ -12,6 +12,7 @@ namespace sheen::oss {
 
 class Grants;
 class ObjectLocks;
+class OpStats;
 class OssService;
 
 struct RequestContext {
@@ -21,6 +22,8 @@ struct RequestContext {
   OssService* service = nullptr;
   ObjectLocks* locks = nullptr;
   Grants* grants = nullptr;
+  OpStats* stats = nullptr;
+  Nanos* lock_wait = nullptr;  // gets the time waited for others' locks
 };
 
 // Always answers; an error's body says what happened and to what.
