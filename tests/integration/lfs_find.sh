@@ -2,7 +2,6 @@
 # lfs find, osts, mdts, check, getname, getdirstripe, mkdir on a real mount.
 . "$(dirname "$0")/../support/cluster.sh"
 
-export SHEEN_RUN_DIR=$WORK/run
 cluster_up --oss 1 --osts 3
 cd "$WORK"
 

@@ -3,7 +3,6 @@
 # when they are kept; slow operations name what they waited on.
 . "$(dirname "$0")/../support/cluster.sh"
 
-export SHEEN_RUN_DIR=$WORK/run
 cluster_up --oss 1 --osts 2 --client-opt metrics=0
 cd "$WORK"
 
@@ -95,12 +94,11 @@ say "slow operations are explained"
 
 # Metrics, in the form that Prometheus reads.
 port=$(value metrics_port)
-curl -sS "http://127.0.0.1:$port/metrics" >"$WORK/metrics"
-python3 - "$WORK/metrics" <<'PY'
-import re, sys
+python3 - "http://127.0.0.1:$port" <<'PY'
+import re, sys, urllib.error, urllib.request
 families, seen = {}, None
-for line in open(sys.argv[1]):
-    line = line.rstrip("\n")
+page = urllib.request.urlopen(sys.argv[1] + "/metrics", timeout=5).read().decode()
+for line in page.splitlines():
     if line.startswith("# TYPE "):
         name, kind = line.split()[2:4]
         assert name not in families, "family twice: " + name
@@ -110,8 +108,12 @@ for line in open(sys.argv[1]):
         assert line.startswith(seen), line
 assert families["lustre_read_bytes_total"] == "counter"
 assert families["sheen_operation_duration_seconds"] == "histogram"
+try:
+    urllib.request.urlopen(sys.argv[1] + "/other", timeout=5)
+    raise SystemExit("/other is there")
+except urllib.error.HTTPError as error:
+    assert error.code == 404, error
 PY
-[ "$(curl -sS -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port/other")" = 404 ] || die "404"
 
 lctl ping 127.0.0.1:1 2>/dev/null && die "ping to nobody"
 mds_port=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["servers"][0]["data_port"])' \
@@ -121,4 +123,6 @@ control=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["serve
   "$WORK/cluster/state.json")
 lctl --server "127.0.0.1:$control" get_param 'obdfilter.sheen-OST0001.num_exports' | grep -q '=1$' ||
   die "through the control port"
+lctl --server "127.0.0.1:$control" set_param debug=info 2>"$WORK/error" && die "set by a TCP port"
+grep -q "not through the control port" "$WORK/error" || die "$(cat "$WORK/error")"
 say "metrics and servers answer"

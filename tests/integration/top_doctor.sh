@@ -2,7 +2,6 @@
 # sheen top shows who does what; sheen doctor finds what is wrong.
 . "$(dirname "$0")/../support/cluster.sh"
 
-export SHEEN_RUN_DIR=$WORK/run
 sheen top --rounds 1 2>"$WORK/error" && die "top without daemons"
 grep -q "no Sheen daemon of this host answers" "$WORK/error" || die "$(cat "$WORK/error")"
 sheen doctor >"$WORK/doctor" || { cat "$WORK/doctor"; die "doctor without daemons"; }

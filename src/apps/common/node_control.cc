@@ -347,10 +347,17 @@ std::string NodeControl::MetricsPage() const {
   return text.Take();
 }
 
+// A TCP port of loopback does not tell who calls: any user of the host could.
 rpc::AdminFunctions NodeControl::Functions(std::function<v1::GetStatusReply()> status) {
+  const auto refuse = [](const v1::SetParamRequest& request) -> Result<v1::SetParamReply> {
+    return Fail(Errc::kPerm,
+                fmt::format("setting {}: not through the control port; run lctl as root on the "
+                            "daemon's host, without --server",
+                            request.pattern()));
+  };
   return {.status = std::move(status),
           .get_params = [this](const v1::GetParamsRequest& request) { return Get(request); },
-          .set_param = [this](const v1::SetParamRequest& request) { return Set(request); }};
+          .set_param = refuse};
 }
 
 Result<v1::LocalReply> AskDaemon(const std::string& socket_path, const v1::LocalRequest& request) {

@@ -68,7 +68,7 @@ class NodeControl final {
   // All of the last map, after parameters were added.
   void ApplyKeptAgain();
   std::string MetricsPage() const;
-  // For rpc::GrpcServer::AddAdmin.
+  // For rpc::GrpcServer::AddAdmin: reads; setting is for the socket, which knows who asks.
   rpc::AdminFunctions Functions(std::function<v1::GetStatusReply()> status);
 
  private:

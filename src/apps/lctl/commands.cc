@@ -133,7 +133,7 @@ int RunHelp(const Context&, const Arguments& args) {
       "lctl: looks at and turns the Sheen daemons of this host\n"
       "usage: lctl [--server HOST:CONTROLPORT] [--device NAME] COMMAND [ARGUMENT ...]\n"
       "       lctl                      reads commands from standard input\n"
-      "\t--server: asks a server of another place instead (from its own host)\n"
+      "\t--server: reads parameters of this server only, through its control port\n"
       "Daemons are found by their sockets in /run/sheen, in ~/.local/state/sheen/run, or in\n"
       "$SHEEN_RUN_DIR.\n\nCommands:\n");
   for (const Command& command : kCommands) {
