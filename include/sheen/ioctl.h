@@ -108,6 +108,9 @@ inline constexpr unsigned long kIoctlStatFsTargets = _IOWR(kIoctlType, 5, IoctlM
 // does not fit the message; EACCES a directory above it may not be searched by the caller.
 inline constexpr unsigned long kIoctlFidToPath = _IOWR(kIoctlType, 6, IoctlMessage);
 
+// Which client this mount is. Out: data = its UUID as text, 36 characters; other outputs 0.
+inline constexpr unsigned long kIoctlGetClient = _IOWR(kIoctlType, 7, IoctlMessage);
+
 // Of an otherwise zeroed message.
 inline void PrepareIoctl(IoctlMessage* message) {
   message->magic = kIoctlMagic;

@@ -15,6 +15,7 @@
 // passed (kTimedOut); what lies on other servers goes on. Errors carry what failed and where.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +27,7 @@
 #include "rpc/client.h"
 #include "rpc/link.h"
 #include "sheen/result.h"
+#include "sheen/v1/mds.pb.h"
 
 namespace sheen::client {
 
@@ -37,6 +39,9 @@ struct Options {
   bool noatime = false;  // reads report no access time
   // Two of them in a request of the kernel: one is checked and stored while the other travels.
   uint32_t max_rpc_bytes = 512 << 10;
+  std::string client_name;  // host and mount point, for the servers' lists and logs
+  // A cluster map has come into use; on a shard.
+  std::function<void(const v1::ClusterMap& map)> on_map;
   // Longest wait of one request for its server; Nanos::max(): for ever.
   Nanos deadline = Nanos::max();
   Nanos mount_timeout = std::chrono::seconds(20);
@@ -51,6 +56,7 @@ struct Options {
   uint64_t kept_bytes_max = 256 << 20;
 };
 
+class ClientStats;
 class KernelCache;
 class ShardContext;
 class OpenFile;
@@ -193,6 +199,26 @@ class Filesystem final {
   // Paths relative to the filesystem's root, without a leading slash.
   async::Task<Result<std::vector<std::string>>> FidToPath(CredentialId who, Fid fid,
                                                           uint32_t links_max);
+
+  // ---- statistics and limits; on any thread ----
+  ClientStats* stats() const;
+  struct LockNumbers {
+    uint64_t inodes = 0;  // of which something is kept under locks
+    uint64_t limit = 0;
+  };
+  LockNumbers inode_locks() const;
+  // Fewer are kept from now on; what is too much is given back.
+  void SetInodeLocksMax(uint64_t inodes_max);
+  void DropInodeLocks();
+  struct HeldNumbers {
+    uint64_t bytes = 0;  // accepted, not yet written
+    uint64_t limit = 0;
+  };
+  HeldNumbers held() const;
+  // What the OSTs have granted, by index.
+  uint64_t GrantedBytes(uint32_t ost) const;
+  // OST index and server name.
+  std::vector<std::pair<uint32_t, std::string>> OstServers() const;
 
   // For the library's own files (src/client/*.cc).
   State* state() const { return state_.get(); }

@@ -64,11 +64,28 @@ void LockCache::EvictLocked(Bucket* bucket, const Fid& keep) {
   }
 }
 
+// One of each bucket in turn: what was used lately stays as long as anything else is there.
+void LockCache::Trim(uint64_t inodes_max) {
+  bool evicted = true;
+  while (evicted) {
+    evicted = false;
+    for (size_t i = 0; i < kBuckets; ++i) {
+      if (size() <= inodes_max) return;
+      Bucket& bucket = buckets_[trim_hand_.fetch_add(1, std::memory_order_relaxed) % kBuckets];
+      const std::scoped_lock lock(bucket.mutex);
+      if (bucket.nodes.empty()) continue;
+      EvictLocked(&bucket, Fid());
+      evicted = true;
+    }
+  }
+}
+
 LockCache::Node* LockCache::Adopt(Bucket* bucket, const Fid& fid, const LockOrigin& origin,
                                   uint32_t bits) {
-  if (inodes_max_ == 0 || !Alive(origin)) return nullptr;
+  const uint64_t inodes_max = inodes_max_.load(std::memory_order_relaxed);
+  if (inodes_max == 0 || !Alive(origin)) return nullptr;
   auto [at, added] = bucket->nodes.try_emplace(fid);
-  if (added && size_.fetch_add(1, std::memory_order_relaxed) >= inodes_max_) {
+  if (added && size_.fetch_add(1, std::memory_order_relaxed) >= inodes_max) {
     EvictLocked(bucket, fid);
     at = bucket->nodes.find(fid);
   }

@@ -157,6 +157,12 @@ class LockCache final {
   bool HasSurplus() const { return surplus_.load(std::memory_order_relaxed) >= kSurplusMin; }
 
   uint64_t size() const { return size_.load(std::memory_order_relaxed); }
+  uint64_t inodes_max() const { return inodes_max_.load(std::memory_order_relaxed); }
+  void SetInodesMax(uint64_t inodes_max) { inodes_max_.store(inodes_max); }
+  // Gives back until at most so many are kept.
+  void Trim(uint64_t inodes_max);
+  // A bucket that has nothing else to give up takes one too many.
+  bool HasTooMany() const { return size() > inodes_max() + inodes_max() / 8 + kTooManyMin; }
 
  private:
   enum class NameKind : uint8_t { kAbsent, kByLookup, kByListing, kAsk };
@@ -189,6 +195,7 @@ class LockCache final {
   static constexpr size_t kShardsMax = 256;
   static constexpr size_t kNamesMax = 200'000;  // of one directory
   static constexpr uint64_t kSurplusMin = 256;
+  static constexpr uint64_t kTooManyMin = 16;
 
   static size_t IndexOf(const Fid& fid) { return std::hash<Fid>()(fid) % kBuckets; }
   Bucket& BucketOf(const Fid& fid) { return buckets_[IndexOf(fid)]; }
@@ -203,10 +210,11 @@ class LockCache final {
   void EvictLocked(Bucket* bucket, const Fid& keep);
   static void PutName(Node* node, const std::string& name, Name value);
 
-  const uint64_t inodes_max_;
+  std::atomic<uint64_t> inodes_max_;
   std::atomic<uint64_t> sequence_{1};
   std::atomic<uint64_t> size_{0};
   std::atomic<uint64_t> surplus_{0};
+  std::atomic<size_t> trim_hand_{0};
   std::array<std::shared_ptr<rpc::LinkPulse>, kShardsMax> pulses_;  // set before first use
   std::array<Bucket, kBuckets> buckets_;
   std::mutex surplus_mutex_;  // guards surplus_locks_

@@ -154,6 +154,7 @@ rpc::Client* ShardContext::ClientOf(const std::string& server) {
   options.slot_base = 1 + ordinal_ * kSlotsPerShard;
   options.slot_count = kSlotsPerShard;
   options.checksums = state_->options.checksums;
+  options.client_name = state_->options.client_name;
   if (server == kMdsName) {
     options.features = rpc::kInodeLocks | rpc::kFileLocks;
     options.pulse = state_->pulses[ordinal_];
@@ -255,8 +256,13 @@ async::Task<void> ShardContext::KernelForgets(Fid fid, uint32_t bits) {
   co_await forgotten;
 }
 
-void ShardContext::TrimLocks() {
-  if (state_->stopping || !state_->locks.HasSurplus()) return;
+void ShardContext::TrimLocks(bool however_few) {
+  if (state_->stopping) return;
+  if (state_->locks.HasTooMany()) {
+    state_->locks.Trim(state_->locks.inodes_max());
+    however_few = true;
+  }
+  if (!however_few && !state_->locks.HasSurplus()) return;
   for (const uint32_t shard : state_->locks.ShardsWithSurplus()) {
     ShardContext* context = state_->contexts[shard].get();
     if (context != nullptr) context->shard_->Post([context] { context->StartGivingBack(); });
@@ -309,6 +315,7 @@ ShardContext::OstSlot* ShardContext::SlotOf(uint32_t ost) {
 
 async::Task<Result<rpc::Answer>> ShardContext::Mds(rpc::Call call) {
   call.deadline = DeadlineOf(call);
+  RequestTimer timer(&state_->stats, state_->stats.Mdt(0), call.opcode, 0, &shard_->clock());
   for (uint32_t attempt = 0;; ++attempt) {
     if (state_->stopping) co_return Fail(Errc::kCancelled, "the filesystem is being unmounted");
     if (call.credential != 0) {
@@ -316,7 +323,9 @@ async::Task<Result<rpc::Answer>> ShardContext::Mds(rpc::Call call) {
     }
     Result<rpc::Answer> answer = co_await MdsClient()->Execute(call);
     if (answer) KeepRequest(state_, call, *answer);
+    if (answer) timer.Answered(answer->bulk_bytes);
     if (answer || !MayRetry(answer.error().code())) co_return answer;
+    timer.Failed(answer.error().ToString());
     const bool again = co_await PrepareRetry(answer.error(), attempt, call.deadline);
     if (!again) co_return answer;
   }
@@ -325,6 +334,8 @@ async::Task<Result<rpc::Answer>> ShardContext::Mds(rpc::Call call) {
 async::Task<Result<rpc::Answer>> ShardContext::Ost(uint32_t ost, rpc::Call call) {
   call.deadline = DeadlineOf(call);
   call.target = ost;
+  RequestTimer timer(&state_->stats, state_->stats.Ost(ost), call.opcode, call.bulk.size(),
+                     &shard_->clock());
   if (!call.bulk.empty() && state_->kept_writes.bytes() > state_->options.kept_bytes_max) {
     co_await AwaitKeptRoom();
   }
@@ -337,6 +348,7 @@ async::Task<Result<rpc::Answer>> ShardContext::Ost(uint32_t ost, rpc::Call call)
       if (attempt == 0 && !slot->client->connected() && slot->committed != 0) StartRefresh();
       Result<rpc::Answer> answer = co_await slot->client->Execute(call);
       if (answer) {
+        timer.Answered(answer->bulk_bytes);
         if (ost < osts_.size()) {
           osts_[ost].committed = std::max(osts_[ost].committed, answer->last_committed);
         }
@@ -350,6 +362,7 @@ async::Task<Result<rpc::Answer>> ShardContext::Ost(uint32_t ost, rpc::Call call)
       const bool asks = error.code() == Errc::kFenced && !rpc::IsMutating(call.opcode);
       if (!asks && !MayRetry(error.code())) co_return answer;
     }
+    timer.Failed(error.ToString());
     const bool again = co_await PrepareRetry(error, attempt, call.deadline);
     if (!again) co_return std::unexpected(std::move(error));
   }
@@ -381,6 +394,7 @@ async::Task<Status> ShardContext::RefreshMap(Nanos deadline) {
   const uint64_t version = cluster.version;
   if (!state_->cluster.Set(std::move(cluster))) co_return Status();
   SHEEN_LOG(Info, "cluster map version {} in use", version);
+  if (state_->options.on_map) state_->options.on_map(map);
   for (const std::unique_ptr<ShardContext>& context : state_->contexts) {
     if (!context) continue;
     ShardContext* other = context.get();

@@ -49,7 +49,7 @@ class ShardContext final {
   // In the background, one at a time.
   void StartRefresh();
   // Gives locks back in the background, each on the shard it came by, when there are too many.
-  void TrimLocks();
+  void TrimLocks(bool however_few = false);
 
   State* state() const { return state_; }
   // Ends when the kernel has forgotten what the bits cover, after a change that it has not seen.

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 
+#include "client/client_stats.h"
 #include "client/cluster.h"
 #include "client/credentials.h"
 #include "client/file_lock_book.h"
@@ -40,6 +41,7 @@ class State final {
 
   const Options options;
   rpc::ClientIdentity identity;
+  ClientStats stats;
   CredentialCache credentials;
   OpenTable files;
   ClusterHolder cluster;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 
 namespace sheen::fuse {
 
@@ -37,6 +38,7 @@ struct Request {
   uint8_t looks = 0;         // that found it waiting
   bool late = false;         // abandoned, and among the LateRequests
   size_t late_bytes = 0;     // that it is counted with
+  Nanos began{0};            // monotonic; when it came to the operations
   // fuse_in_header, the operation's struct, and what follows it; contiguous.
   std::byte* message = nullptr;
   size_t message_bytes = 0;

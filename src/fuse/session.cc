@@ -117,6 +117,7 @@ class Session::Impl final : public ChannelOwner {
   void OnLateChange(const Subject& subject) override;
 
   SessionStats stats() const;
+  OpStats* operation_stats() { return &op_stats_; }
 
   const MountOptions options_;
   const fuse_lowlevel_ops ops_;
@@ -135,6 +136,7 @@ class Session::Impl final : public ChannelOwner {
 
   UniqueFd device_;
   Kicker kicker_;
+  OpStats op_stats_;
   LateRequests late_;
   std::vector<std::byte> init_message_;
   size_t max_write_ = 0;
@@ -207,6 +209,7 @@ ChannelOptions Session::Impl::OptionsOf(uint32_t shard_index) {
   out.userdata = userdata_;
   out.init_message = init_message_;
   out.max_write = max_write_;
+  out.stats = &op_stats_;
   out.leads = shard_index == 0;
   out.reads_device = transport_ == Transport::kClassic || shard_index == 0;
   if (transport_ == Transport::kClassic) return out;
@@ -363,6 +366,7 @@ fuse_session* Session::notify_session() const { return impl_->primary_.get(); }
 uint32_t Session::kernel_minor() const { return impl_->kernel_minor_; }
 uint64_t Session::device() const { return impl_->device_number_; }
 SessionStats Session::stats() const { return impl_->stats(); }
+OpStats* Session::operation_stats() const { return impl_->operation_stats(); }
 
 Result<UringMode> ParseUringMode(std::string_view text) {
   if (text == "auto") return UringMode::kAuto;

@@ -75,6 +75,8 @@ struct SessionStats {
   uint64_t abandoned = 0;           // answered EINTR because their callers were being killed
 };
 
+class OpStats;
+
 class Session final {
  public:
   // Mounts and answers INIT, which calls ops.init on the calling thread. A stale mount of a daemon
@@ -120,6 +122,8 @@ class Session final {
   // st_dev of the mounted filesystem.
   uint64_t device() const;
   SessionStats stats() const;
+  // Requests of the kernel by operation.
+  OpStats* operation_stats() const;
 
   class Impl;
 

@@ -133,6 +133,7 @@ void ShardChannel::OnRequest(Request* request) {
 }
 
 void ShardChannel::Begin(Request* request) {
+  request->began = shard_->Now();
   Request* const outer = std::exchange(current_, request);
   Process(request->message, request->message_bytes);
   current_ = outer;
@@ -158,6 +159,7 @@ ssize_t ShardChannel::OnReply(iovec* iov, int count) {
   // Not a request of the transports: libfuse's own answer to an INTERRUPT.
   if (request == nullptr) return writev(fuse_session_fd(session_.get()), iov, count);
   request->answered = true;
+  options_.stats->Note(*request, iov, count, shard_->Now() - request->began);
   if (request->abandoned) {
     EndAbandoned(request);
     errno = ENOENT;

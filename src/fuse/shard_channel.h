@@ -21,6 +21,7 @@
 #include "async/shard.h"
 #include "fuse/late_requests.h"
 #include "fuse/libfuse_session.h"
+#include "fuse/op_stats.h"
 #include "fuse/request.h"
 #include "fuse/transport_classic.h"
 #include "fuse/transport_uring.h"
@@ -63,6 +64,7 @@ struct ChannelOptions {
   bool reads_device = true;  // this shard reads its descriptor
   bool leads = true;         // first of all
   RingOptions ring;          // no queues: classic
+  OpStats* stats = nullptr;  // counts here
 };
 
 class ShardChannel final : public RequestSink, public ReplyTarget {

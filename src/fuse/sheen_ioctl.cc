@@ -168,6 +168,12 @@ void Ioctl(fuse_req_t req, fuse_ino_t node, unsigned command, const void* in, si
       PutFid(fid, message.get());
       message->data_bytes = 0;
       return ReplyMessage(req, *message);
+    case kIoctlGetClient: {
+      const std::string uuid = FsOf(req)->identity().uuid().ToString();
+      PutChunk(uuid, message.get());
+      message->stamp = 0;
+      return ReplyMessage(req, *message);
+    }
     case kIoctlGetLayout:
       return Spawn(GetLayout(req, fid, std::move(message)));
     case kIoctlSetLayout:

@@ -13,6 +13,11 @@ namespace {
 
 constexpr std::string_view kMapKey = "cluster_map";
 constexpr uint8_t kMapVersion = 1;
+constexpr std::string_view kKeptKey = "kept_params";
+constexpr uint8_t kKeptVersion = 1;
+constexpr size_t kKeptMax = 1000;
+constexpr size_t kKeptNameMax = 255;
+constexpr size_t kKeptValueMax = 4096;
 // How long a list of OST states may be shared before liveness is looked at again.
 constexpr Nanos kOstsFresh = std::chrono::milliseconds(500);
 // Two heartbeats and a half: of who is silent for longer no new object is asked while there are
@@ -100,15 +105,46 @@ Result<MapRecord> DecodeMap(std::string_view bytes) {
   return map;
 }
 
+std::string EncodeKept(const KeptParams& kept) {
+  Encoder out;
+  out.U8(kKeptVersion);
+  out.U32(static_cast<uint32_t>(kept.size()));
+  for (const auto& [name, value] : kept) {
+    out.Bytes(name);
+    out.Bytes(value);
+  }
+  return out.Take();
+}
+
+Result<KeptParams> DecodeKept(std::string_view bytes) {
+  Decoder in(bytes);
+  if (in.U8() > kKeptVersion) {
+    return Fail(Errc::kBadVersion, "kept settings: written by a newer version of Sheen");
+  }
+  KeptParams kept;
+  const uint32_t count = in.U32();
+  for (uint32_t i = 0; i < count && in.ok(); ++i) {
+    std::string name(in.Bytes());
+    kept[std::move(name)] = in.Bytes();
+  }
+  if (!in.done()) return Fail(Errc::kCorrupt, "kept settings: the record is damaged");
+  return kept;
+}
+
 ClusterMap::ClusterMap(mdt::Mdt* mdt, Options options)
     : mdt_(mdt), options_(std::move(options)), started_(options_.clock->Monotonic()) {}
 
 Status ClusterMap::Load() {
   SHEEN_TRY_ASSIGN(const std::optional<std::string> bytes,
                    mdt_->store()->Get(mdt::kConfig, kMapKey, kv::Blocking::kMayBlock));
+  SHEEN_TRY_ASSIGN(const std::optional<std::string> kept,
+                   mdt_->store()->Get(mdt::kConfig, kKeptKey, kv::Blocking::kMayBlock));
   std::lock_guard lock(mutex_);
   if (bytes) {
     SHEEN_TRY_ASSIGN(map_, DecodeMap(*bytes));
+  }
+  if (kept) {
+    SHEEN_TRY_ASSIGN(kept_, DecodeKept(*kept));
   }
   return {};
 }
@@ -231,11 +267,49 @@ Result<v1::RegisterServerReply> ClusterMap::Register(const v1::RegisterServerReq
   return reply;
 }
 
-Status ClusterMap::Persist(const MapRecord& map) {
+Status ClusterMap::Persist(const MapRecord& map, const KeptParams* kept) {
   mdt::Txn txn(mdt_->store(), mdt_->transnos(), kv::Blocking::kMayBlock);
   txn.Put(mdt::kConfig, std::string(kMapKey), EncodeMap(map));
+  if (kept != nullptr) txn.Put(mdt::kConfig, std::string(kKeptKey), EncodeKept(*kept));
   SHEEN_TRY(mdt_->Commit(&txn));
   return mdt_->Sync();
+}
+
+Status ClusterMap::KeepParam(const std::string& name, const std::string& value, bool forget) {
+  const auto printable = [](char c) { return c > ' ' && c < 0x7F; };
+  if (name.empty() || name.size() > kKeptNameMax || !std::ranges::all_of(name, printable)) {
+    return Fail(Errc::kInvalid, "'" + name + "' cannot be the name of a parameter");
+  }
+  if (value.size() > kKeptValueMax) {
+    return Fail(Errc::kInvalid, "the value of " + name + " is longer than 4096 bytes");
+  }
+  std::lock_guard registering(register_mutex_);
+  MapRecord next;
+  KeptParams kept;
+  {
+    std::lock_guard lock(mutex_);
+    next = map_;
+    kept = kept_;
+  }
+  if (forget && kept.erase(name) == 0) return Fail(Errc::kNoEntry, name + " is not kept");
+  if (!forget) kept[name] = value;
+  if (kept.size() > kKeptMax) return Fail(Errc::kNoSpace, "more than 1000 settings are kept");
+  ++next.version;
+  SHEEN_TRY(Persist(next, &kept));
+  {
+    std::lock_guard lock(mutex_);
+    map_ = next;
+    kept_ = std::move(kept);
+  }
+  SHEEN_LOG(Info, "cluster map {}: {} {}", next.version,
+            forget ? "does not keep any more" : "keeps", forget ? name : name + "=" + value);
+  if (options_.on_changed) options_.on_changed(next.version);
+  return {};
+}
+
+KeptParams ClusterMap::Kept() const {
+  std::lock_guard lock(mutex_);
+  return kept_;
 }
 
 Result<v1::HeartbeatReply> ClusterMap::Heartbeat(const v1::HeartbeatRequest& request) {
@@ -288,6 +362,11 @@ void ClusterMap::Fill(v1::ClusterMap* out) const {
     entry->set_uuid(target.uuid.bytes.data(), target.uuid.bytes.size());
     entry->set_generation(target.generation);
     entry->set_server(target.server);
+  }
+  for (const auto& [name, value] : kept_) {
+    v1::KeptParam* entry = out->add_params();
+    entry->set_name(name);
+    entry->set_value(value);
   }
 }
 

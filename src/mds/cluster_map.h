@@ -44,6 +44,11 @@ struct MapRecord {
   bool operator==(const MapRecord&) const = default;
 };
 
+// Settings that every server and client applies, by parameter name (base/params.h).
+using KeptParams = std::map<std::string, std::string>;
+
+std::string EncodeKept(const KeptParams& kept);
+Result<KeptParams> DecodeKept(std::string_view bytes);
 std::string EncodeMap(const MapRecord& map);
 Result<MapRecord> DecodeMap(std::string_view bytes);
 
@@ -64,6 +69,10 @@ class ClusterMap final {
   // index, or another server has the name).
   Result<v1::RegisterServerReply> Register(const v1::RegisterServerRequest& request);
   Result<v1::HeartbeatReply> Heartbeat(const v1::HeartbeatRequest& request);
+  // Keeps a setting, or forgets it; the map has a new version then. "survives power loss". Errors:
+  // kInvalid (a name or value that cannot be one), kNoSpace (too many), kNoEntry (none to forget).
+  Status KeepParam(const std::string& name, const std::string& value, bool forget);
+  KeptParams Kept() const;
   void Fill(v1::ClusterMap* out) const;
   uint64_t version() const;
 
@@ -90,7 +99,7 @@ class ClusterMap final {
 
   Status Validate(const v1::RegisterServerRequest& request) const;
   Result<std::string> NameFor(const v1::RegisterServerRequest& request) const;
-  Status Persist(const MapRecord& map);
+  Status Persist(const MapRecord& map, const KeptParams* kept = nullptr);
   bool UpLocked(const TargetInfo& target, Nanos now) const;
 
   mdt::Mdt* const mdt_;
@@ -99,6 +108,7 @@ class ClusterMap final {
   std::mutex register_mutex_;  // one registration at a time; taken before mutex_
   mutable std::mutex mutex_;   // guards everything below
   MapRecord map_;
+  KeptParams kept_;
   std::map<Key, Space> spaces_;
   mutable std::shared_ptr<const std::vector<layout::OstState>> osts_;
   mutable Nanos osts_built_{0};

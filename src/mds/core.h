@@ -16,6 +16,7 @@
 #include "mds/handle_table.h"
 #include "mds/idle_sessions.h"
 #include "mds/lock_table.h"
+#include "mds/op_stats.h"
 #include "mds/own_space.h"
 #include "mds/service.h"
 #include "mds/session_map.h"
@@ -46,6 +47,7 @@ struct Core {
   IdleSessions idle_sessions;
   Recovery recovery;
   Dependencies dependencies;
+  OpStats stats;
   std::atomic<uint64_t> next_owner{1};      // of latches: names a running operation
   std::atomic<uint64_t> ost_position{0};    // round robin of layout::ChooseOsts
   std::atomic<bool> outbox_waiting{false};  // the outbox may have rows

@@ -24,7 +24,8 @@ using OperationFunction = Status (*)(OpContext* context, std::string_view body, 
 OperationFunction FindOperation(rpc::Opcode opcode);
 
 // A request from a client.
-async::Task<rpc::Response> RunRequest(Core* core, rpc::Request request);
+// `waits` gets what it waited on.
+async::Task<rpc::Response> RunRequest(Core* core, const rpc::Request* request, WaitTimes* waits);
 // The server's own work, as superuser. `body` is what `function` takes.
 async::Task<Status> RunInternal(Core* core, OperationFunction function, std::string body);
 

@@ -152,6 +152,7 @@ void Run::CallHolders() {
     SetFid(call.fid, lock->mutable_fid());
     lock->set_bits(call.bits);
     const uint64_t peer_id = call.peer->id();
+    core_->stats.lock_callbacks.Add();
     const std::shared_ptr<LockTable> locks = core_->locks;
     call.peer->Ask(rpc::Opcode::kLockCallback, list.SerializeAsString(), {kCallbackTimeout},
                    [locks, peer_id, fid = call.fid, bits = call.bits](bool answered) {
@@ -307,29 +308,40 @@ struct LockAwaiter {
   void await_resume() const noexcept {}
 };
 
-async::Task<void> RunToEnd(Core* core, Run* run) {
+async::Task<void> RunToEnd(Core* core, Run* run, WaitTimes* waits) {
   kv::Blocking blocking = kv::Blocking::kNever;
   for (;;) {
     Run::Outcome outcome = Run::Outcome::kDone;
+    Nanos began{0};
     if (blocking == kv::Blocking::kNever) {
       outcome = run->Attempt(blocking);
     } else {
       std::function<Run::Outcome()> attempt = [run] {
         return run->Attempt(kv::Blocking::kMayBlock);
       };
+      began = core->Now();
       outcome = co_await core->options.pool->Run<Run::Outcome>(std::move(attempt));
+      waits->Add(Wait::kStore, core->Now() - began);
     }
+    if (outcome == Run::Outcome::kDone && run->code() == Errc::kOk) co_return;
+    began = core->Now();
     if (outcome == Run::Outcome::kRecovering) {
       co_await async::Shard::Current()->Sleep(kRecoveryLook);
+      waits->Add(Wait::kClients, core->Now() - began);
     } else if (outcome == Run::Outcome::kLocked) {
+      waits->fid = run->locked().front();
       run->CallHolders();
       co_await LockAwaiter{core, run};
+      waits->Add(Wait::kLock, core->Now() - began);
     } else if (outcome == Run::Outcome::kBusy) {
-      co_await ParkAwaiter{run->latches(), *run->latches()->busy()};
+      waits->fid = *run->latches()->busy();
+      co_await ParkAwaiter{run->latches(), waits->fid};
+      waits->Add(Wait::kLatch, core->Now() - began);
     } else if (outcome == Run::Outcome::kWouldBlock) {
       blocking = kv::Blocking::kMayBlock;
     } else if (run->code() == Errc::kUnavailable && core->cluster->WarmingUp()) {
       co_await async::Shard::Current()->Sleep(kWarmUpWait);
+      waits->Add(Wait::kOsts, core->Now() - began);
     } else {
       co_return;
     }
@@ -367,7 +379,8 @@ void NoteBack(Core* core, const rpc::Request& request, ClientSession* session) {
 
 }  // namespace
 
-async::Task<rpc::Response> RunRequest(Core* core, rpc::Request request) {
+async::Task<rpc::Response> RunRequest(Core* core, const rpc::Request* from, WaitTimes* waits) {
+  const rpc::Request& request = *from;
   const rpc::FrameHeader& header = request.header;
   const OperationFunction function = FindOperation(header.opcode);
   if (function == nullptr && !IsFileLockRequest(header.opcode)) {
@@ -408,9 +421,11 @@ async::Task<rpc::Response> RunRequest(Core* core, rpc::Request request) {
   NoteBack(core, request, session.get());
 
   Run run(core, job);
-  co_await RunToEnd(core, &run);
+  co_await RunToEnd(core, &run, waits);
   if (run.wait_committed() > core->mdt->LastCommitted()) {
+    const Nanos began = core->Now();
     const Status committed = co_await core->committer->WaitCommitted(run.wait_committed());
+    waits->Add(Wait::kCommit, core->Now() - began);
     if (!committed) co_return rpc::Response::Of(committed.error());
   }
   if (!run.status()) co_return rpc::Response::Of(run.status().error());
@@ -420,7 +435,8 @@ async::Task<rpc::Response> RunRequest(Core* core, rpc::Request request) {
 async::Task<Status> RunInternal(Core* core, OperationFunction function, std::string body) {
   const Job job{.function = function, .body = body, .credential = &kServerCredential};
   Run run(core, job);
-  co_await RunToEnd(core, &run);
+  WaitTimes waits;
+  co_await RunToEnd(core, &run, &waits);
   co_return run.status();
 }
 

@@ -194,7 +194,39 @@ std::string MdsService::StopReason() const { return state_->core.mdt->StopReason
 uint64_t MdsService::session_count() const { return state_->core.sessions.size(); }
 
 async::Task<rpc::Response> MdsService::Handle(rpc::Request request) {
-  return RunRequest(&state_->core, std::move(request));
+  Core& core = state_->core;
+  const Nanos began = core.Now();
+  WaitTimes waits;
+  rpc::Response response = co_await RunRequest(&core, &request, &waits);
+  Status status;
+  if (response.status != Errc::kOk) status = Fail(response.status, response.body);
+  core.stats.Note(request.header, request.body, request.session.get(), waits, core.Now() - began,
+                  status);
+  co_return std::move(response);
+}
+
+const OpStats& MdsService::stats() const { return state_->core.stats; }
+
+void MdsService::ClearStats() { state_->core.stats.Clear(state_->core.WallNs()); }
+
+std::string MdsService::RecoveryText() {
+  const bool active = state_->core.recovery.Active(state_->core.Now());
+  return std::string("status: ") + (active ? "RECOVERING" : "COMPLETE") +
+         "\nconnected_clients: " + std::to_string(session_count()) +
+         "\nlast_transno: " + std::to_string(state_->core.mdt->LastCommitted()) +
+         "\nVBR: DISABLED\nIR: DISABLED\n";
+}
+
+Status MdsService::KeepParam(const std::string& name, const std::string& value, bool forget) {
+  return state_->core.cluster->KeepParam(name, value, forget);
+}
+
+std::map<std::string, std::string> MdsService::KeptParams() const {
+  return state_->core.cluster->Kept();
+}
+
+MdsService::LockCounts MdsService::lock_counts() const {
+  return {state_->core.locks->size(), kLocksMax};
 }
 
 uint64_t MdsService::LastCommitted(uint32_t /*target*/) const {

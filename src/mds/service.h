@@ -14,6 +14,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +28,8 @@
 #include "sheen/result.h"
 
 namespace sheen::mds {
+
+class OpStats;
 
 struct MdsOptions {
   // All pointers must outlive the service. The store was made by mdt::Format with the families of
@@ -91,6 +94,18 @@ class MdsService final : public rpc::Service,
   // Why it stopped serving (a failed write or sync); empty while it serves.
   std::string StopReason() const;
   uint64_t session_count() const;
+  const OpStats& stats() const;
+  void ClearStats();
+  struct LockCounts {
+    uint64_t granted = 0;  // inodebits locks, one for each connection and inode
+    uint64_t limit = 0;
+  };
+  LockCounts lock_counts() const;
+  // Lustre's recovery_status.
+  std::string RecoveryText();
+  // Settings that the management service keeps and gives to all; see ClusterMap. Blocks.
+  Status KeepParam(const std::string& name, const std::string& value, bool forget);
+  std::map<std::string, std::string> KeptParams() const;
 
   // Ends a client's session without it: for who waits for something that the client holds and does
   // not give back (`reason`, for the log). No request of it is executed any more; then it is fenced

@@ -59,6 +59,15 @@ class Grants final {
   void Return(ost::Target* target, uint64_t session, uint64_t bytes) {
     target->ReturnGrant(Use(target, session, bytes));
   }
+  // Of all sessions.
+  uint64_t BytesOf(const ost::Target* target) const {
+    const std::scoped_lock lock(mutex_);
+    uint64_t bytes = 0;
+    for (const auto& [key, held] : held_) {
+      if (key.second == target) bytes += held;
+    }
+    return bytes;
+  }
   void DropSession(uint64_t session) {
     const std::scoped_lock lock(mutex_);
     for (auto at = held_.lower_bound({session, nullptr});
@@ -68,7 +77,7 @@ class Grants final {
   }
 
  private:
-  std::mutex mutex_;  // guards held_
+  mutable std::mutex mutex_;  // guards held_
   std::map<std::pair<uint64_t, ost::Target*>, uint64_t> held_;  // by session and target
 };
 

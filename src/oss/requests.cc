@@ -7,6 +7,7 @@
 #include "oss/block_sums.h"
 #include "oss/change_turn.h"
 #include "oss/convert.h"
+#include "oss/op_stats.h"
 #include "oss/service.h"
 #include "sheen/v1/oss.pb.h"
 
@@ -32,11 +33,19 @@ uint64_t SessionOf(const rpc::Request& request) {
 }
 
 // Returns when nobody else holds what conflicts.
+async::Task<Result<ObjectLocks::Access>> EnterCounted(const RequestContext& context, ObjectKey key,
+                                                      ObjectLocks::Wish wish) {
+  const Nanos began = async::Shard::Current()->Now();
+  Result<ObjectLocks::Access> access = co_await context.locks->Enter(key, wish);
+  *context.lock_wait += async::Shard::Current()->Now() - began;
+  co_return access;
+}
+
 async::Task<Result<ObjectLocks::Access>> Enter(const RequestContext& context,
                                                const rpc::Request& request,
                                                const layout::ObjectId& id, lock::Mode mode,
                                                lock::Extent extent) {
-  return context.locks->Enter({request.header.target, id}, {SessionOf(request), mode, extent, 0});
+  return EnterCounted(context, {request.header.target, id}, {SessionOf(request), mode, extent, 0});
 }
 
 async::Task<ResponseResult> Read(RequestContext context, const rpc::Request* request) {
@@ -100,7 +109,7 @@ async::Task<Result<ObjectLocks::Access>> EnterToWrite(RequestContext context,
   if (may_keep && body->keep_lock() != 0 && body->keep_lock() <= INT64_MAX) {
     wish.keep = body->keep_lock();
   }
-  SHEEN_CO_TRY_ASSIGN(ObjectLocks::Access access, co_await context.locks->Enter(key, wish));
+  SHEEN_CO_TRY_ASSIGN(ObjectLocks::Access access, co_await EnterCounted(context, key, wish));
   if (access.kept() && !co_await context.service->RememberHolder(session)) access.DoNotKeep();
   co_return access;
 }
@@ -357,9 +366,15 @@ async::Task<ResponseResult> Choose(RequestContext context, const rpc::Request* r
 }  // namespace
 
 async::Task<rpc::Response> HandleRequest(RequestContext context, rpc::Request request) {
+  const Nanos began = async::Shard::Current()->Now();
+  Nanos lock_wait{0};
+  context.lock_wait = &lock_wait;
   ResponseResult result = co_await Choose(context, &request);
-  if (!result) co_return rpc::Response::Of(result.error());
-  co_return std::move(*result);
+  rpc::Response response =
+      result ? std::move(*result) : rpc::Response::Of(result.error());
+  context.stats->Note(request, response, context.target->name(), lock_wait,
+                      async::Shard::Current()->Now() - began);
+  co_return std::move(response);
 }
 
 }  // namespace sheen::oss

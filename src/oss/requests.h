@@ -12,6 +12,7 @@ namespace sheen::oss {
 
 class Grants;
 class ObjectLocks;
+class OpStats;
 class OssService;
 class Uncommitted;
 
@@ -23,6 +24,8 @@ struct RequestContext {
   ObjectLocks* locks = nullptr;
   Grants* grants = nullptr;
   Uncommitted* uncommitted = nullptr;
+  OpStats* stats = nullptr;
+  Nanos* lock_wait = nullptr;  // gets the time waited for others' locks
 };
 
 // Always answers; an error's body says what happened and to what.

@@ -14,7 +14,23 @@ OssService::OssService(OssOptions options) : options_(options) {}
 
 OssService::~OssService() { SHEEN_ASSERT(!background_runs_); }
 
-void OssService::AddTarget(uint32_t index, ost::Target* target) { targets_[index] = target; }
+void OssService::AddTarget(uint32_t index, ost::Target* target) {
+  targets_[index] = target;
+  stats_[index] = std::make_unique<OpStats>();
+}
+
+OpStats* OssService::StatsOf(uint32_t index) const {
+  const auto found = stats_.find(index);
+  return found == stats_.end() ? nullptr : found->second.get();
+}
+
+std::vector<std::pair<uint32_t, ost::Target*>> OssService::Targets() const {
+  return {targets_.begin(), targets_.end()};
+}
+
+uint64_t OssService::GrantedBytes(uint32_t index) const {
+  return grants_.BytesOf(TargetOf(index));
+}
 
 void OssService::RegisterShard(async::Shard* shard, io::FileIo* io) {
   shards_.emplace_back(shard, io);
@@ -58,6 +74,7 @@ async::Task<rpc::Response> OssService::Handle(rpc::Request request) {
   context.locks = &locks_;
   context.grants = &grants_;
   context.uncommitted = &uncommitted_;
+  context.stats = StatsOf(request.header.target);
   co_return co_await HandleRequest(context, std::move(request));
 }
 
@@ -165,7 +182,10 @@ uint64_t OssService::RecoveredTransno() const {
 async::Task<Status> OssService::DestroyObjects(v1::DestroyObjectsRequest request) {
   SHEEN_CO_TRY_ASSIGN(ost::Target * target, FindTarget(request.target()));
   SHEEN_CO_TRY_ASSIGN(std::vector<layout::ObjectId> ids, ObjectIdsOf(request.objects()));
-  co_return co_await target->Destroy(CurrentIo(), std::move(ids));
+  const Nanos began = async::Shard::Current()->Now();
+  const Status destroyed = co_await target->Destroy(CurrentIo(), std::move(ids));
+  StatsOf(request.target())->NoteDestroyed(async::Shard::Current()->Now() - began);
+  co_return destroyed;
 }
 
 async::Task<Status> OssService::SetObjectOwner(v1::SetObjectOwnerRequest request) {

@@ -26,6 +26,7 @@
 #include "oss/grants.h"
 #include "oss/in_flight.h"
 #include "oss/object_locks.h"
+#include "oss/op_stats.h"
 #include "oss/uncommitted.h"
 #include "ost/target.h"
 #include "rpc/control.h"
@@ -65,6 +66,13 @@ class OssService final : public rpc::Service,
   // Highest boot count and lowest recovered transno of the targets: for rpc::ServerIdentity.
   uint64_t Boot() const;
   uint64_t RecoveredTransno() const;
+  // By OST index; null: not on this server.
+  OpStats* StatsOf(uint32_t index) const;
+  std::vector<std::pair<uint32_t, ost::Target*>> Targets() const;
+  // Write locks that clients hold, on all targets.
+  uint64_t lock_count() const { return locks_.kept_count(); }
+  // Space that clients may count on, of one target.
+  uint64_t GrantedBytes(uint32_t index) const;
 
   // rpc::Service
   async::Task<rpc::Response> Handle(rpc::Request request) override;
@@ -106,6 +114,7 @@ class OssService final : public rpc::Service,
 
   const OssOptions options_;
   std::map<uint32_t, ost::Target*> targets_;                   // fixed after set-up
+  std::map<uint32_t, std::unique_ptr<OpStats>> stats_;         // of each target
   std::vector<std::pair<async::Shard*, io::FileIo*>> shards_;  // fixed after set-up
   InFlight in_flight_;
   ObjectLocks locks_;

@@ -4,6 +4,7 @@
 // Thread-safe. Calls are awaited on the caller's shard.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "async/task.h"
@@ -42,6 +43,13 @@ class ManagementService {
       const v1::RegisterServerRequest& request) = 0;
   virtual Result<v1::HeartbeatReply> Heartbeat(const v1::HeartbeatRequest& request) = 0;
   virtual v1::ClusterMap GetClusterMap() = 0;
+};
+
+// What a daemon answers to administrators. Called on any thread; thread-safe and never blocks long.
+struct AdminFunctions {
+  std::function<v1::GetStatusReply()> status;
+  std::function<Result<v1::GetParamsReply>(const v1::GetParamsRequest&)> get_params;
+  std::function<Result<v1::SetParamReply>(const v1::SetParamRequest&)> set_param;
 };
 
 }  // namespace sheen::rpc

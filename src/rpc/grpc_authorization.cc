@@ -17,6 +17,8 @@ const AuthorizationTable& DefaultAuthorizationTable() {
       {"sheen.v1.ObjectControl/SetObjectOwner", CallerClass::kServer},
       {"sheen.v1.ObjectControl/FenceSession", CallerClass::kServer},
       {"sheen.v1.Admin/GetStatus", CallerClass::kAdmin},
+      {"sheen.v1.Admin/GetParams", CallerClass::kAdmin},
+      {"sheen.v1.Admin/SetParam", CallerClass::kAdmin},
   };
   return table;
 }

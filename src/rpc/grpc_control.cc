@@ -252,4 +252,24 @@ Result<v1::GetStatusReply> AdminClient::GetStatus() {
       FromGrpcStatus(status, "daemon at " + state_->address.ToString(), "GetStatus"));
 }
 
+Result<v1::GetParamsReply> AdminClient::GetParams(const v1::GetParamsRequest& request) {
+  grpc::ClientContext context;
+  SetDeadline(&context, state_->call_timeout);
+  v1::GetParamsReply reply;
+  const grpc::Status status = state_->stub->GetParams(&context, request, &reply);
+  if (status.ok()) return reply;
+  return std::unexpected(
+      FromGrpcStatus(status, "daemon at " + state_->address.ToString(), "GetParams"));
+}
+
+Result<v1::SetParamReply> AdminClient::SetParam(const v1::SetParamRequest& request) {
+  grpc::ClientContext context;
+  SetDeadline(&context, state_->call_timeout);
+  v1::SetParamReply reply;
+  const grpc::Status status = state_->stub->SetParam(&context, request, &reply);
+  if (status.ok()) return reply;
+  return std::unexpected(
+      FromGrpcStatus(status, "daemon at " + state_->address.ToString(), "SetParam"));
+}
+
 }  // namespace sheen::rpc

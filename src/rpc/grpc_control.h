@@ -62,6 +62,9 @@ class AdminClient final {
   ~AdminClient();
   // Errors: kUnavailable (no daemon there), kTimedOut, kPerm (not from loopback).
   Result<v1::GetStatusReply> GetStatus();
+  Result<v1::GetParamsReply> GetParams(const v1::GetParamsRequest& request);
+  // Errors: kNoEntry, kAccess, kInvalid; the message names the parameter.
+  Result<v1::SetParamReply> SetParam(const v1::SetParamRequest& request);
 
  private:
   struct State;

@@ -120,8 +120,8 @@ void GrpcServer::AddObjectControl(ObjectControlService* service, async::Shard* s
       std::make_unique<ObjectControlAdapter>(state_->calls.get(), service, shard));
 }
 
-void GrpcServer::AddAdmin(std::function<v1::GetStatusReply()> status) {
-  Add<v1::Admin>(std::make_unique<AdminAdapter>(state_->calls.get(), std::move(status)));
+void GrpcServer::AddAdmin(AdminFunctions functions) {
+  Add<v1::Admin>(std::make_unique<AdminAdapter>(state_->calls.get(), std::move(functions)));
 }
 
 void GrpcServer::AddService(std::unique_ptr<grpc::Service> service, std::string full_name) {

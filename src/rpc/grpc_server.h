@@ -49,8 +49,7 @@ class GrpcServer final {
   void AddManagement(ManagementService* service);
   // Runs the service's coroutines on `shard`, which must run until Stop() has returned.
   void AddObjectControl(ObjectControlService* service, async::Shard* shard);
-  // `status` is called on a gRPC thread; it must be thread-safe and quick.
-  void AddAdmin(std::function<v1::GetStatusReply()> status);
+  void AddAdmin(AdminFunctions functions);
   // Another service: Definition is the generated class (v1::Admin), Adapter derives from its
   // Service, so that the methods that are checked are those that are served.
   template <class Definition, std::derived_from<typename Definition::Service> Adapter>

@@ -118,8 +118,26 @@ grpc::ServerUnaryReactor* AdminAdapter::GetStatus(grpc::CallbackServerContext* c
                                                   const v1::GetStatusRequest*,
                                                   v1::GetStatusReply* reply) {
   return ServeNow(calls_, context, "sheen.v1.Admin/GetStatus", [&] {
-    *reply = status_();
+    *reply = functions_.status();
     return Status{};
+  });
+}
+
+grpc::ServerUnaryReactor* AdminAdapter::GetParams(grpc::CallbackServerContext* context,
+                                                  const v1::GetParamsRequest* request,
+                                                  v1::GetParamsReply* reply) {
+  return ServeNow(calls_, context, "sheen.v1.Admin/GetParams", [&] {
+    if (!functions_.get_params) return Status(Fail(Errc::kNoSys, "this daemon has no parameters"));
+    return Take(functions_.get_params(*request), reply);
+  });
+}
+
+grpc::ServerUnaryReactor* AdminAdapter::SetParam(grpc::CallbackServerContext* context,
+                                                 const v1::SetParamRequest* request,
+                                                 v1::SetParamReply* reply) {
+  return ServeNow(calls_, context, "sheen.v1.Admin/SetParam", [&] {
+    if (!functions_.set_param) return Status(Fail(Errc::kNoSys, "this daemon has no parameters"));
+    return Take(functions_.set_param(*request), reply);
   });
 }
 

@@ -73,15 +73,21 @@ class ObjectControlAdapter final : public v1::ObjectControl::CallbackService {
 
 class AdminAdapter final : public v1::Admin::CallbackService {
  public:
-  AdminAdapter(ControlCalls* calls, std::function<v1::GetStatusReply()> status)
-      : calls_(calls), status_(std::move(status)) {}
+  AdminAdapter(ControlCalls* calls, AdminFunctions functions)
+      : calls_(calls), functions_(std::move(functions)) {}
   grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* context,
                                       const v1::GetStatusRequest* request,
                                       v1::GetStatusReply* reply) override;
+  grpc::ServerUnaryReactor* GetParams(grpc::CallbackServerContext* context,
+                                      const v1::GetParamsRequest* request,
+                                      v1::GetParamsReply* reply) override;
+  grpc::ServerUnaryReactor* SetParam(grpc::CallbackServerContext* context,
+                                     const v1::SetParamRequest* request,
+                                     v1::SetParamReply* reply) override;
 
  private:
   ControlCalls* const calls_;
-  const std::function<v1::GetStatusReply()> status_;
+  const AdminFunctions functions_;
 };
 
 }  // namespace sheen::rpc

@@ -15,6 +15,7 @@
 #include "async/shard.h"
 #include "async/sync.h"
 #include "base/random.h"
+#include "base/stats.h"
 #include "rpc/link.h"
 
 namespace sheen::rpc {
@@ -48,6 +49,16 @@ class Session final {
   std::atomic<int64_t> last_heard_ns{0};  // monotonic
   // When link_count became 0; monotonic.
   std::atomic<int64_t> idle_since_ns{0};
+  // What the client has asked for so far.
+  struct Use {
+    Counter requests;
+    Counter read_bytes;     // bulk of answers
+    Counter written_bytes;  // bulk of requests
+  };
+  Use use;
+  // As the client calls itself, or its address.
+  void SetClientName(std::string name);
+  std::string client_name() const;
   // Ended by goodbye or eviction (SessionTable::Erase): requests that still come get kEvicted.
   std::atomic<bool> ended{false};
 
@@ -69,7 +80,8 @@ class Session final {
   const uint64_t id_;
   const Uuid client_uuid_;
   const std::array<uint8_t, 16> secret_;
-  mutable std::mutex mutex_;  // guards credentials_, links_
+  mutable std::mutex mutex_;  // guards what follows
+  std::string client_name_;
   std::unordered_map<uint32_t, Credential> credentials_;
   std::vector<LinkEntry> links_;
 };

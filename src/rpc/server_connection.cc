@@ -281,7 +281,11 @@ async::Task<void> Server::Connection::Execute(std::shared_ptr<Connection> self, 
   request.bulk = std::move(message.bulk);
   request.session = self->session_;
   request.peer = self->connection_peer_;
+  Session::Use* const use = &self->session_->use;
+  use->requests.Add();
+  use->written_bytes.Add(request.bulk.size());
   Response response = co_await self->server_->service->Handle(std::move(request));
+  use->read_bytes.Add(response.bulk.size());
   self->tracker_->End(&entry);
   self->ReplyTo(header, std::move(response));
 }

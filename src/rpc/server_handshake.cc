@@ -123,6 +123,7 @@ void Server::Connection::Establish(const v1::Hello& hello, std::shared_ptr<Sessi
   const ServerIdentity& identity = server_->sessions->identity();
   session_ = std::move(session);
   client_name_ = hello.client_name().empty() ? peer_ : hello.client_name();
+  session_->SetClientName(client_name_);
   phase_ = Phase::kEstablished;
   server_->shard->CancelTimer(phase_timer_);
   phase_timer_set_ = false;

@@ -25,6 +25,16 @@ std::optional<Credential> Session::FindCredential(uint32_t id) const {
   return found->second;
 }
 
+void Session::SetClientName(std::string name) {
+  const std::lock_guard lock(mutex_);
+  client_name_ = std::move(name);
+}
+
+std::string Session::client_name() const {
+  const std::lock_guard lock(mutex_);
+  return client_name_;
+}
+
 void Session::AddLink(uint64_t link, std::shared_ptr<XidTracker> tracker,
                       std::function<void()> end) {
   std::vector<std::function<void()>> replaced;

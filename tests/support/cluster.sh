@@ -19,6 +19,8 @@ if [ -z "${ON_DISK:-}" ] && [ "$(df --output=avail -k /dev/shm 2>/dev/null | tai
 fi
 WORK=$(mktemp -d "$work_top/sheen-$TEST.XXXXXX")
 MNT=$WORK/mnt
+# lctl and sheen top of a test see its own daemons, and these leave nothing elsewhere.
+export SHEEN_RUN_DIR=$WORK/run
 CLUSTER_ARGS=()
 
 say() { printf '%s: %s\n' "$TEST" "$*"; }

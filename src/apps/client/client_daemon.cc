@@ -9,9 +9,12 @@
 #include <cerrno>
 #include <cstring>
 
+#include "apps/client/client_params.h"
 #include "apps/common/daemon.h"
 #include "apps/common/version.h"
 #include "base/log.h"
+#include "client/client_stats.h"
+#include "fuse/op_stats.h"
 #include "fuse/sheen_ops.h"
 
 #ifndef PR_SET_IO_FLUSHER
@@ -27,6 +30,11 @@ constexpr uint32_t kPoolThreads = 2;  // host names are looked up there
 constexpr Nanos kAbortPatience = std::chrono::seconds(1);
 // How long a mount waits for servers that do not answer before it says so and fails.
 constexpr Nanos kMountPatience = std::chrono::seconds(15);
+
+std::string HostName() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
+}
 
 async::Task<Status> UnmountFilesystem(client::Filesystem* filesystem) {
   co_await filesystem->Unmount();
@@ -58,6 +66,7 @@ Status ClientDaemon::Start() {
   SHEEN_TRY(ConnectFilesystem());
   SHEEN_TRY(MountSession());
   SHEEN_TRY(TryMount());
+  SHEEN_TRY(StartNodeControl());
   SHEEN_LOG(Info, "sheen-client {}: {} on {}, {} threads, transport {}", kVersion, config_.source,
             config_.mountpoint, shards_->size(), session_->TransportText());
   return {};
@@ -74,7 +83,21 @@ Status ClientDaemon::StartShards() {
   return {};
 }
 
+// After the mount: a client without it can be used, but not looked at.
+Status ClientDaemon::StartNodeControl() {
+  ClientParamsOwner owner;
+  owner.filesystem = filesystem_.get();
+  owner.session = session_.get();
+  owner.mountpoint = config_.mountpoint;
+  owner.mgs = config_.spec.hosts.front();
+  AddClientParams(owner, node_.get());
+  node_->ApplyKeptAgain();
+  return node_->Start();
+}
+
 Status ClientDaemon::ConnectFilesystem() {
+  node_ = std::make_unique<NodeControl>(
+      NodeControlOptions{.program = "sheen-client", .metrics = config_.options.metrics});
   client::Options options;
   options.fsname = config_.spec.fsname;
   for (const std::string& host : config_.spec.hosts) {
@@ -82,6 +105,8 @@ Status ClientDaemon::ConnectFilesystem() {
   }
   options.subdir = config_.spec.subdir;
   options.checksums = config_.options.checksums;
+  options.client_name = HostName() + ":" + config_.mountpoint;
+  options.on_map = [this](const v1::ClusterMap& map) { node_->ApplyKept(map); };
   options.local_locks = config_.options.local_locks;
   options.noatime = config_.options.noatime;
   options.write_behind = config_.options.write_behind;
@@ -112,6 +137,8 @@ Status ClientDaemon::MountSession() {
   if (from.read_ahead_kb > 0) options.read_ahead_kb = static_cast<uint32_t>(from.read_ahead_kb);
   SHEEN_TRY_ASSIGN(options.io_uring, fuse::ParseUringMode(from.io_uring));
   SHEEN_TRY_ASSIGN(session_, fuse::Session::Mount(options, fuse::SheenOps(), filesystem_.get()));
+  session_->operation_stats()->set_explain(
+      [this](Nanos began) { return filesystem_->stats()->slow_waits.Within(began); });
   session_->set_on_unmounted([this] {
     unmounted_.set_value();
     config_.on_unmounted("unmounted");
@@ -148,6 +175,7 @@ void ClientDaemon::WaitUntilUnmounted(Nanos patience) {
 }
 
 void ClientDaemon::Stop(Nanos patience) {
+  if (node_ != nullptr) node_->Stop();
   if (std::exchange(attached_, false)) WaitUntilUnmounted(patience);
   if (notices_ != nullptr) notices_->Stop();
   if (std::exchange(connected_, false)) {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "apps/common/mount_spec.h"
+#include "apps/common/node_control.h"
 #include "apps/common/shard_set.h"
 #include "client/filesystem.h"
 #include "fuse/kernel_notices.h"
@@ -37,6 +38,7 @@ class ClientDaemon final {
 
  private:
   Status StartShards();
+  Status StartNodeControl();
   Status ConnectFilesystem();
   Status MountSession();
   Status TryMount();
@@ -48,6 +50,7 @@ class ClientDaemon final {
   std::unique_ptr<client::Filesystem> filesystem_;
   std::unique_ptr<fuse::Session> session_;
   std::unique_ptr<fuse::KernelNotices> notices_;
+  std::unique_ptr<NodeControl> node_;
   std::promise<void> unmounted_;
   std::future<void> unmounted_future_;
   bool attached_ = false;

@@ -45,6 +45,7 @@ void AddSettings(Settings* settings, Arguments* arguments) {
       "mount options: ro, noatime, nosuid, nodev, noexec, fg, port=N (data port of the MDS), "
       "io_uring=auto|on|off, shards=N, checksums=on|off, write_behind=on|off (answer writes before "
       "they are stored), timeout=SECONDS (longest wait for a server), log=FILE, log_level=LEVEL, "
+      "metrics=[HOST:]PORT (GET /metrics there, for Prometheus), "
       "read_ahead_kb=N, noallow_other, flock (locks of flock and fcntl hold on all clients; the "
       "default), localflock (on this mount only); "
       "_netdev, noauto, nofail, x-... are ignored");

@@ -157,6 +157,9 @@ Result<bool> ApplyValue(std::string_view name, std::string_view value, ClientOpt
     std::string word;
     SHEEN_TRY(SetWord(name, value, {"on", "off"}, &word));
     (name == "checksums" ? out->checksums : out->write_behind) = word == "on";
+  } else if (name == "metrics") {
+    if (value.empty()) return Fail(Errc::kInvalid, "mount option metrics=: it must be [HOST:]PORT");
+    out->metrics = value;
   } else if (name == "log") {
     if (value.empty()) return Fail(Errc::kInvalid, "mount option log=: it must name a file");
     out->log = value;

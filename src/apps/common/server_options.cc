@@ -21,6 +21,9 @@ void NetworkOptions::AddTo(Settings* settings) {
   settings->List("host", &hosts,
                  "name or address under which others reach this server (default: the one of "
                  "--listen, or the host's name)");
+  settings->Text("metrics", &metrics,
+                 "[HOST:]PORT that answers GET /metrics, for Prometheus (default: none; HOST "
+                 "127.0.0.1)");
   settings->Text("checksums", &checksums_word_, "on or off: sum what is sent (default on)");
 }
 

@@ -19,9 +19,10 @@ struct NetworkOptions {
   std::vector<std::string> allow;
   std::vector<std::string> hosts;  // told to clients and servers
   bool checksums = true;
+  std::string metrics;  // [HOST:]PORT for Prometheus; empty: none
 
-  // --listen, --port, --control-port, --allow, --host, --checksums. The ports' present values are
-  // the defaults.
+  // --listen, --port, --control-port, --allow, --host, --checksums, --metrics. The ports' present
+  // values are the defaults.
   void AddTo(Settings* settings);
   // After Settings::Parse(). Errors: kInvalid.
   Status Check();

@@ -7,29 +7,19 @@
 
 #include "apps/common/version.h"
 #include "apps/lfs/command.h"
+#include "apps/lfs/usage.h"
 
 namespace sheen::lfs {
 
 namespace {
 
 constexpr Command kCommands[] = {
-    {"setstripe",
-     "[--stripe-count|-c STRIPE_COUNT] [--stripe-size|-S STRIPE_SIZE]\n"
-     "          [--stripe-index|-i START_OST_IDX] [--ost|-o OST_INDICES]\n"
-     "          [[--component-end|-E COMP_END] [STRIPE_OPTIONS]] ... DIRECTORY|FILENAME ...\n"
-     "       setstripe -d DIRECTORY ...   (remove the directory's default layout)\n"
-     "\tstripe_count: number of OSTs to stripe over (0=default, -1=all available)\n"
-     "\tstripe_size:  bytes on each OST before moving to the next, a multiple of 64 KiB\n"
-     "\t              (k, m, g: KiB, MiB, GiB)\n"
-     "\tstart_ost_idx: OST index of the first stripe (-1=let the MDS choose)\n"
-     "\tost_indices:  OSTs in order, as 0,2-4\n"
-     "\tcomp_end:     where this component ends (-1 or eof: end of file); options after it\n"
-     "\t              apply to it\n",
-     RunSetstripe},
+    {"setstripe", kSetstripeUsage, RunSetstripe},
     {"getstripe",
      "[--stripe-count|-c] [--stripe-index|-i] [--stripe-size|-S] [--pool|-p] [--layout|-L]\n"
      "          [--generation|-g] [--fid|-F] [--mdt-index|-m] [--mirror-count|-N]\n"
-     "          [--component-end|-E] [--component-start] [--component-id[=ID]|-I[ID]]\n"
+     "          [--component-end|-E[=[+-]END]] [--component-start[=[+-]START]]\n"
+     "          [--component-id[=ID]|-I[ID]] [--obd|-O OST] [--hex-idx] [--no-follow]\n"
      "          [--component-count] [--component-flags[=FLAGS]]\n"
      "          [--directory|-d] [--default|-D] [--recursive|-r] [--raw|-R] [--quiet|-q]\n"
      "          [--verbose|-v] [--yaml|-y] DIRECTORY|FILENAME ...\n",
@@ -38,6 +28,24 @@ constexpr Command kCommands[] = {
      "[--inodes|-i] [--human-readable|-h] [--si|-H] [--lazy|-l] [--mdt|-m[MDT_IDX]]\n"
      "          [--ost|-o[OST_IDX]] [--no-header|-N] [--verbose|-v] [PATH]\n",
      RunDf},
+    {"find", kFindUsage, RunFind},
+    {"osts", "[MOUNT_POINT]\n", RunOsts},
+    {"mdts", "[MOUNT_POINT]\n", RunMdts},
+    {"check", "mgts|osts|mds|mdts|servers|all [MOUNT_POINT]\n", RunCheck},
+    {"getname", "[-i|--instance] [-n|--fsname] [-u|--uuid] [--help|-h] [MOUNT_POINT ...]\n",
+     RunGetname},
+    {"flushctx", "[-k] [-r] [MOUNT_POINT ...]\n", RunFlushctx},
+    {"getdirstripe",
+     "[--mdt-count|-c] [--mdt-index|-i|-m] [--mdt-hash|-H] [--default|-D] [--recursive|-r]\n"
+     "          [--yaml|-y] [--verbose|-v] DIRECTORY ...\n",
+     RunGetdirstripe},
+    {"mkdir",
+     "[--mdt-index|-i INDEX] [--mdt-count|-c COUNT] [--mode|-o MODE] DIRECTORY ...\n"
+     "\tthere is one MDT: index 0 or -1 (any), count 0, 1 or -1\n",
+     RunMkdir},
+    {"setdirstripe",
+     "[--mdt-index|-i INDEX] [--mdt-count|-c COUNT] [--mode|-o MODE] DIRECTORY ...\n",
+     RunMkdir},
     {"path2fid", "PATH ...\n", RunPath2Fid},
     {"fid2path",
      "[--print-fid|-f] [--link|-l LINK_NUMBER] [--name|-n] [--null|-0]\n"
@@ -52,9 +60,8 @@ constexpr Command kCommands[] = {
 };
 
 constexpr const char* kMissing[] = {
-    "setdirstripe", "getdirstripe", "mkdir",       "rm_entry",   "unlink_foreign",  "pool_list",
-    "find",         "check",        "osts",        "mdts",       "getname",         "setquota",
-    "quota",        "project",      "flushctx",    "changelog",  "changelog_clear", "rmfid",
+    "rm_entry",     "unlink_foreign", "pool_list", "setquota",
+    "quota",        "project",      "changelog",   "changelog_clear", "rmfid",
     "data_version", "hsm",          "hsm_state",   "hsm_set",    "hsm_clear",       "hsm_action",
     "hsm_archive",  "hsm_restore",  "hsm_release", "hsm_remove", "hsm_cancel",      "swap_layouts",
     "migrate",      "mv",           "mirror",      "getsom",     "somsync",         "heat_get",

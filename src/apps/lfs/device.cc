@@ -171,4 +171,11 @@ Result<std::vector<std::string>> Device::FidToPath(const Fid& fid) const {
   }
 }
 
+Result<std::string> Device::ClientUuid() const {
+  IoctlMessage message;
+  PrepareIoctl(&message);
+  SHEEN_TRY(Call(kIoctlGetClient, &message));
+  return std::string(message.data, std::min(message.data_bytes, kIoctlDataBytes));
+}
+
 }  // namespace sheen::lfs

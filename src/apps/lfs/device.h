@@ -40,6 +40,8 @@ class Device final {
                                const layout::Layout& layout_template) const;
   Result<std::vector<v1::TargetSpace>> Targets() const;
   Result<std::vector<std::string>> FidToPath(const Fid& fid) const;
+  // UUID of the mount.
+  Result<std::string> ClientUuid() const;
 
  private:
   Status Call(unsigned long command, IoctlMessage* message) const;

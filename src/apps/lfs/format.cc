@@ -84,21 +84,31 @@ std::string YamlObjects(const Component& component, std::string_view indent) {
   return out;
 }
 
-std::string ObjectTable(const Component& component) {
+std::string IndexText(uint32_t ost, const FormatOptions& options) {
+  return options.hex_index ? fmt::format("{:#x}", ost) : std::to_string(ost);
+}
+
+std::string MarkOf(uint32_t ost, const FormatOptions& options) {
+  return options.marked_ost == ost ? " *" : "";
+}
+
+std::string ObjectTable(const Component& component, const FormatOptions& options) {
   if (!component.instantiated()) return {};
   std::string out = "\tobdidx\t\t objid\t\t objid\t\t group\n";
   const Fid& fid = component.object_fid;
   for (const uint32_t ost : component.osts)
-    out += fmt::format("\t{:6}\t{:14}\t{:#13x}\t{:#14x}\n", ost, fid.oid, fid.oid, fid.seq);
+    out += fmt::format("\t{:>6}\t{:14}\t{:#13x}\t{:#14x}{}\n", IndexText(ost, options), fid.oid,
+                       fid.oid, fid.seq, MarkOf(ost, options));
   return out;
 }
 
-std::string ObjectList(const Component& component) {
+std::string ObjectList(const Component& component, const FormatOptions& options) {
   if (!component.instantiated()) return {};
   std::string out = "      lmm_objects:\n";
   for (size_t i = 0; i < component.osts.size(); ++i)
-    out += fmt::format("      - {:3}: {{ l_ost_idx: {:3}, l_fid: {} }}\n", i, component.osts[i],
-                       component.object_fid.ToString());
+    out += fmt::format("      - {:3}: {{ l_ost_idx: {:>3}, l_fid: {} }}{}\n", i,
+                       IndexText(component.osts[i], options), component.object_fid.ToString(),
+                       MarkOf(component.osts[i], options));
   return out;
 }
 
@@ -114,6 +124,8 @@ std::string DirectoryStriping(const Component& component, std::string_view separ
 
 bool Selected(const Component& component, const FormatOptions& options) {
   if (options.component_id && *options.component_id != component.id) return false;
+  if (options.component_start && !options.component_start->Holds(component.start)) return false;
+  if (options.component_end && !options.component_end->Holds(component.end)) return false;
   return !options.component_instantiated ||
          *options.component_instantiated == component.instantiated();
 }
@@ -158,7 +170,7 @@ std::string CompositeEntry(const FormatSubject& subject, const Component& compon
     return out + "      " + DirectoryStriping(component, "       ") + "\n";
   if (options.verbose) out += DetailLines("      ", component, subject.fid);
   out += StripingLines("      ", component, 0);
-  out += options.yaml ? YamlObjects(component, "      ") : ObjectList(component) + "\n";
+  out += options.yaml ? YamlObjects(component, "      ") : ObjectList(component, options) + "\n";
   return out;
 }
 
@@ -185,14 +197,15 @@ std::string FormatPlain(const FormatSubject& subject, const FormatOptions& optio
     if (options.verbose && !subject.is_directory) out += DetailLines("", component, subject.fid);
     out += StripingLines("", component, GenerationOf(*subject.layout));
   }
-  return out + (options.yaml ? YamlObjects(component, "") : ObjectTable(component) + "\n");
+  return out + (options.yaml ? YamlObjects(component, "") : ObjectTable(component, options) + "\n");
 }
 
 // Whose values a single attribute shows: the chosen component's, else the last instantiated one's.
 const Component& SpeakerOf(const Layout& layout, const FormatOptions& options) {
   const Component* speaker = &layout.components[0];
   for (const Component& component : layout.components) {
-    const bool filtered = options.component_id || options.component_instantiated;
+    const bool filtered = options.component_id || options.component_instantiated ||
+                          options.component_start || options.component_end;
     if (filtered ? Selected(component, options) : component.instantiated()) speaker = &component;
   }
   return *speaker;
@@ -238,6 +251,15 @@ Shown ShowAttribute(uint32_t attribute, const FormatSubject& subject, const Comp
 }
 
 }  // namespace
+
+bool AnySelected(const Layout& layout, const FormatOptions& options) {
+  return std::ranges::any_of(layout.components, [&options](const Component& component) {
+    const bool has_ost =
+        !options.marked_ost || std::ranges::find(component.osts, *options.marked_ost) !=
+                                   component.osts.end();
+    return has_ost && Selected(component, options);
+  });
+}
 
 std::string FormatLayout(const FormatSubject& subject, const FormatOptions& options) {
   return subject.layout->composite ? FormatComposite(subject, options)

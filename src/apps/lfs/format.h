@@ -33,6 +33,15 @@ enum Attribute : uint32_t {
   kShowComponentEnd = 1U << 13,
 };
 
+// "=+64M": above; "=-64M": below; "=64M": exactly.
+struct OffsetFilter {
+  int sign = 0;
+  uint64_t bytes = 0;
+  bool Holds(uint64_t value) const {
+    return sign > 0 ? value > bytes : sign < 0 ? value < bytes : value == bytes;
+  }
+};
+
 struct FormatOptions {
   uint32_t attributes = 0;  // bits of Attribute; 0: everything
   bool verbose = false;
@@ -40,6 +49,10 @@ struct FormatOptions {
   bool yaml = false;
   std::optional<uint32_t> component_id;        // only this component
   std::optional<bool> component_instantiated;  // only those with, or without, flag init
+  std::optional<OffsetFilter> component_start;
+  std::optional<OffsetFilter> component_end;
+  std::optional<uint32_t> marked_ost;  // -O: its objects are marked, others' files not shown
+  bool hex_index = false;              // OST indexes in hexadecimal
 };
 
 struct FormatSubject {
@@ -49,6 +62,8 @@ struct FormatSubject {
   bool inherited = false;  // a directory's default that is not its own
 };
 
+// Whether the filters leave anything of the layout.
+bool AnySelected(const layout::Layout& layout, const FormatOptions& options);
 // Without the path line; with the empty line at the end where Lustre prints one.
 std::string FormatLayout(const FormatSubject& subject, const FormatOptions& options);
 // "[0x..:0x..:0x0]" and so on, bare for one attribute, labelled for several.

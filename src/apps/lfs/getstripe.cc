@@ -55,12 +55,12 @@ constexpr OptionSpec kSpecs[] = {
     {'q', "quiet"},
     {'v', "verbose"},
     {'y', "yaml"},
-    {'O', "obd", Takes::kArgument, false},
+    {'O', "obd", Takes::kArgument},
     {'z', "extension-size", Takes::kOptional, false},
     {kMirrorId, "mirror-id", Takes::kOptional, false},
     {kMirrorIndex, "mirror-index", Takes::kOptional, false},
-    {kHexIndex, "hex-idx", Takes::kNothing, false},
-    {kNoFollow, "no-follow", Takes::kNothing, false},
+    {kHexIndex, "hex-idx"},
+    {kNoFollow, "no-follow"},
 };
 
 struct Request {
@@ -68,15 +68,42 @@ struct Request {
   bool directory_only = false;
   bool recursive = false;
   bool raw = false;
+  bool no_follow = false;  // symbolic links themselves, which have no layout
   bool many = false;  // more than one path may be shown: say which
   Arguments paths;
 };
 
 using Outcome = std::expected<void, OptionError>;
 
-std::unexpected<OptionError> NoFilter(const char* option) {
-  return std::unexpected(OptionError{
-      std::string("a value for ") + option + " is not implemented in Sheen", EOPNOTSUPP});
+Outcome TakeOffset(const Option& option, const char* name, std::optional<OffsetFilter>* out) {
+  std::string value = *option.value;
+  OffsetFilter filter;
+  if (value == "eof" || value == "EOF" || value == "-1") {
+    filter.bytes = layout::kEof;
+    *out = filter;
+    return {};
+  }
+  if (value.starts_with('+') || value.starts_with('-')) {
+    filter.sign = value[0] == '+' ? 1 : -1;
+    value.erase(0, 1);
+  }
+  const auto bytes = ParseStripeBytes(value);
+  if (!bytes)
+    return std::unexpected(OptionError{std::string("bad ") + name + " '" + *option.value + "'"});
+  filter.bytes = *bytes;
+  *out = filter;
+  return {};
+}
+
+// "3", "OST0003", "fs-OST0003_UUID".
+Outcome TakeOst(std::string value, FormatOptions* format) {
+  if (const size_t at = value.find("OST"); at != std::string::npos)
+    value = "0x" + value.substr(at + 3, value.find('_', at) - at - 3);
+  const auto index = ParseInteger(value);
+  if (!index || *index < 0 || *index > UINT16_MAX)
+    return std::unexpected(OptionError{"bad OST '" + value + "'"});
+  format->marked_ost = static_cast<uint32_t>(*index);
+  return {};
 }
 
 uint32_t AttributeOf(int letter) {
@@ -151,16 +178,24 @@ Outcome Take(const Option& option, Request* request) {
     case 'y':
       format.yaml = true;
       return {};
+    case 'O':
+      return TakeOst(*option.value, &format);
+    case kHexIndex:
+      format.hex_index = true;
+      return {};
+    case kNoFollow:
+      request->no_follow = true;
+      return {};
     case 'I':
       return TakeComponentId(option, &format);
     case kComponentFlags:
       return TakeComponentFlags(option, &format);
     case 'E':
-      if (option.value) return NoFilter("--component-end");
+      if (option.value) return TakeOffset(option, "component end", &format.component_end);
       format.attributes |= kShowComponentEnd;
       return {};
     case kComponentStart:
-      if (option.value) return NoFilter("--component-start");
+      if (option.value) return TakeOffset(option, "component start", &format.component_start);
       format.attributes |= kShowComponentStart;
       return {};
     default:
@@ -215,6 +250,8 @@ int ShowOne(const std::string& path, const Request& request, bool is_directory) 
     fmt::print("{} has no stripe info\n", path);
     return 0;
   }
+  // -O: only what has an object there.
+  if (request.format.marked_ost && !AnySelected(shown->layout, request.format)) return 0;
   const FormatSubject subject{&shown->layout, shown->fid, is_directory, shown->inherited};
   if (attributes) {
     if (request.many) fmt::print("{}\n", path);
@@ -250,7 +287,9 @@ int ShowEntries(const std::string& directory, const Request& request) {
 
 int ShowPath(const std::string& path, Request request) {
   struct stat attributes {};
-  if (::stat(path.c_str(), &attributes) != 0)
+  const int found = request.no_follow ? ::lstat(path.c_str(), &attributes)
+                                      : ::stat(path.c_str(), &attributes);
+  if (found != 0)
     return ReportGetError(path, FailErrno(errno, path).error());
   const bool is_directory = S_ISDIR(attributes.st_mode);
   if (!is_directory && !S_ISREG(attributes.st_mode)) {

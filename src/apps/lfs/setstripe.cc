@@ -4,9 +4,12 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
 
 #include "apps/lfs/command.h"
 #include "apps/lfs/device.h"
+#include "apps/lfs/layout_yaml.h"
 #include "apps/lfs/setstripe_options.h"
 
 namespace sheen::lfs {
@@ -73,11 +76,49 @@ int SetOne(const std::string& path, const SetstripeRequest& request) {
   return SetExisting(path, request, false);
 }
 
+Result<layout::Layout> LayoutOf(const std::string& path) {
+  struct stat attributes {};
+  if (::stat(path.c_str(), &attributes) != 0) return FailErrno(errno, path);
+  const bool is_directory = S_ISDIR(attributes.st_mode);
+  SHEEN_TRY_ASSIGN(const Device device,
+                   Device::Open(path, is_directory ? O_RDONLY | O_DIRECTORY : O_RDONLY));
+  SHEEN_TRY_ASSIGN(ShownLayout shown, device.GetLayout(is_directory));
+  if (shown.layout.empty()) return Fail(Errc::kNoData, path + " has no layout");
+  return layout::TemplateOf(shown.layout);
+}
+
+// --copy and --yaml. Gives the exit status.
+int FetchTemplate(SetstripeRequest* request) {
+  if (!request->copy_from.empty()) {
+    auto layout = LayoutOf(request->copy_from);
+    if (!layout) {
+      return ReportError(kCommand, "cannot get the layout of '" + request->copy_from + "'",
+                         layout.error());
+    }
+    request->layout_template = std::move(*layout);
+  }
+  if (request->yaml_file.empty()) return 0;
+  std::ifstream in(request->yaml_file);
+  if (!in) {
+    return ReportError(kCommand, "cannot open layout file '" + request->yaml_file + "'",
+                       FailErrno(errno, request->yaml_file).error());
+  }
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  auto layout = ParseLayoutYaml(text);
+  if (!layout) {
+    return ReportError(kCommand, request->yaml_file + ": " + layout.error().message(),
+                       layout.error());
+  }
+  request->layout_template = std::move(*layout);
+  return 0;
+}
+
 }  // namespace
 
 int RunSetstripe(const Arguments& args) {
-  const auto request = ParseSetstripe(args);
+  auto request = ParseSetstripe(args);
   if (!request) return ReportOptionError(kCommand, request.error());
+  if (const int status = FetchTemplate(&*request); status != 0) return status;
   int first = 0;
   for (const std::string& path : request->paths) {
     const int status = SetOne(path, *request);

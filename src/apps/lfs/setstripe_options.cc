@@ -42,7 +42,7 @@ constexpr OptionSpec kSpecs[] = {
     {'I', "component-id", Takes::kArgument, false},
     {'I', "comp-id", Takes::kArgument, false},
     {'N', "mirror-count", Takes::kOptional, false},
-    {'y', "yaml", Takes::kArgument, false},
+    {'y', "yaml", Takes::kArgument},
     {kComponentAdd, "component-add", Takes::kNothing, false},
     {kComponentAdd, "comp-add", Takes::kNothing, false},
     {kComponentDel, "component-del", Takes::kNothing, false},
@@ -51,7 +51,7 @@ constexpr OptionSpec kSpecs[] = {
     {kComponentSet, "comp-set", Takes::kNothing, false},
     {kComponentFlags, "component-flags", Takes::kArgument, false},
     {kComponentFlags, "comp-flags", Takes::kArgument, false},
-    {kCopy, "copy", Takes::kArgument, false},
+    {kCopy, "copy", Takes::kArgument},
     {kForeign, "foreign", Takes::kOptional, false},
     {kXattr, "xattr", Takes::kArgument, false},
     {kMode, "mode", Takes::kArgument, false},
@@ -93,6 +93,12 @@ class Builder final {
         return TakeEnd(value);
       case 'L':
         return TakePattern(value);
+      case kCopy:
+        copy_from_ = value;
+        return {};
+      case 'y':
+        yaml_file_ = value;
+        return {};
       default:
         remove_ = true;
         return {};
@@ -102,8 +108,15 @@ class Builder final {
   std::expected<SetstripeRequest, OptionError> Finish(Arguments paths) {
     if (paths.empty()) return Usage("missing filename|dirname");
     SetstripeRequest request{.remove = remove_, .layout_template = {}, .paths = std::move(paths)};
-    if (remove_) {
-      if (open_end_ || gathered_.any()) return Usage("cannot specify -d with other options");
+    const int templates = (remove_ ? 1 : 0) + (copy_from_.empty() ? 0 : 1) +
+                          (yaml_file_.empty() ? 0 : 1);
+    if (templates > 0) {
+      if (templates > 1 || open_end_ || gathered_.any()) {
+        return Usage(remove_ ? "cannot specify -d with other options"
+                             : "can't specify --yaml or --copy with other options");
+      }
+      request.copy_from = copy_from_;
+      request.yaml_file = yaml_file_;
       return request;
     }
     layout_.composite = open_end_.has_value();
@@ -215,6 +228,8 @@ class Builder final {
   }
 
   bool remove_ = false;
+  std::string copy_from_;
+  std::string yaml_file_;
   layout::Layout layout_;
   Gathered gathered_;
   std::optional<uint64_t> open_end_;  // of the last -E

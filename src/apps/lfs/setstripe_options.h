@@ -11,7 +11,9 @@ namespace sheen::lfs {
 
 struct SetstripeRequest {
   bool remove = false;             // -d
-  layout::Layout layout_template;  // valid by layout::Validate, unless `remove`
+  std::string copy_from;           // --copy: this file's layout, else empty
+  std::string yaml_file;           // --yaml
+  layout::Layout layout_template;  // valid by layout::Validate, unless one of these
   Arguments paths;                 // at least one
 };
 

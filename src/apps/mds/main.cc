@@ -44,7 +44,8 @@ int Main(int argc, char** argv) {
   MdsDaemon mds(std::move(config));
   const Status started = mds.Start();
   if (!started) return daemon.FailStart(started.error());
-  daemon.Ready({{"data_port", mds.port()}, {"control_port", mds.control_port()}});
+  daemon.Ready({{"data_port", mds.port()}, {"control_port", mds.control_port()},
+                {"metrics_port", mds.metrics_port()}});
   daemon.WaitForStop();
   mds.Stop();
   return 0;

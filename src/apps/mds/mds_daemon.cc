@@ -10,6 +10,7 @@
 #include "apps/common/disk_identity.h"
 #include "apps/common/version.h"
 #include "apps/common/words.h"
+#include "apps/mds/mds_params.h"
 #include "base/log.h"
 #include "base/machine_boot.h"
 #include "kv/rocks_store.h"
@@ -142,11 +143,20 @@ Status MdsDaemon::ServeData() {
   });
 }
 
+Status MdsDaemon::StartNodeControl() {
+  node_ = std::make_unique<NodeControl>(NodeControlOptions{
+      .program = "sheen-mds", .metrics = config_.network.metrics, .allow = config_.network.allow});
+  AddMdsParams({service_.get(), sessions_.get()}, node_.get());
+  for (const auto& [name, value] : service_->KeptParams()) node_->Apply(name, value);
+  return node_->Start();
+}
+
 Status MdsDaemon::ServeControl() {
+  SHEEN_TRY(StartNodeControl());
   SHEEN_TRY_ASSIGN(control_, config_.network.StartControl([this](rpc::GrpcServerOptions options) {
     auto server = std::make_unique<rpc::GrpcServer>(std::move(options));
     server->AddManagement(service_.get());
-    server->AddAdmin([this] { return StatusReply(); });
+    server->AddAdmin(node_->Functions([this] { return StatusReply(); }));
     return server;
   }));
   SHEEN_TRY(RegisterSelf());
@@ -191,6 +201,7 @@ v1::GetStatusReply MdsDaemon::StatusReply() {
 }
 
 void MdsDaemon::Stop() {
+  if (node_ != nullptr) node_->Stop();
   if (control_ != nullptr) control_->Stop(std::chrono::seconds(2));
   if (plane_ != nullptr) plane_->Stop();
   if (std::exchange(background_, false)) {

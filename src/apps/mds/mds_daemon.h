@@ -9,6 +9,7 @@
 
 #include "apps/common/daemon.h"
 #include "apps/common/data_plane.h"
+#include "apps/common/node_control.h"
 #include "apps/common/server_options.h"
 #include "apps/common/shard_set.h"
 #include "kv/store.h"
@@ -34,6 +35,7 @@ class MdsDaemon final {
   Status Start();
   uint16_t port() const { return plane_->port(); }
   uint16_t control_port() const { return control_->port(); }
+  uint16_t metrics_port() const { return node_->metrics_port(); }
   // Ends requests in flight and makes everything durable. Idempotent.
   void Stop();
 
@@ -42,6 +44,7 @@ class MdsDaemon final {
   Status OpenService();
   Status ServeData();
   Status ServeControl();
+  Status StartNodeControl();
   Status RegisterSelf();
   v1::GetStatusReply StatusReply();
 
@@ -53,6 +56,7 @@ class MdsDaemon final {
   std::unique_ptr<mds::MdsService> service_;
   std::unique_ptr<rpc::SessionTable> sessions_;
   std::unique_ptr<DataPlane> plane_;
+  std::unique_ptr<NodeControl> node_;
   std::unique_ptr<rpc::GrpcServer> control_;
   bool background_ = false;
 };

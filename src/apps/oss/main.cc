@@ -54,7 +54,8 @@ int Main(int argc, char** argv) {
   OssDaemon oss(std::move(config));
   const Status started = oss.Start();
   if (!started) return daemon.FailStart(started.error());
-  daemon.Ready({{"data_port", oss.port()}, {"control_port", oss.control_port()}});
+  daemon.Ready({{"data_port", oss.port()}, {"control_port", oss.control_port()},
+                {"metrics_port", oss.metrics_port()}});
   daemon.WaitForStop();
   oss.Stop();
   return 0;

@@ -10,6 +10,7 @@
 #include "apps/common/ost_notes.h"
 #include "apps/common/version.h"
 #include "apps/common/words.h"
+#include "apps/oss/oss_params.h"
 #include "base/log.h"
 #include "kv/rocks_store.h"
 #include "ost/format.h"
@@ -178,11 +179,23 @@ Status OssDaemon::StartService() {
   return {};
 }
 
+Status OssDaemon::StartNodeControl() {
+  OssParamsOwner owner;
+  owner.service = service_.get();
+  owner.sessions = sessions_.get();
+  owner.spaces = [this] { return Spaces(); };
+  AddOssParams(owner, node_.get());
+  node_->ApplyKeptAgain();
+  return node_->Start();
+}
+
 Status OssDaemon::StartControl() {
+  node_ = std::make_unique<NodeControl>(NodeControlOptions{
+      .program = "sheen-oss", .metrics = config_.network.metrics, .allow = config_.network.allow});
   SHEEN_TRY_ASSIGN(control_, config_.network.StartControl([this](rpc::GrpcServerOptions options) {
     auto server = std::make_unique<rpc::GrpcServer>(std::move(options));
     server->AddObjectControl(service_.get(), shards_->At(0)->shard.get());
-    server->AddAdmin([this] { return StatusReply(); });
+    server->AddAdmin(node_->Functions([this] { return StatusReply(); }));
     return server;
   }));
   return {};
@@ -208,6 +221,7 @@ Status OssDaemon::StartRegistrar() {
   }
   options.spaces = [this] { return Spaces(); };
   options.on_registered = [this](const std::string& name) { RememberName(name); };
+  options.on_map = [this](const v1::ClusterMap& map) { node_->ApplyKept(map); };
   registrar_ = std::make_unique<Registrar>(std::move(options));
   registrar_->Start();
   return {};
@@ -249,7 +263,7 @@ Status OssDaemon::ServeData() {
   if (!sessions) return std::unexpected(Annotate(sessions.error(), "cannot read the sessions: "));
   sessions_->Load(std::move(*sessions));
   plane_->Serve(sessions_.get(), service_.get(), config_.network.Server());
-  return {};
+  return StartNodeControl();
 }
 
 // On the registrar's thread.
@@ -295,6 +309,7 @@ v1::GetStatusReply OssDaemon::StatusReply() {
 void OssDaemon::Stop() {
   if (std::exchange(stopped_, true)) return;
   if (registrar_ != nullptr) registrar_->Stop();
+  if (node_ != nullptr) node_->Stop();
   if (control_ != nullptr) control_->Stop(std::chrono::seconds(2));
   if (service_ != nullptr) service_->BeginStop();
   if (plane_ != nullptr) plane_->Stop();

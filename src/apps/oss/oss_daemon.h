@@ -15,6 +15,7 @@
 
 #include "apps/common/daemon.h"
 #include "apps/common/data_plane.h"
+#include "apps/common/node_control.h"
 #include "apps/common/server_options.h"
 #include "apps/common/shard_set.h"
 #include "apps/oss/registrar.h"
@@ -44,6 +45,7 @@ class OssDaemon final {
   Status Start();
   uint16_t port() const { return plane_->port(); }
   uint16_t control_port() const { return control_->port(); }
+  uint16_t metrics_port() const { return node_->metrics_port(); }
   // Ends requests in flight and commits. Idempotent.
   void Stop();
 
@@ -60,6 +62,7 @@ class OssDaemon final {
   Status ReadNotes();
   Status StartService();
   Status StartControl();
+  Status StartNodeControl();
   Status StartRegistrar();
   Status WaitForName();
   Status ServeData();
@@ -76,6 +79,7 @@ class OssDaemon final {
   std::unique_ptr<oss::OssService> service_;
   std::unique_ptr<rpc::SessionTable> sessions_;
   std::unique_ptr<DataPlane> plane_;
+  std::unique_ptr<NodeControl> node_;
   std::unique_ptr<rpc::GrpcServer> control_;
   std::unique_ptr<Registrar> registrar_;
   std::mutex name_mutex_;  // guards registered_name_

@@ -105,7 +105,16 @@ bool Registrar::Heartbeat() {
     name_ = request.server_name();
   }
   changed_.notify_all();
+  LookAtMap(reply->map_version());
   return true;
+}
+
+void Registrar::LookAtMap(uint64_t version) {
+  if (version == map_version_ || !options_.on_map) return;
+  const Result<v1::ClusterMap> map = client_.GetClusterMap(map_version_);
+  if (!map) return;  // the next heartbeat tries again
+  map_version_ = version;
+  options_.on_map(*map);
 }
 
 bool Registrar::Sleep(Nanos duration) {

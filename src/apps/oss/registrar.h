@@ -25,6 +25,8 @@ struct RegistrarOptions {
   std::function<std::vector<v1::TargetSpace>()> spaces;
   // The MGS gave or confirmed the name; called on the registrar's thread, after each registration.
   std::function<void(const std::string& name)> on_registered;
+  // The cluster map has changed; on the registrar's thread.
+  std::function<void(const v1::ClusterMap& map)> on_map;
   Nanos heartbeat_interval = std::chrono::seconds(1);
 };
 
@@ -46,6 +48,7 @@ class Registrar final {
   bool Register();
   bool Heartbeat();
   v1::HeartbeatRequest Beat() const;
+  void LookAtMap(uint64_t version);
   void SayGoodbye();
   // False: it is time to stop.
   bool Sleep(Nanos duration);
@@ -59,7 +62,8 @@ class Registrar final {
   bool stopping_ = false;
   std::string name_;
   Error trouble_;
-  bool in_trouble_ = false;  // the registrar's thread only
+  uint64_t map_version_ = 0;  // the registrar's thread only, as the next
+  bool in_trouble_ = false;   // the registrar's thread only
 };
 
 }  // namespace sheen::apps

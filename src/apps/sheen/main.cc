@@ -12,8 +12,10 @@
 #include "apps/sheen/cluster_status.h"
 #include "apps/sheen/dev_cluster.h"
 #include "apps/sheen/dev_status.h"
+#include "apps/sheen/doctor.h"
 #include "apps/sheen/format.h"
 #include "apps/sheen/support_bundle.h"
+#include "apps/sheen/top.h"
 #include "base/log.h"
 #include "rpc/address.h"
 
@@ -37,6 +39,8 @@ struct Flags {
   uint32_t ost_count = 4;
   bool no_mount = false;
   bool json = false;
+  double interval_s = 1;
+  uint64_t rounds = 0;
 };
 
 // The command that was chosen, to be run after parsing.
@@ -238,6 +242,32 @@ void AddDev(CLI::App* app, Flags* flags, Action* chosen) {
   }
 }
 
+Status RunTopCommand(const Flags& flags) {
+  const std::chrono::duration<double> interval(flags.interval_s);
+  return RunTop({.interval = std::chrono::duration_cast<Nanos>(interval),
+                 .rounds = flags.rounds,
+                 .json = flags.json});
+}
+
+void AddLooks(CLI::App* app, Flags* flags, Action* chosen) {
+  CLI::App* status = AddCommand(app, "status", "ask a daemon of this host how it is", chosen,
+                                [flags] { return RunStatus(*flags); });
+  status->add_option("--server", flags->server, "HOST:CONTROLPORT (default 127.0.0.1:7989)");
+  CLI::App* top = AddCommand(app, "top", "show what this host's daemons do, by target and client",
+                             chosen, [flags] { return RunTopCommand(*flags); });
+  top->add_option("--interval", flags->interval_s, "seconds between two looks (default 1)")
+      ->check(CLI::Range(0.1, 3600.0));
+  top->add_option("--rounds", flags->rounds, "how often (default: until it is interrupted)");
+  CLI::App* doctor =
+      AddCommand(app, "doctor", "look for what commonly goes wrong, and say what to do", chosen,
+                 [flags] { return RunDoctor({flags->directory, flags->json}); });
+  doctor->add_option("--dir", flags->directory,
+                     "try the disk under this directory with synced writes, too");
+  for (CLI::App* command : {status, top, doctor}) {
+    command->add_flag("--json", flags->json, "for programs");
+  }
+}
+
 int Main(int argc, char** argv) {
   LogToStderr("sheen");
   SetLogLevel(LogLevel::Error);
@@ -250,10 +280,7 @@ int Main(int argc, char** argv) {
   AddFormat(&app, &flags, &chosen);
   AddDev(&app, &flags, &chosen);
   AddSupportBundle(&app, &flags, &chosen);
-  CLI::App* status = AddCommand(&app, "status", "ask a daemon of this host how it is", &chosen,
-                                [&flags] { return RunStatus(flags); });
-  status->add_option("--server", flags.server, "HOST:CONTROLPORT (default 127.0.0.1:7989)");
-  status->add_flag("--json", flags.json, "for programs");
+  AddLooks(&app, &flags, &chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -54,6 +54,25 @@ TEST_F(LockCacheTest, WhatAnAnswerBroughtIsKnownUntilItsCallback) {
   EXPECT_EQ(Ctime(kFile), -1);
 }
 
+TEST_F(LockCacheTest, TrimmingGivesBackDownToTheLimit) {
+  constexpr uint32_t kCount = 500;
+  for (uint32_t oid = 1; oid <= kCount; ++oid) {
+    cache.TakeAttr(cache.Moment(), From(), AttrOf({0x200000400, oid, 0}, 5), lock::kAttrBits);
+  }
+  ASSERT_EQ(cache.size(), kCount);
+  EXPECT_FALSE(cache.HasTooMany());
+  cache.SetInodesMax(100);
+  EXPECT_TRUE(cache.HasTooMany());
+  cache.Trim(100);
+  EXPECT_EQ(cache.size(), 100u);
+  EXPECT_FALSE(cache.HasTooMany());
+  const std::vector<HeldLock> surplus = cache.TakeSurplus(0);
+  EXPECT_EQ(surplus.size(), kCount - 100);
+  cache.GivenBack(surplus);
+  cache.Trim(0);
+  EXPECT_EQ(cache.size(), 0u);
+}
+
 TEST_F(LockCacheTest, AnAnswerThatACallbackOvertookIsNotKept) {
   const uint64_t sent = cache.Moment();
   cache.Callback(kFile, lock::kUpdate);

@@ -50,6 +50,37 @@ TEST_F(ClusterMapTest, OnlyChangesRaiseTheVersion) {
   EXPECT_EQ(map_versions_, (std::vector<uint64_t>{version + 1, version + 2}));
 }
 
+TEST_F(ClusterMapTest, KeptSettingsAreInTheMapAndSurviveARestart) {
+  const uint64_t version = service_->GetClusterMap().version();
+  map_versions_.clear();
+  ASSERT_TRUE(service_->KeepParam("osc.*.checksums", "0", false).has_value());
+  ASSERT_TRUE(service_->KeepParam("timeout", "30", false).has_value());
+  ASSERT_TRUE(service_->KeepParam("timeout", "40", false).has_value());
+  EXPECT_EQ(map_versions_, (std::vector<uint64_t>{version + 1, version + 2, version + 3}));
+  PowerCutAndStart();
+  const v1::ClusterMap map = service_->GetClusterMap();
+  EXPECT_EQ(map.version(), version + 3);
+  ASSERT_EQ(map.params_size(), 2);
+  EXPECT_EQ(map.params(0).name(), "osc.*.checksums");
+  EXPECT_EQ(map.params(1).value(), "40");
+  ASSERT_TRUE(service_->KeepParam("timeout", "", true).has_value());
+  EXPECT_EQ(service_->GetClusterMap().params_size(), 1);
+  EXPECT_EQ(service_->KeepParam("timeout", "", true).error().code(), Errc::kNoEntry);
+  EXPECT_EQ(service_->KeepParam("two words", "1", false).error().code(), Errc::kInvalid);
+  EXPECT_EQ(service_->KeepParam("x", std::string(5000, 'a'), false).error().code(),
+            Errc::kInvalid);
+}
+
+TEST(KeptParams, DamagedRecordsAreRefused) {
+  const KeptParams kept = {{"a", "1"}, {"b", ""}};
+  const std::string bytes = EncodeKept(kept);
+  EXPECT_EQ(*DecodeKept(bytes), kept);
+  for (size_t cut = 0; cut < bytes.size(); ++cut) {
+    EXPECT_FALSE(DecodeKept(bytes.substr(0, cut)).has_value()) << cut;
+  }
+  EXPECT_EQ(DecodeKept("\x02").error().code(), Errc::kBadVersion);
+}
+
 TEST_F(ClusterMapTest, WrongServersAreRefused) {
   v1::RegisterServerRequest other = Server("", 9, 'z');
   other.set_fsname("other");

@@ -118,11 +118,11 @@ class GrpcControlTest : public ::testing::Test {
     server = std::make_unique<GrpcServer>(std::move(options));
     server->AddManagement(&management);
     server->AddObjectControl(&objects, oss_shard.get());
-    server->AddAdmin([] {
+    server->AddAdmin({.status = [] {
       v1::GetStatusReply reply;
       reply.set_program("sheen-mds");
       return reply;
-    });
+    }});
     const Status started = server->Start();
     ASSERT_TRUE(started.has_value()) << started.error().ToString();
     ASSERT_NE(server->port(), 0);
@@ -230,7 +230,7 @@ TEST_F(GrpcControlTest, MethodWithoutARowKeepsTheServerFromStarting) {
   GrpcServerOptions options;
   options.authorization.erase("sheen.v1.Management/Heartbeat");
   GrpcServer other(options);
-  other.AddAdmin([] { return v1::GetStatusReply(); });
+  other.AddAdmin({.status = [] { return v1::GetStatusReply(); }});
   other.AddManagement(&management);
   const Status started = other.Start();
   ASSERT_FALSE(started.has_value());

@@ -1,0 +1,129 @@
+#include "apps/client/client_params.h"
+
+#include <fmt/format.h>
+
+#include "apps/common/stats_params.h"
+#include "client/client_stats.h"
+#include "fuse/op_stats.h"
+
+namespace sheen::apps {
+namespace {
+
+// 16 hexadecimal digits, as Lustre's, but of the client's UUID.
+std::string Suffix(const client::Filesystem& filesystem) {
+  const Uuid& uuid = filesystem.identity().uuid();
+  std::string out = "ffff";
+  for (size_t i = 0; i < 6; ++i) out += fmt::format("{:02x}", uuid.bytes[i]);
+  return out;
+}
+
+const char* OnOff(bool on) { return on ? "1" : "0"; }
+
+void AddLockParams(const ClientParamsOwner& owner, ParamList* list) {
+  client::Filesystem* const fs = owner.filesystem;
+  const std::string locks =
+      fmt::format("ldlm.namespaces.{}-MDT0000-mdc-{}", fs->options().fsname, Suffix(*fs));
+  list->push_back(ReadOnly(locks + ".lock_count", fs->inode_locks().inodes));
+  list->push_back({locks + ".lru_size", [fs] { return fmt::format("{}", fs->inode_locks().limit); },
+                   [fs](const std::string& value) -> Status {
+                     if (value == "clear") {
+                       fs->DropInodeLocks();
+                       return {};
+                     }
+                     constexpr uint64_t kLocksMax = 10'000'000;
+                     SHEEN_TRY_ASSIGN(const uint64_t count, ParseParamNumber(value, 0, kLocksMax));
+                     fs->SetInodeLocksMax(count);
+                     return {};
+                   }});
+}
+
+void AddTargetParams(const ClientParamsOwner& owner, ParamList* list) {
+  client::Filesystem* const fs = owner.filesystem;
+  // Those that were not asked for anything yet, too.
+  fs->stats()->Mdt(0);
+  for (const auto& [index, server] : fs->OstServers()) fs->stats()->Ost(index);
+  for (client::TargetStats* const stats : fs->stats()->All()) {
+    const std::string kind = stats->is_mdt() ? "mdc" : "osc";
+    const std::string base =
+        fmt::format("{}.{}-{}-{}-{}", kind, fs->options().fsname, stats->name(), kind, Suffix(*fs));
+    list->push_back(StatsParam(base + ".stats", {&stats->requests()},
+                               [stats](int64_t now_ns) { stats->Clear(now_ns); }));
+    list->push_back(ReadOnly(base + ".rpcs_in_flight", stats->in_flight.value()));
+    list->push_back(ReadOnly(base + ".resend_count", stats->retries.value()));
+    list->push_back(ReadOnly(base + ".checksums", OnOff(fs->options().checksums)));
+    if (stats->is_mdt()) continue;
+    list->push_back(ReadOnly(base + ".cur_grant_bytes", fs->GrantedBytes(stats->index())));
+    list->push_back(ReadOnly(base + ".active", 1));
+  }
+}
+
+void AddMountParams(const ClientParamsOwner& owner, ParamList* list) {
+  client::Filesystem* const fs = owner.filesystem;
+  const std::string base = "llite." + InstanceOf(*fs);
+  fuse::OpStats* const stats = owner.session->operation_stats();
+  list->push_back(StatsParam(base + ".stats", {&stats->operations()},
+                             [stats](int64_t now_ns) { stats->Clear(now_ns); }));
+  list->push_back(ReadOnly(base + ".uuid", fs->identity().uuid().ToString()));
+  list->push_back(ReadOnly(base + ".fstype", std::string("sheen")));
+  list->push_back(ReadOnly(base + ".mountpoint", owner.mountpoint));
+  list->push_back(ReadOnly(base + ".checksums", OnOff(fs->options().checksums)));
+  list->push_back(ReadOnly(base + ".write_behind", OnOff(fs->options().write_behind)));
+  list->push_back(ReadOnly(base + ".cur_dirty_bytes", fs->held().bytes));
+  list->push_back(ReadOnly(base + ".max_dirty_mb", fs->held().limit >> 20));
+  list->push_back(ReadOnly(base + ".transport", owner.session->TransportText()));
+}
+
+std::string Devices(const ClientParamsOwner& owner) {
+  const client::Filesystem& fs = *owner.filesystem;
+  const std::string uuid = fs.identity().uuid().ToString();
+  const std::string& fsname = fs.options().fsname;
+  const std::string suffix = Suffix(fs);
+  std::string out = fmt::format("UP mgc MGC{}@tcp {} 1\n", owner.mgs, uuid);
+  out += fmt::format("UP lov {}-clilov-{} {} 1\n", fsname, suffix, uuid);
+  out += fmt::format("UP lmv {}-clilmv-{} {} 1\n", fsname, suffix, uuid);
+  out += fmt::format("UP mdc {}-MDT0000-mdc-{} {} 1\n", fsname, suffix, uuid);
+  for (const auto& [index, server] : fs.OstServers()) {
+    out += fmt::format("UP osc {}-OST{:04x}-osc-{} {} 1\n", fsname, index, suffix, uuid);
+  }
+  return out;
+}
+
+void AddMetrics(const ClientParamsOwner& owner, MetricsText* text) {
+  const client::Filesystem& fs = *owner.filesystem;
+  const MetricsOwner mount{"client", InstanceOf(fs)};
+  AddTableMetrics(mount, owner.session->operation_stats()->operations(), text);
+  for (const client::TargetStats* const stats : fs.stats()->All()) {
+    const MetricLabels labels = {{"component", "client"},
+                                 {"target", fs.options().fsname + "-" + stats->name()}};
+    text->Gauge("lustre_rpcs_in_flight", "Requests that wait for their answers.", labels,
+                static_cast<double>(stats->in_flight.value()));
+    text->Counter("sheen_client_retries_total", "Requests that had to be tried again.", labels,
+                  stats->retries.value());
+    text->Latency("sheen_client_request_duration_seconds", "Time from a request to its answer.",
+                  labels, stats->requests().tally(0).Read());
+  }
+  const MetricLabels labels = {{"component", "client"}, {"target", mount.target}};
+  text->Gauge("lustre_lock_count_total", "Inodes of which something is kept under locks.", labels,
+              static_cast<double>(fs.inode_locks().inodes));
+  text->Gauge("sheen_client_held_bytes", "Bytes accepted and not yet written to OSTs.", labels,
+              static_cast<double>(fs.held().bytes));
+}
+
+}  // namespace
+
+std::string InstanceOf(const client::Filesystem& filesystem) {
+  return filesystem.options().fsname + "-" + Suffix(filesystem);
+}
+
+void AddClientParams(const ClientParamsOwner& owner, NodeControl* control) {
+  control->AddParams([owner](ParamList* list) {
+    AddMountParams(owner, list);
+    AddLockParams(owner, list);
+    AddTargetParams(owner, list);
+    list->push_back(ReadOnly("devices", [owner] { return Devices(owner); }));
+    list->push_back(ReadOnly("health_check", std::string("healthy")));
+  });
+  control->AddMetrics([owner](MetricsText* text) { AddMetrics(owner, text); });
+}
+
+}  // namespace sheen::apps

@@ -1,0 +1,65 @@
+#include "apps/common/run_directory.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+
+namespace sheen::apps {
+namespace {
+
+constexpr char kSystemDirectory[] = "/run/sheen";
+
+std::string Environment(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+std::string OwnDirectory() {
+  const std::string home = Environment("HOME");
+  return home.empty() ? "" : home + "/.local/state/sheen/run";
+}
+
+}  // namespace
+
+Result<std::string> MakeRunDirectory() {
+  std::string directory = Environment("SHEEN_RUN_DIR");
+  if (directory.empty()) directory = Environment("RUNTIME_DIRECTORY");
+  directory = directory.substr(0, directory.find(':'));  // systemd separates several by colons
+  if (directory.empty()) directory = ::geteuid() == 0 ? kSystemDirectory : OwnDirectory();
+  if (directory.empty()) {
+    return Fail(Errc::kNoEntry, "no directory for the control socket: set SHEEN_RUN_DIR or HOME");
+  }
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) {
+    return FailErrno(error.value(), "make " + directory +
+                                        " for the control socket (SHEEN_RUN_DIR "
+                                        "names another place)");
+  }
+  return directory;
+}
+
+std::vector<std::string> RunDirectories() {
+  const std::string named = Environment("SHEEN_RUN_DIR");
+  if (!named.empty()) return {named};
+  std::vector<std::string> out = {kSystemDirectory};
+  if (const std::string own = OwnDirectory(); !own.empty()) out.push_back(own);
+  return out;
+}
+
+std::vector<std::string> DaemonSockets() {
+  std::set<std::string> found;
+  for (const std::string& directory : RunDirectories()) {
+    std::error_code error;
+    for (auto at = std::filesystem::directory_iterator(directory, error);
+         !error && at != std::filesystem::directory_iterator(); at.increment(error)) {
+      if (at->path().extension() == ".sock") found.insert(at->path().string());
+    }
+  }
+  return {found.begin(), found.end()};
+}
+
+}  // namespace sheen::apps

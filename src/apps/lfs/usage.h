@@ -1,0 +1,36 @@
+// The long usage texts of lfs, in the form of Command::usage.
+#pragma once
+
+namespace sheen::lfs {
+
+inline constexpr char kFindUsage[] = R"(DIRECTORY|FILENAME ... [[!] TEST] ...
+        tests (each may be negated by ! in front; N: equal, +N: more, -N: less):
+          --name|-n GLOB  --type|-t bcdflps  --size|-s [+-]N[bckMGTPE]  --links [+-]N
+          --atime|-A, --mtime|-M, --ctime|-C [+-]N[smhdwy]  --newer FILE  --perm [-/]MODE
+          --user|-u, --uid|-U, --group|-g, --gid|-G NAME|ID  --mdt|-m INDEXES
+          --stripe-count|-c [+-]N  --stripe-size|-S [+-]N[kMG]  --stripe-index|-i INDEXES
+          --ost|-O INDEXES  --layout|-L raid0|mdt|released|overstriped  --pool POOL
+          --component-count [+-]N  --component-start, --component-end|-E [+-]N[kMG]|eof
+          --component-flags [^]init
+        how far: --maxdepth|-D N  --mindepth|-d N
+        what is printed: --print  --print0|-P  --ls  --printf FORMAT, in which %Lc, %LS, %Li, %Lo,
+          %Lp, %LF are stripe count, size, first OST, OSTs, pool and FID
+)";
+
+inline constexpr char kSetstripeUsage[] =
+    R"([--stripe-count|-c STRIPE_COUNT] [--stripe-size|-S STRIPE_SIZE]
+          [--stripe-index|-i START_OST_IDX] [--ost|-o OST_INDICES]
+          [[--component-end|-E COMP_END] [STRIPE_OPTIONS]] ... DIRECTORY|FILENAME ...
+       setstripe --copy FILE DIRECTORY|FILENAME ...   (the layout of another file)
+       setstripe --yaml FILE DIRECTORY|FILENAME ...   (what getstripe --yaml printed)
+       setstripe -d DIRECTORY ...   (remove the directory's default layout)
+        stripe_count: number of OSTs to stripe over (0=default, -1=all available)
+        stripe_size:  bytes on each OST before moving to the next, a multiple of 64 KiB
+                      (k, m, g: KiB, MiB, GiB)
+        start_ost_idx: OST index of the first stripe (-1=let the MDS choose)
+        ost_indices:  OSTs in order, as 0,2-4
+        comp_end:     where this component ends (-1 or eof: end of file); options after it
+                      apply to it
+)";
+
+}  // namespace sheen::lfs

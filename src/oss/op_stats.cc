@@ -1,0 +1,105 @@
+#include "oss/op_stats.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/slow.h"
+
+namespace sheen::oss {
+namespace {
+
+using rpc::Opcode;
+
+// Lustre's names first; then what it does not have.
+enum Op : size_t {
+  kReadBytes,
+  kWriteBytes,
+  kRead,
+  kWrite,
+  kGetattr,
+  kPunch,
+  kSync,
+  kDestroy,
+  kStatfs,
+  kPrealloc,
+  kSeek,
+  kLockCancel,
+  kWaitLock,
+  kOther
+};
+
+Op OpOf(Opcode opcode) {
+  switch (opcode) {
+    case Opcode::kOstRead:
+      return kRead;
+    case Opcode::kOstWrite:
+      return kWrite;
+    case Opcode::kOstGetAttr:
+      return kGetattr;
+    case Opcode::kOstTruncate:
+      return kPunch;
+    case Opcode::kOstAllocate:
+      return kPrealloc;
+    case Opcode::kOstSync:
+      return kSync;
+    case Opcode::kOstSeek:
+      return kSeek;
+    case Opcode::kOstStatFs:
+      return kStatfs;
+    case Opcode::kOstLockCancel:
+      return kLockCancel;
+    default:
+      return kOther;
+  }
+}
+
+uint64_t Micros(Nanos time) {
+  return static_cast<uint64_t>(std::max<int64_t>(time.count() / 1000, 0));
+}
+
+}  // namespace
+
+OpStats::OpStats()
+    : operations_({{"read_bytes", Unit::kBytes},
+                   {"write_bytes", Unit::kBytes},
+                   {"read"},
+                   {"write"},
+                   {"getattr"},
+                   {"punch"},
+                   {"sync"},
+                   {"destroy"},
+                   {"statfs"},
+                   {"prealloc"},
+                   {"seek"},
+                   {"lock_cancel"},
+                   {"wait_lock"},
+                   {"other"}}) {}
+
+void OpStats::Note(const rpc::Request& request, const rpc::Response& response,
+                   std::string_view target, Nanos lock_wait, Nanos took) {
+  const Op op = OpOf(request.header.opcode);
+  operations_.Record(op, Micros(took));
+  if (lock_wait > Nanos(0)) operations_.Record(kWaitLock, Micros(lock_wait));
+  const bool done = response.status == Errc::kOk;
+  if (op == kRead && done) operations_.Record(kReadBytes, response.bulk.size());
+  if (op == kWrite && done) operations_.Record(kWriteBytes, request.bulk.size());
+  if (took < SlowAfter()) return;
+  const bool by_locks = lock_wait * 2 >= took;
+  SHEEN_LOG(Warn,
+            "slow operation: {} on {} of client {} took {:.3f} s: waited on {} for {:.3f} s{}",
+            rpc::NameOf(request.header.opcode), target,
+            request.session == nullptr ? "?" : request.session->client_uuid().ToString(),
+            SecondsOf(took), by_locks ? "clients giving back locks" : "the target's disk",
+            SecondsOf(by_locks ? lock_wait : took - lock_wait),
+            done ? "" : "; it failed: " + response.body);
+}
+
+void OpStats::NoteDestroyed(Nanos took) { operations_.Record(kDestroy, Micros(took)); }
+
+uint64_t OpStats::read_bytes() const { return operations_.tally(kReadBytes).sum(); }
+
+uint64_t OpStats::written_bytes() const { return operations_.tally(kWriteBytes).sum(); }
+
+}  // namespace sheen::oss

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# lfs find, osts, mdts, check, getname, getdirstripe, mkdir on a real mount.
+. "$(dirname "$0")/../support/cluster.sh"
+
+cluster_up --oss 1 --osts 3
+cd "$WORK"
+
+# found WORDS...: names below the mount, sorted, in one line.
+found() { lfs find "$MNT" "$@" | sed "s|^$MNT/*||; s|^$|.|" | sort | tr '\n' ' '; }
+expect() { [ "$1" = "$2" ] || die "expected '$2', got '$1'"; }
+
+mkdir "$MNT/d"
+lfs setstripe -c 3 -S 128K "$MNT/wide"
+lfs setstripe -c 1 -i 1 "$MNT/narrow"
+lfs setstripe -E 1M -c 1 -E -1 -c 2 "$MNT/d/pfl"
+head -c 5000 /dev/zero >"$MNT/wide"
+head -c 2000000 /dev/zero >"$MNT/d/pfl"
+ln -s wide "$MNT/link"
+touch -d '10 days ago' "$MNT/narrow"
+ln "$MNT/narrow" "$MNT/d/second"
+
+expect "$(found)" ". d d/pfl d/second link narrow wide "
+expect "$(found -type f)" "d/pfl d/second narrow wide "
+expect "$(found -type l)" "link "
+expect "$(found -name 'w*' -type f)" "wide "
+expect "$(found ! -type d ! -name 'w*')" "d/pfl d/second link narrow "
+expect "$(found -size +1M)" "d/pfl "
+expect "$(found -type f -size -8k)" "d/second narrow wide "
+expect "$(found -type f -mtime +5)" "d/second narrow "
+expect "$(found -links 2 -type f)" "d/second narrow "
+expect "$(found --maxdepth 0)" ". "
+expect "$(found -type f --mindepth 2)" "d/pfl d/second "
+expect "$(found --stripe-count 3)" "wide "
+expect "$(found -type f --stripe-size 128K)" "wide "
+expect "$(found --stripe-index 1 -type f -name narrow)" "narrow "
+expect "$(found --component-count +1)" "d/pfl "
+expect "$(found -type f --ost 0-2 -name wide)" "wide "
+expect "$(found -type f --layout raid0 ! -name '*s*')" "d/pfl narrow wide "
+expect "$(found -user "$(id -un)" -name narrow)" "narrow "
+expect "$(lfs find "$MNT" -name wide -printf '%f %s %Lc %LS %y\n')" "wide 5000 3 131072 f"
+expect "$(lfs find "$MNT" -name wide -printf '[%LF]')" "$(lfs path2fid "$MNT/wide")"
+expect "$(lfs find "$MNT" -type f -print0 | tr -cd '\0' | wc -c)" 4
+set +e
+lfs find "$MNT/none" >"$WORK/out" 2>&1
+expect "$? $(cat "$WORK/out")" "2 lfs: failed for '$MNT/none': No such file or directory"
+lfs find "$MNT" --mirror-count 2 >"$WORK/out" 2>&1
+expect "$?" 95
+lfs find "$MNT" -size nonsense >"$WORK/out" 2>&1
+expect "$?" 4
+lfs find /proc/self/comm --stripe-count 1 >"$WORK/out" 2>&1
+expect "$?" 25
+set -e
+say "find finds"
+
+# Layouts taken from elsewhere, and filters of getstripe.
+lfs setstripe --copy "$MNT/d/pfl" "$MNT/copied"
+expect "$(lfs getstripe --component-count "$MNT/copied") $(lfs getstripe -E -I2 "$MNT/copied")" "2 EOF"
+lfs getstripe -y "$MNT/wide" >"$WORK/wide.yaml"
+lfs setstripe --yaml "$WORK/wide.yaml" "$MNT/from_yaml"
+expect "$(lfs getstripe -y "$MNT/from_yaml" | grep -v l_fid)" "$(grep -v l_fid "$WORK/wide.yaml")"
+lfs getstripe -d -y "$MNT/d" >/dev/null
+lfs setstripe --copy "$MNT/wide" "$MNT/d"
+touch "$MNT/d/inherits"
+expect "$(lfs getstripe -c "$MNT/d/inherits") $(lfs getstripe -S "$MNT/d/inherits")" "3 131072"
+expect "$(lfs getstripe -I --component-end=1M "$MNT/d/pfl")" 1
+expect "$(lfs getstripe -I --component-start=+0 "$MNT/d/pfl")" 2
+expect "$(lfs getstripe -O 1 "$MNT/narrow" | grep -c ' \*$')" 1
+expect "$(lfs getstripe -O 0 "$MNT/narrow")" ""
+expect "$(lfs getstripe --no-follow "$MNT/link")" "$MNT/link has no stripe info"
+set +e
+lfs setstripe --copy "$MNT/wide" -c 2 "$MNT/both" >/dev/null 2>&1
+expect "$?" 4
+lfs setstripe --yaml "$WORK/none" "$MNT/both" 2>/dev/null
+expect "$?" 2
+[ -e "$MNT/both" ] && die "a file was made although its layout could not be read"
+set -e
+say "layouts are copied"
+
+expect "$(lfs osts "$MNT")" "OBDS:
+0: sheen-OST0000_UUID ACTIVE
+1: sheen-OST0001_UUID ACTIVE
+2: sheen-OST0002_UUID ACTIVE"
+expect "$(lfs mdts "$MNT")" "MDTS:
+0: sheen-MDT0000_UUID ACTIVE"
+instance=$(lfs getname -i "$MNT")
+expect "$(lfs getname "$MNT")" "sheen-$instance"
+expect "$(lfs getname -n "$MNT")" sheen
+lctl get_param -N "llite.sheen-$instance.stats" >/dev/null || die "lctl and lfs name the mount apart"
+expect "$(lfs check mds "$MNT")" "sheen-MDT0000-mdc-$instance active."
+expect "$(lfs check all "$MNT" | wc -l)" 5
+expect "$(lfs flushctx "$MNT")" ""
+expect "$(lfs getdirstripe "$MNT/d")" "lmv_stripe_count: 0 lmv_stripe_offset: 0 lmv_hash_type: none"
+expect "$(lfs getdirstripe -m "$MNT/d")" 0
+lfs mkdir -i 0 -o 0711 "$MNT/made" "$MNT/d/made/"
+expect "$(stat -c %a "$MNT/made")" 711
+set +e
+lfs mkdir -i 3 "$MNT/other" 2>/dev/null
+expect "$?" 19
+lfs mkdir "$MNT/made" 2>"$WORK/out"
+expect "$?" 17
+grep -q "cannot create dir '$MNT/made': File exists" "$WORK/out" || die "$(cat "$WORK/out")"
+lfs mkdir "$WORK/elsewhere" 2>/dev/null
+expect "$? $([ -d "$WORK/elsewhere" ] && echo made)" "25 "
+sheen dev stop oss0 --name "$NAME" >/dev/null
+lfs check osts "$MNT" >/dev/null 2>"$WORK/out"
+expect "$?" 11
+grep -q "error: check 'sheen-OST0000-osc-$instance': Resource temporarily unavailable (11)" \
+  "$WORK/out" || die "$(cat "$WORK/out")"
+set -e
+sheen dev start oss0 --name "$NAME" >/dev/null
+say "targets and directories are shown"

@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# lctl and /metrics show what was done, on the daemon that did it; settings hold, also over restarts
+# when they are kept; slow operations name what they waited on.
+. "$(dirname "$0")/../support/cluster.sh"
+
+cluster_up --oss 1 --osts 2 --client-opt metrics=0
+cd "$WORK"
+
+# value NAME: of the one parameter that matches.
+value() { lctl get_param -n "$1"; }
+# samples PATTERN WORD: how often, by a statistics file.
+samples() { value "$1" | awk -v word="$2" '$1 == word {print $2}'; }
+
+mkdir "$MNT/d"
+head -c 3000000 /dev/urandom >"$MNT/d/f"
+sync -f "$MNT/d/f"; sync "$MNT/d/f"
+mv "$MNT/d/f" "$MNT/d/g"
+mv "$MNT/d/g" "$MNT/g"
+sheen dev umount "$MNT" --name "$NAME" >/dev/null
+sheen dev mount "$MNT" --name "$NAME" >/dev/null
+[ "$(wc -c <"$MNT/g")" = 3000000 ] && cat "$MNT/g" >/dev/null || die "read"
+
+[ "$(samples 'mdt.*.md_stats' mkdir)" = 1 ] || die "mkdir was not counted once"
+[ "$(samples 'mdt.*.md_stats' rename)" = 2 ] || die "renames were not counted"
+[ "$(samples 'mdt.*.md_stats' samedir_rename)" = 1 ] || die "samedir_rename"
+[ "$(samples 'mdt.*.md_stats' crossdir_rename)" = 1 ] || die "crossdir_rename"
+bytes=$(lctl get_param -n 'obdfilter.*.stats' | awk '$1 == "write_bytes" {n += $7} END {print n}')
+[ "$bytes" = 3000000 ] || die "the OSTs counted $bytes written bytes"
+bytes=$(lctl get_param -n 'osc.*.stats' | awk '$1 == "read_bytes" {n += $7} END {print n}')
+[ "$bytes" -ge 3000000 ] || die "the client counted $bytes read bytes"
+[ "$(value 'llite.*.stats' | awk '$1 == "read_bytes" {print $7}')" -ge 3000000 ] || die "llite"
+say "counted where it was done"
+
+[ "$(value health_check)" = healthy ] || die "health_check"
+lctl set_param 'mdt.*.md_stats=clear' >/dev/null
+[ -z "$(samples 'mdt.*.md_stats' rename)" ] || die "clearing did not"
+lctl get_param -N 'llite.*.stats' | grep -q '^llite.sheen-ffff' || die "-N"
+lctl get_param nothing.such 2>"$WORK/error" && die "an unknown parameter was found"
+grep -q "error: get_param: param_path 'nothing.such': No such file or directory" "$WORK/error" ||
+  die "$(cat "$WORK/error")"
+lctl set_param version=2 2>"$WORK/error" && die "version was set"
+grep -q 'Permission denied' "$WORK/error" || die "$(cat "$WORK/error")"
+lctl set_param 'ldlm.namespaces.*.lru_size=x' 2>/dev/null && die "x is no number"
+lctl list_param -R llite | grep -q 'llite.*.cur_dirty_bytes' || die "list_param"
+lctl get_param --json version | python3 -c 'import json,sys; json.load(sys.stdin)["version"]'
+
+devices=$(lctl dl)
+for type in mgs mdt ost obdfilter mgc mdc osc; do
+  grep -q " UP $type " <<<"$devices" || die "lctl dl does not show $type: $devices"
+done
+
+# The locks of the client.
+mkdir "$MNT/many"
+for i in $(seq 200); do echo "$i" >"$MNT/many/$i"; done
+[ "$(value 'ldlm.namespaces.*-mdc-*.lock_count')" -ge 200 ] || die "lock_count"
+lctl set_param 'ldlm.namespaces.*-mdc-*.lru_size=10' >/dev/null
+sleep 0.3
+ls -l "$MNT/many" >/dev/null
+[ "$(value 'ldlm.namespaces.*-mdc-*.lock_count')" -le 40 ] || die "lru_size was not kept to"
+lctl set_param 'ldlm.namespaces.*-mdc-*.lru_size=clear' >/dev/null
+[ "$(value 'ldlm.namespaces.*-mdc-*.lock_count')" = 0 ] || die "lru_size=clear"
+[ "$(cat "$MNT/many/7")" = 7 ] || die "after clear"
+say "lock limits hold"
+
+# Kept settings: on the client that is there, on one that comes, and after everything restarted.
+lctl set_param -P 'ldlm.namespaces.*-mdc-*.lru_size=123' slow_operation_ms=300 >/dev/null
+for i in $(seq 50); do
+  [ "$(value 'ldlm.namespaces.*-mdc-*.lru_size')" = 123 ] && break
+  sleep 0.1
+done
+[ "$(value 'ldlm.namespaces.*-mdc-*.lru_size')" = 123 ] || die "-P did not reach the client"
+restart
+[ "$(value 'ldlm.namespaces.*-mdc-*.lru_size')" = 123 ] || die "-P was lost with the restart"
+for i in $(seq 50); do
+  [ "$(lctl get_param slow_operation_ms)" = slow_operation_ms=300 ] && break
+  sleep 0.1
+done
+[ "$(lctl get_param slow_operation_ms)" = slow_operation_ms=300 ] || die "not on all daemons"
+lctl set_param -P -d 'ldlm.namespaces.*-mdc-*.lru_size' >/dev/null
+value 'mgs.MGS.live.sheen' | grep -q lru_size && die "still kept"
+lctl set_param -P -d 'ldlm.namespaces.*-mdc-*.lru_size' 2>/dev/null && die "forgotten twice"
+say "kept settings are kept"
+
+# An operation that waits names what it waited on.
+sheen dev kill oss0 --signal STOP --name "$NAME" >/dev/null
+(sleep 0.8; sheen dev kill oss0 --signal CONT --name "$NAME" >/dev/null) &
+head -c 100000 /dev/zero >"$MNT/slow"
+sync "$MNT/slow"
+wait
+grep -h 'slow operation: .* inode .* waited on ost_.* to OST000' "$WORK"/cluster/log/*client* ||
+  die "no line about the slow operation"
+
+say "slow operations are explained"
+
+# Metrics, in the form that Prometheus reads.
+port=$(value metrics_port)
+python3 - "http://127.0.0.1:$port" <<'PY'
+import re, sys, urllib.error, urllib.request
+families, seen = {}, None
+page = urllib.request.urlopen(sys.argv[1] + "/metrics", timeout=5).read().decode()
+for line in page.splitlines():
+    if line.startswith("# TYPE "):
+        name, kind = line.split()[2:4]
+        assert name not in families, "family twice: " + name
+        families[name], seen = kind, name
+    elif not line.startswith("#"):
+        assert re.fullmatch(r'[a-z_]+(\{([a-z_]+="[^"]*",?)*\})? [0-9.e+-]+', line), line
+        assert line.startswith(seen), line
+assert families["lustre_read_bytes_total"] == "counter"
+assert families["sheen_operation_duration_seconds"] == "histogram"
+try:
+    urllib.request.urlopen(sys.argv[1] + "/other", timeout=5)
+    raise SystemExit("/other is there")
+except urllib.error.HTTPError as error:
+    assert error.code == 404, error
+PY
+
+lctl ping 127.0.0.1:1 2>/dev/null && die "ping to nobody"
+mds_port=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["servers"][0]["data_port"])' \
+  "$WORK/cluster/state.json")
+[ "$(lctl ping "127.0.0.1:$mds_port")" = "12345-127.0.0.1:$mds_port@tcp" ] || die "ping"
+control=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["servers"][1]["control_port"])' \
+  "$WORK/cluster/state.json")
+lctl --server "127.0.0.1:$control" get_param 'obdfilter.sheen-OST0001.num_exports' | grep -q '=1$' ||
+  die "through the control port"
+lctl --server "127.0.0.1:$control" set_param debug=info 2>"$WORK/error" && die "set by a TCP port"
+grep -q "not through the control port" "$WORK/error" || die "$(cat "$WORK/error")"
+say "metrics and servers answer"

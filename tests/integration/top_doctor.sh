@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# sheen top shows who does what; sheen doctor finds what is wrong.
+. "$(dirname "$0")/../support/cluster.sh"
+
+sheen top --rounds 1 2>"$WORK/error" && die "top without daemons"
+grep -q "no Sheen daemon of this host answers" "$WORK/error" || die "$(cat "$WORK/error")"
+sheen doctor >"$WORK/doctor" || { cat "$WORK/doctor"; die "doctor without daemons"; }
+grep -q '^warning  daemons: none' "$WORK/doctor" || die "$(cat "$WORK/doctor")"
+
+cluster_up --oss 2 --osts 2
+(for i in $(seq 400); do dd if=/dev/zero of="$MNT/f" bs=64K count=4 conv=fsync status=none; done) &
+load=$!
+sheen top --rounds 2 --interval 0.5 --json >"$WORK/top"
+python3 - "$WORK/top" "$MNT" <<'PY'
+import json, sys
+rounds = [json.loads(line) for line in open(sys.argv[1])]
+assert len(rounds) == 2, rounds
+targets = {t["name"]: t for t in rounds[1]["targets"]}
+assert sorted(targets) == ["sheen-MDT0000", "sheen-OST0000", "sheen-OST0001"], targets
+assert targets["sheen-MDT0000"]["requests"] > 0, targets
+written = sum(t["written_bytes"] for t in targets.values())
+assert written > 0 and written % 65536 == 0, targets
+clients = [c for c in rounds[1]["clients"] if c["name"].endswith(":" + sys.argv[2])]
+assert len(clients) == 1, rounds[1]["clients"]
+assert clients[0]["written_bytes"] > 0, clients
+# A client's bytes are those of all OSTs, each counted once; requests may end between two looks.
+assert abs(clients[0]["written_bytes"] - written) <= 16 * 65536, (clients, written)
+PY
+sheen top --rounds 1 --interval 0.2 | grep -q "$MNT" || die "the client has no line"
+kill "$load" 2>/dev/null || true
+wait "$load" 2>/dev/null || true
+say "top shows targets and clients"
+
+sheen doctor --dir "$WORK" >"$WORK/doctor" || { cat "$WORK/doctor"; die "doctor"; }
+grep -q '^ok       daemons: 4 answer, all healthy' "$WORK/doctor" || die "$(cat "$WORK/doctor")"
+grep -q "disk: $WORK" "$WORK/doctor" || die "$(cat "$WORK/doctor")"
+sheen doctor --json | python3 -c '
+import json, sys
+assert all(f["cure"] or f["health"] == "ok" for f in json.load(sys.stdin))'
+# A daemon that does not answer is found.
+sheen dev kill oss1 --signal STOP --name "$NAME" >/dev/null
+sheen doctor >"$WORK/doctor" 2>&1 && die "a daemon that hangs is healthy"
+sheen dev kill oss1 --signal CONT --name "$NAME" >/dev/null
+grep -q '^BAD      daemon: .*does not answer' "$WORK/doctor" || die "$(cat "$WORK/doctor")"
+say "doctor finds what is wrong"

@@ -1,0 +1,65 @@
+#include "mds/op_stats.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "sheen/v1/mds.pb.h"
+
+namespace sheen::mds {
+namespace {
+
+using rpc::Opcode;
+
+uint64_t Samples(const TallyTable& table, std::string_view name) {
+  for (size_t i = 0; i < table.size(); ++i) {
+    if (table.spec(i).name == name) return table.tally(i).samples();
+  }
+  ADD_FAILURE() << "no " << name;
+  return 0;
+}
+
+class OpStatsTest : public ::testing::Test {
+ protected:
+  void Note(Opcode opcode, const std::string& body = "", const WaitTimes& waits = {}) {
+    rpc::FrameHeader header;
+    header.opcode = opcode;
+    stats.Note(header, body, nullptr, waits, std::chrono::microseconds(5), {});
+  }
+  OpStats stats;
+};
+
+TEST_F(OpStatsTest, DirectoriesAndOtherNodesCountApart) {
+  v1::MakeNodeRequest request;
+  request.set_mode(S_IFDIR | 0755);
+  Note(Opcode::kMdsMakeNode, request.SerializeAsString());
+  request.set_mode(S_IFIFO | 0644);
+  Note(Opcode::kMdsMakeNode, request.SerializeAsString());
+  EXPECT_EQ(Samples(stats.operations(), "mkdir"), 1u);
+  EXPECT_EQ(Samples(stats.operations(), "mknod"), 1u);
+}
+
+TEST_F(OpStatsTest, RenamesCountByWhetherTheyLeaveTheirDirectory) {
+  v1::RenameRequest request;
+  request.mutable_old_parent()->set_seq(5);
+  request.mutable_new_parent()->set_seq(5);
+  Note(Opcode::kMdsRename, request.SerializeAsString());
+  request.mutable_new_parent()->set_oid(1);
+  Note(Opcode::kMdsRename, request.SerializeAsString());
+  EXPECT_EQ(Samples(stats.operations(), "rename"), 2u);
+  EXPECT_EQ(Samples(stats.operations(), "samedir_rename"), 1u);
+  EXPECT_EQ(Samples(stats.operations(), "crossdir_rename"), 1u);
+}
+
+TEST_F(OpStatsTest, WaitsCountWhenThereWereAny) {
+  WaitTimes waits;
+  waits.Add(Wait::kCommit, std::chrono::milliseconds(2));
+  Note(Opcode::kMdsOpen, "", waits);
+  EXPECT_EQ(Samples(stats.waits(), "wait_commit"), 1u);
+  EXPECT_EQ(Samples(stats.waits(), "wait_lock"), 0u);
+  stats.Clear(0);
+  EXPECT_EQ(Samples(stats.waits(), "wait_commit"), 0u);
+  EXPECT_EQ(Samples(stats.operations(), "open"), 0u);
+}
+
+}  // namespace
+}  // namespace sheen::mds
