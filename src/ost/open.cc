@@ -32,6 +32,13 @@ std::string KernelBootId() {
   return id;
 }
 
+// FNV-1a.
+uint64_t MachineHash(const std::string& machine_boot_id) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : machine_boot_id) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  return hash;
+}
+
 Status CheckSuperblock(const Superblock& superblock, const OpenOptions& options) {
   if (!options.fsname.empty() && superblock.fsname != options.fsname) {
     return Fail(Errc::kWrongFilesystem,
@@ -216,6 +223,7 @@ async::Task<Status> Target::Core::Start(io::FileIo* io, std::string machine_boot
     co_return Fail(Errc::kOverflow, fmt::format("{}: boot count {} is the last", name, kBootMax));
   }
   boot = previous.boot + 1;
+  machine = MachineHash(machine_boot_id);
   recovered_transno = committed.transno;
   last_committed.store(committed.transno);
 
