@@ -11,6 +11,7 @@
 namespace sheen::oss {
 
 class Grants;
+class LazyLoader;
 class ObjectLocks;
 class OssService;
 
@@ -21,6 +22,7 @@ struct RequestContext {
   OssService* service = nullptr;
   ObjectLocks* locks = nullptr;
   Grants* grants = nullptr;
+  LazyLoader* lazy = nullptr;
 };
 
 // Always answers; an error's body says what happened and to what.

@@ -52,6 +52,7 @@ async::Task<rpc::Response> OssService::Handle(rpc::Request request) {
   context.service = this;
   context.locks = &locks_;
   context.grants = &grants_;
+  context.lazy = &lazy_;
   co_return co_await HandleRequest(context, std::move(request));
 }
 
@@ -96,6 +97,7 @@ async::Task<void> OssService::BackgroundLoop(async::Shard* shard) {
 
 async::Task<Status> OssService::Stop() {
   stopping_ = true;
+  co_await lazy_.Stop();
   co_await locks_.Stop();
   if (background_shard_ != nullptr) {
     background_shard_->CancelTimer(background_timer_);

@@ -242,6 +242,21 @@ TEST(LazyTest, WhatWasWrittenOnCleanBytesIsDirtyAfterAKill) {
   world.Close();
 }
 
+TEST(LazyTest, AMarkWithoutItsDataIsNoMarkAfterAPowerCut) {
+  for (size_t batches = 0; batches < 6; ++batches) {
+    OstWorld world;
+    world.Start();
+    const layout::ObjectId id = ObjectNumber(1);
+    ASSERT_TRUE(Attach(&world, id));
+    ASSERT_TRUE(world.Commit());
+    ASSERT_TRUE(world.Write(id, kMiB, std::string(kMiB, 'w')));
+    world.PowerCut(batches);  // the index's rows survived, the file's data did not
+    world.Start();
+    EXPECT_EQ(*ReadThrough(&world, id, 0, kBytes), S3Text(0, kBytes)) << batches;
+    world.Close();
+  }
+}
+
 enum class Death { kKill, kPowerCut };
 
 void Die(OstWorld* world, Death death) {
