@@ -16,6 +16,15 @@ const AuthorizationTable& DefaultAuthorizationTable() {
       {"sheen.v1.ObjectControl/DestroyObjects", CallerClass::kServer},
       {"sheen.v1.ObjectControl/SetObjectOwner", CallerClass::kServer},
       {"sheen.v1.ObjectControl/FenceSession", CallerClass::kServer},
+      {"sheen.v1.Repositories/AddRepository", CallerClass::kAdmin},
+      {"sheen.v1.Repositories/RemoveRepository", CallerClass::kAdmin},
+      {"sheen.v1.Repositories/ListRepositories", CallerClass::kServer},
+      {"sheen.v1.Repositories/ImportEntries", CallerClass::kServer},
+      {"sheen.v1.Repositories/AgentHeartbeat", CallerClass::kServer},
+      {"sheen.v1.AgentControl/CheckRepository", CallerClass::kServer},
+      {"sheen.v1.AgentControl/StartImport", CallerClass::kServer},
+      {"sheen.v1.AgentControl/GetImport", CallerClass::kServer},
+      {"sheen.v1.AgentControl/CancelImport", CallerClass::kServer},
       {"sheen.v1.Admin/GetStatus", CallerClass::kAdmin},
   };
   return table;

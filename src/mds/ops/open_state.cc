@@ -2,6 +2,7 @@
 // asks the OSTs; the mark is in the inode, so that it outlives this server and the writer.
 #include "layout/layout.h"
 #include "mds/ops/ops.h"
+#include "mdt/repository_records.h"
 
 namespace sheen::mds::ops {
 
@@ -13,6 +14,15 @@ void MarkWriter(const OpContext& context, mdt::Inode* inode) {
   } else if (inode->unsafe_session != context.session->writer_id()) {
     inode->flags |= mdt::kUnsafeShared;
   }
+}
+
+bool MarkLocallyChanged(mdt::Inode* inode) {
+  if (inode->extra.empty()) return false;
+  Result<mdt::FileSource> source = mdt::DecodeFileSource(inode->extra);
+  if (!source || (source->flags & mdt::kHsmDirty) != 0) return false;
+  source->flags |= mdt::kHsmDirty;
+  inode->extra = mdt::Encode(*source);
+  return true;
 }
 
 Status ApplyReport(const OpContext& context, const SizeReport& report, mdt::Inode* inode) {
