@@ -25,6 +25,9 @@ struct RegistrarOptions {
   std::function<std::vector<v1::TargetSpace>()> spaces;
   // The MGS gave or confirmed the name; called on the registrar's thread, after each registration.
   std::function<void(const std::string& name)> on_registered;
+  // The MGS has answered a heartbeat, and said which agents there are; on the registrar's thread.
+  // May be empty.
+  std::function<void(const v1::HeartbeatReply& reply)> on_heartbeat;
   Nanos heartbeat_interval = std::chrono::seconds(1);
 };
 
