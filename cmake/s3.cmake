@@ -6,6 +6,8 @@ pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
 sheen_module(s3 DEPS sheen_async PkgConfig::CURL OpenSSL::Crypto pugixml::pugixml
                      nlohmann_json::nlohmann_json)
 
+sheen_module(agent DEPS sheen_s3 sheen_rpc)
+
 file(GLOB s3_stub_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/support/s3_stub/*.cc)
 list(FILTER s3_stub_sources EXCLUDE REGEX "main\\.cc")
 add_library(sheen_s3_stub STATIC ${s3_stub_sources})
@@ -26,3 +28,11 @@ add_executable(unit-s3 ${s3_tests})
 target_include_directories(unit-s3 PRIVATE ${CMAKE_SOURCE_DIR}/tests)
 target_link_libraries(unit-s3 PRIVATE sheen_s3 sheen_s3_stub GTest::gtest GTest::gtest_main)
 add_test(NAME unit-s3 COMMAND unit-s3)
+
+file(GLOB agent_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/agent/*_test.cc)
+if(agent_tests)
+  add_executable(unit-agent ${agent_tests})
+  target_include_directories(unit-agent PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_link_libraries(unit-agent PRIVATE sheen_agent sheen_s3_stub GTest::gtest GTest::gtest_main)
+  add_test(NAME unit-agent COMMAND unit-agent)
+endif()

@@ -71,6 +71,7 @@ enum class Errc : uint16_t {
   kWrongFilesystem = 1009,
   kFenced = 1010,
   kLockLost = 1011,  // data held back under a lock that was taken away
+  kAbsent = 1012,    // the bytes are in S3 and not here yet; never leaves an OSS
 };
 
 enum class ErrClass : uint8_t { kFail, kRetry, kRedirect };

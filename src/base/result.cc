@@ -66,6 +66,7 @@ constexpr ErrcRow kErrcRows[] = {
     {Errc::kWrongFilesystem, "wrong filesystem", EIO, ErrClass::kFail},
     {Errc::kFenced, "fenced", EIO, ErrClass::kFail},
     {Errc::kLockLost, "lock_lost", EIO, ErrClass::kFail},
+    {Errc::kAbsent, "absent", EIO, ErrClass::kFail},
 };
 
 const ErrcRow& RowOf(Errc code) {

@@ -77,6 +77,18 @@ void ObjectToWire(const layout::ObjectId& object, v1::ObjectName* wire) {
   wire->set_stripe(object.stripe);
 }
 
+void ObjectToWire(const layout::Component& component, uint32_t stripe, v1::ObjectName* wire) {
+  ObjectToWire(layout::ObjectOf(component, stripe), wire);
+  if (!component.source) return;
+  v1::ObjectSource* source = wire->mutable_source();
+  source->set_link(component.source->link);
+  source->set_key(component.source->key);
+  source->set_etag(component.source->etag);
+  source->set_end(component.source->end);
+  source->set_stripe_bytes(component.stripe_bytes);
+  source->set_stripe_count(static_cast<uint32_t>(component.osts.size()));
+}
+
 ObjectState ObjectFromWire(const v1::ObjectAttr& wire) {
   ObjectState state;
   state.known = true;

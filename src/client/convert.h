@@ -25,6 +25,8 @@ Result<LayoutPtr> LayoutFromWire(const std::string& encoded);
 bool NeedsGlimpse(const v1::Attr& wire);
 
 void ObjectToWire(const layout::ObjectId& object, v1::ObjectName* wire);
+// With where its absent bytes are.
+void ObjectToWire(const layout::Component& component, uint32_t stripe, v1::ObjectName* wire);
 ObjectState ObjectFromWire(const v1::ObjectAttr& wire);
 void FileLockToWire(const lock::FileLock& lock, v1::FileLock* wire);
 TargetSpace TargetFromWire(const v1::TargetSpace& wire);

@@ -22,7 +22,7 @@ std::vector<GlimpsePart> PartsOf(const layout::Layout& layout) {
       GlimpsePart& part = by_ost[component.osts[stripe]];
       part.ost = component.osts[stripe];
       part.places.push_back({i, stripe});
-      ObjectToWire(layout::ObjectOf(component, stripe), part.request.add_objects());
+      ObjectToWire(component, stripe, part.request.add_objects());
     }
   }
   std::vector<GlimpsePart> parts;
@@ -50,7 +50,7 @@ async::Task<Status> GlimpseOne(ShardContext* context, const GlimpsePart* part,
 async::Task<Status> TruncateOne(State* state, OpenFile* file, IoView view, ObjectPlace place,
                                 v1::OstTruncateRequest request) {
   const layout::Component& component = view.layout->components[place.component];
-  ObjectToWire(layout::ObjectOf(component, place.stripe), request.mutable_object());
+  ObjectToWire(component, place.stripe, request.mutable_object());
   OwnerToWire(view, request.mutable_owner());
   request.set_ctime_seen_ns(view.ctime_seen_ns);
   rpc::Call call = MakeCall(rpc::Opcode::kOstTruncate, 0, request);

@@ -75,7 +75,7 @@ async::Task<Status> SendChunk(State* state, OpenFile* file, HeldChunkPtr chunk) 
     }
     const layout::Component& component = view.layout->components[chunk->component];
     v1::OstWriteRequest request;
-    ObjectToWire(layout::ObjectOf(component, chunk->stripe), request.mutable_object());
+    ObjectToWire(component, chunk->stripe, request.mutable_object());
     ToWire(state, *chunk, view, &request);
     rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, 0, request);
     call.bulk = chunk->bytes();

@@ -46,7 +46,7 @@ async::Task<Status> ReadPiece(State* state, LayoutPtr layout, PieceRead* piece,
   const layout::ObjectId object = layout::ObjectOf(component, piece->io.piece.stripe);
   const uint32_t ost = component.osts[piece->io.piece.stripe];
   v1::OstReadRequest request;
-  ObjectToWire(object, request.mutable_object());
+  ObjectToWire(component, piece->io.piece.stripe, request.mutable_object());
   request.set_offset(piece->io.piece.object_offset);
   request.set_length(static_cast<uint32_t>(piece->io.piece.length));
   request.set_layout_generation(layout->generation);

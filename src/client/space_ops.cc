@@ -51,7 +51,7 @@ async::Task<Status> SyncObjects(State* state, OpenFile* file) {
     if (object.place.stripe >= component.osts.size()) continue;
     const uint32_t ost = component.osts[object.place.stripe];
     if (Covers(state->Here()->OstCommitted(ost), object.transno)) continue;
-    ObjectToWire(layout::ObjectOf(component, object.place.stripe), by_ost[ost].add_objects());
+    ObjectToWire(component, object.place.stripe, by_ost[ost].add_objects());
   }
   std::vector<async::Task<Status>> tasks;
   for (auto& [ost, request] : by_ost) tasks.push_back(SyncOst(state, ost, std::move(request)));
@@ -71,7 +71,7 @@ struct AllocateJob {
 async::Task<Status> AllocateOne(const AllocateJob* job, IoView view, ObjectRange range) {
   const layout::Component& component = view.layout->components[range.component];
   v1::OstAllocateRequest request;
-  ObjectToWire(layout::ObjectOf(component, range.stripe), request.mutable_object());
+  ObjectToWire(component, range.stripe, request.mutable_object());
   request.set_offset(range.begin);
   request.set_length(range.end - range.begin);
   request.set_mode(job->mode);
@@ -104,7 +104,7 @@ async::Task<Result<uint64_t>> SeekStripe(State* state, LayoutPtr layout, ObjectP
   const uint64_t from =
       ObjectOffsetAtOrAfter(component, place.stripe, std::max(offset, component.start));
   v1::OstSeekRequest request;
-  ObjectToWire(layout::ObjectOf(component, place.stripe), request.mutable_object());
+  ObjectToWire(component, place.stripe, request.mutable_object());
   request.set_offset(from);
   request.set_hole(hole);
   rpc::Call call = MakeCall(rpc::Opcode::kOstSeek, 0, request);

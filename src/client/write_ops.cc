@@ -35,7 +35,7 @@ async::Task<Status> WritePiece(const WriteJob* job, IoView view, layout::Piece p
   const uint32_t ost = component.osts[piece.stripe];
   const ByteSpan bytes = job->data.subspan(piece.file_offset - job->offset, piece.length);
   v1::OstWriteRequest request;
-  ObjectToWire(layout::ObjectOf(component, piece.stripe), request.mutable_object());
+  ObjectToWire(component, piece.stripe, request.mutable_object());
   request.set_offset(piece.object_offset);
   if (job->state->options.checksums) {
     request.set_block_bytes(view.layout->block_bytes);

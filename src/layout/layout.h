@@ -39,6 +39,16 @@ inline constexpr uint32_t kBlockBytesDefault = 4096;     // unit of data checksu
 inline constexpr uint32_t kAllOsts = UINT32_MAX;
 inline constexpr uint32_t kAnyOst = UINT32_MAX;          // first_ost: the server picks
 
+// Where the bytes of a component come from that no OST has yet: an object in S3. Only of a file's
+// first component.
+struct Source {
+  uint32_t link = 0;           // id of the data repository, which has bucket and endpoint
+  std::string key;
+  std::string etag;            // with its quotes
+  uint64_t end = 0;            // file bytes from it on are holes, whatever S3 holds
+  bool operator==(const Source&) const = default;
+};
+
 struct Component {
   uint32_t id = 0;             // lcme_id; for display and lfs only
   uint64_t start = 0;
@@ -53,6 +63,7 @@ struct Component {
   uint64_t birth = 0;          // transno that instantiated it; 0 = not instantiated
   std::vector<uint32_t> osts;  // OST index of each stripe
   std::vector<bool> present;   // stripes known (at a close) to have an object; as many as osts
+  std::optional<Source> source;  // an object that does not exist is absent, not a hole
 
   bool instantiated() const { return birth != 0; }
   bool Covers(uint64_t offset) const { return offset >= start && offset < end; }

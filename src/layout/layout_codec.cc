@@ -33,15 +33,18 @@
 //     type 2  osts          u32 each, stripe_count of them when instantiated
 //     type 3  present       bit i of byte i/8: stripe i; ceil(stripes/8) bytes, left out when none
 //     type 4  pool          characters
-//     type 5  reserved for the S3 source: bucket, key, ETag (each u32 length and bytes), u64 source
-//             end: file bytes from it on are holes, whatever S3 holds. Comes with incompat bit 0
-//             and section flag bit 0, since a reader that ignores it would read holes for data.
+//     type 5  S3 source: u32 link, key, ETag (each u32 length and bytes), u64 source end: file
+//             bytes from it on are holes, whatever S3 holds. Comes with incompat bit 0 and section
+//             flag bit 0, since a reader that ignores it would read holes for data. Only of an
+//             instantiated component that starts at 0, with stripes of whole MiB.
 //   crc       u32  CRC32C of everything before it
 //
 // Valid: every length fits, crc is right, and the result passes layout::Validate, except that a
 // layout without components is allowed (a file made by mknod). Unknown sections without flag bit 0
 // are skipped and are gone when the layout is written again. Counts are checked against the bytes
 // that are there before anything is allocated.
+#include <algorithm>
+
 #include "base/crc32c.h"
 #include "layout/layout.h"
 
@@ -52,7 +55,10 @@ namespace {
 constexpr uint32_t kMagic = 0x594C4853;  // "SHLY"
 constexpr uint16_t kVersion = 1;
 constexpr uint16_t kFlagComposite = 1;
-constexpr uint64_t kIncompatKnown = 0;
+constexpr uint64_t kIncompatSource = 1;
+constexpr uint64_t kIncompatKnown = kIncompatSource;
+constexpr size_t kSourceTextBytesMax = 1024;
+constexpr uint64_t kSourceStripeUnit = 1 << 20;
 constexpr size_t kHeaderBytes = 40;
 constexpr size_t kComponentBytes = 64;
 constexpr size_t kTotalBytesOffset = 24;
@@ -60,16 +66,16 @@ constexpr uint16_t kSectionMustKnow = 1;
 // 64 components of 2000 stripes with wanted and chosen OSTs are below it.
 constexpr size_t kBytesMax = 2 << 20;
 
-enum Section : uint16_t { kWantedOsts = 1, kOsts = 2, kPresent = 3, kPool = 4 };
+enum Section : uint16_t { kWantedOsts = 1, kOsts = 2, kPresent = 3, kPool = 4, kSource = 5 };
 
 std::unexpected<Error> Corrupt(std::string_view what) {
   return Fail(Errc::kCorrupt, "layout: " + std::string(what));
 }
 
-void PutSection(Encoder* out, Section type, std::string_view body) {
+void PutSection(Encoder* out, Section type, std::string_view body, uint16_t flags = 0) {
   if (body.empty()) return;
   out->U16(type);
-  out->U16(0);
+  out->U16(flags);
   out->Bytes(body);
 }
 
@@ -90,6 +96,15 @@ std::string PackBits(const std::vector<bool>& bits) {
   return any ? out : std::string();
 }
 
+std::string PackSource(const Source& source) {
+  Encoder out;
+  out.U32(source.link);
+  out.Bytes(source.key);
+  out.Bytes(source.etag);
+  out.U64(source.end);
+  return out.Take();
+}
+
 std::string EncodeComponent(const Component& component) {
   Encoder out;
   out.U32(component.id);
@@ -107,7 +122,29 @@ std::string EncodeComponent(const Component& component) {
   PutSection(&out, kOsts, PackOsts(component.osts));
   PutSection(&out, kPresent, PackBits(component.present));
   PutSection(&out, kPool, component.pool);
+  if (component.source) {
+    PutSection(&out, kSource, PackSource(*component.source), kSectionMustKnow);
+  }
   return out.Take();
+}
+
+Status UnpackSource(std::string_view body, Component* component) {
+  Decoder in(body);
+  Source source;
+  source.link = in.U32();
+  source.key = in.Bytes();
+  source.etag = in.Bytes();
+  source.end = in.U64();
+  const bool fits = in.done() && !source.key.empty() && source.end <= kFileBytesMax &&
+                    source.key.size() <= kSourceTextBytesMax &&
+                    source.etag.size() <= kSourceTextBytesMax;
+  if (!fits) return Corrupt("bad source");
+  if (!component->instantiated() || component->start != 0 ||
+      component->stripe_bytes % kSourceStripeUnit != 0) {
+    return Corrupt("a source where none can be");
+  }
+  component->source = std::move(source);
+  return {};
 }
 
 Status UnpackOsts(std::string_view body, std::vector<uint32_t>* osts) {
@@ -150,6 +187,8 @@ Status DecodeSections(Decoder* in, Component* component) {
       SHEEN_TRY(UnpackBits(body, &component->present));
     } else if (type == kPool) {
       component->pool = body;
+    } else if (type == kSource) {
+      SHEEN_TRY(UnpackSource(body, component));
     } else if ((flags & kSectionMustKnow) != 0) {
       return Fail(Errc::kBadVersion, "layout: section type " + std::to_string(type) +
                                          " is not known here: written by a newer version");
@@ -211,7 +250,9 @@ std::string Encode(const Layout& layout) {
   out.U32(kMagic);
   out.U16(kVersion);
   out.U16(layout.composite ? kFlagComposite : 0);
-  out.U64(0);
+  const bool has_source = std::ranges::any_of(
+      layout.components, [](const Component& component) { return component.source.has_value(); });
+  out.U64(has_source ? kIncompatSource : 0);
   out.U64(0);
   out.U32(0);  // total_bytes, below
   out.U32(layout.generation);

@@ -28,11 +28,26 @@ OperationFunction FindOperation(rpc::Opcode opcode);
 async::Task<rpc::Response> RunRequest(Core* core, const rpc::Request* request, WaitTimes* waits);
 // The server's own work, as superuser. `body` is what `function` takes.
 async::Task<Status> RunInternal(Core* core, OperationFunction function, std::string body);
+// With its answer, and durable where the operation asks for it.
+async::Task<Result<std::string>> AskInternal(Core* core, OperationFunction function,
+                                             std::string body);
 
 // ---- the server's own operations ----
 
 // Body: FID key. Destroys an open-unlinked file that nobody has open.
 Status ReapOrphan(OpContext* context, std::string_view body, std::string* reply);
+// Body and answer: v1::ImportOrder, v1::ImportOutcome. Makes or brings up to date what an object in
+// S3 stands for, or with `directory_only` a directory. Errors: kExists (a file that was not
+// imported, or was changed here), kNotDirectory.
+Status ImportEntry(OpContext* context, std::string_view body, std::string* reply);
+// Body and answer: v1::Repository; its id is given here. Errors: kExists (overlaps another).
+Status AddRepository(OpContext* context, std::string_view body, std::string* reply);
+// Body: path. Errors: kNoEntry.
+Status RemoveRepository(OpContext* context, std::string_view body, std::string* reply);
+// Answer: v1::ListRepositoriesReply, without agents.
+Status ListRepositories(OpContext* context, std::string_view body, std::string* reply);
+// Answer: a sequence, big-endian.
+Status TakeSequence(OpContext* context, std::string_view body, std::string* reply);
 // Body: FID key, session id, handle (big-endian): closes a handle of a session that ended.
 Status DropHandle(OpContext* context, std::string_view body, std::string* reply);
 std::string DropHandleBody(const Fid& fid, uint64_t session, uint64_t handle);

@@ -440,4 +440,16 @@ async::Task<Status> RunInternal(Core* core, OperationFunction function, std::str
   co_return run.status();
 }
 
+async::Task<Result<std::string>> AskInternal(Core* core, OperationFunction function,
+                                             std::string body) {
+  const Job job{.function = function, .body = body, .credential = &kServerCredential};
+  Run run(core, job);
+  co_await RunToEnd(core, &run);
+  if (!run.status()) co_return std::unexpected(run.status().error());
+  if (run.wait_committed() > core->mdt->LastCommitted()) {
+    SHEEN_CO_TRY(co_await core->committer->WaitCommitted(run.wait_committed()));
+  }
+  co_return std::move(run.response().body);
+}
+
 }  // namespace sheen::mds

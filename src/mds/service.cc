@@ -9,6 +9,7 @@
 #include "mds/core.h"
 #include "mds/file_lock_requests.h"
 #include "mds/operation.h"
+#include "mds/repositories.h"
 
 namespace sheen::mds {
 namespace {
@@ -79,6 +80,7 @@ struct MdsService::State {
   std::string mdt_name;
   std::vector<StoredSession> stored;
   std::unique_ptr<Background> background;
+  Repositories repositories{&core};
 };
 
 MdsService::MdsService(MdsOptions options) : state_(std::make_unique<State>(std::move(options))) {}
@@ -296,8 +298,13 @@ Result<v1::RegisterServerReply> MdsService::RegisterServer(
 }
 
 Result<v1::HeartbeatReply> MdsService::Heartbeat(const v1::HeartbeatRequest& request) {
-  return state_->core.cluster->Heartbeat(request);
+  auto reply = state_->core.cluster->Heartbeat(request);
+  if (!reply) return reply;
+  for (const v1::AgentEntry& agent : state_->repositories.Agents()) *reply->add_agents() = agent;
+  return reply;
 }
+
+rpc::RepositoryService* MdsService::repositories() { return &state_->repositories; }
 
 v1::ClusterMap MdsService::GetClusterMap() {
   v1::ClusterMap map;

@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "kv/store.h"
 #include "rpc/control.h"
+#include "rpc/repositories.h"
 #include "rpc/server.h"
 #include "sheen/result.h"
 
@@ -113,6 +114,9 @@ class MdsService final : public rpc::Service,
   // handles are dropped, and the answer comes. Survives power loss and restarts of the server. On
   // any shard, after StartBackground(). Errors: kCancelled (the server stops), the store's.
   async::Task<Status> EvictSession(uint64_t session_id, std::string reason);
+
+  // Data repositories, for the control plane.
+  rpc::RepositoryService* repositories();
 
   // rpc::Service
   async::Task<rpc::Response> Handle(rpc::Request request) override;

@@ -7,6 +7,7 @@
 #include "oss/block_sums.h"
 #include "oss/change_turn.h"
 #include "oss/convert.h"
+#include "oss/lazy_requests.h"
 #include "oss/op_stats.h"
 #include "oss/service.h"
 #include "sheen/v1/oss.pb.h"
@@ -58,15 +59,17 @@ async::Task<ResponseResult> Read(RequestContext context, const rpc::Request* req
                       co_await Enter(context, *request, id, lock::Mode::kPr, extent));
   io::Buffer bulk;
   if (body.length() > 0) bulk = io::Buffer::Allocate(body.length());
-  SHEEN_CO_TRY_ASSIGN(ost::ReadResult result,
-                      co_await context.target->Read(context.io, id, body.offset(), bulk.span()));
+  SHEEN_CO_TRY_ASSIGN(
+      ost::ReadResult result,
+      co_await ReadPresent(context, &body.object(), id, body.offset(), bulk.span()));
   if (result.bytes < body.length() && !access.unlocked()) {
     // Where the object ends is for all to say that hold bytes of it.
     access.End();
     SHEEN_CO_TRY_ASSIGN(access, co_await Enter(context, *request, id, lock::Mode::kPr,
                                                {extent.start, lock::kEof}));
     SHEEN_CO_TRY_ASSIGN(result,
-                        co_await context.target->Read(context.io, id, body.offset(), bulk.span()));
+                        co_await ReadPresent(context, &body.object(), id, body.offset(),
+                                             bulk.span()));
   }
   bulk.Resize(result.bytes);
   v1::OstReadReply reply;
@@ -150,7 +153,7 @@ async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* re
   if (!turn) co_return std::unexpected(turn.error());
   args.granted =
       context.grants->Use(context.target, SessionOf(*request), body.granted_bytes());
-  Result<ost::ChangeResult> result = co_await context.target->Write(context.io, args);
+  Result<ost::ChangeResult> result = co_await WritePresent(context, &body.object(), args);
   if (!result) {
     access.DoNotKeep();
     co_return std::unexpected(result.error());
@@ -171,13 +174,14 @@ async::Task<ResponseResult> GetAttr(RequestContext context, const rpc::Request* 
   SHEEN_CO_TRY(Parse(*request, &body));
   SHEEN_CO_TRY_ASSIGN(const std::vector<layout::ObjectId> ids, ObjectIdsOf(body.objects()));
   v1::OstGetAttrReply reply;
-  for (const layout::ObjectId& id : ids) {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const layout::ObjectId& id = ids[i];
     // What somebody holds back counts: it is written first.
     SHEEN_CO_TRY_ASSIGN(
         const ObjectLocks::Access access,
         co_await Enter(context, *request, id, lock::Mode::kPr, lock::Extent::Whole()));
     SHEEN_CO_TRY_ASSIGN(const ost::ObjectAttr attr,
-                        co_await context.target->GetAttr(context.io, id));
+                        co_await GetAttrPresent(context, &body.objects(static_cast<int>(i)), id));
     SetAttr(attr, reply.add_attrs());
   }
   co_return Answer(reply);
@@ -213,7 +217,7 @@ async::Task<ResponseResult> Truncate(RequestContext context, const rpc::Request*
   SHEEN_CO_TRY_ASSIGN(ChangeTurn turn,
                       co_await BeginChange(context, request, args.id, lock::Extent::Whole()));
   SHEEN_CO_TRY_ASSIGN(const ost::ChangeResult result,
-                      co_await context.target->Truncate(context.io, args));
+                      co_await TruncatePresent(context, &body.object(), args));
   turn.End(result.transno);
   v1::OstTruncateReply reply;
   SetAttr(result.attr, reply.mutable_attr());
@@ -238,7 +242,7 @@ async::Task<ResponseResult> Allocate(RequestContext context, const rpc::Request*
   SHEEN_CO_TRY_ASSIGN(ChangeTurn turn,
                       co_await BeginChange(context, request, args.id, lock::Extent::Whole()));
   SHEEN_CO_TRY_ASSIGN(const ost::ChangeResult result,
-                      co_await context.target->Allocate(context.io, args));
+                      co_await AllocatePresent(context, &body.object(), args));
   turn.End(result.transno);
   v1::OstAllocateReply reply;
   SetAttr(result.attr, reply.mutable_attr());
@@ -261,7 +265,8 @@ async::Task<ResponseResult> Seek(RequestContext context, const rpc::Request* req
       const ObjectLocks::Access access,
       co_await Enter(context, *request, id, lock::Mode::kPr, lock::Extent::Whole()));
   SHEEN_CO_TRY_ASSIGN(const ost::SeekResult result,
-                      co_await context.target->Seek(context.io, id, body.offset(), body.hole()));
+                      co_await SeekPresent(context, &body.object(), id, body.offset(),
+                                           body.hole()));
   v1::OstSeekReply reply;
   reply.set_found(result.found);
   reply.set_offset(result.offset);

@@ -11,6 +11,7 @@
 namespace sheen::oss {
 
 class Grants;
+class LazyLoader;
 class ObjectLocks;
 class OpStats;
 class OssService;
@@ -26,6 +27,7 @@ struct RequestContext {
   Uncommitted* uncommitted = nullptr;
   OpStats* stats = nullptr;
   Nanos* lock_wait = nullptr;  // gets the time waited for others' locks
+  LazyLoader* lazy = nullptr;
 };
 
 // Always answers; an error's body says what happened and to what.

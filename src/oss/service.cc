@@ -75,6 +75,7 @@ async::Task<rpc::Response> OssService::Handle(rpc::Request request) {
   context.grants = &grants_;
   context.uncommitted = &uncommitted_;
   context.stats = StatsOf(request.header.target);
+  context.lazy = &lazy_;
   co_return co_await HandleRequest(context, std::move(request));
 }
 
@@ -120,6 +121,7 @@ async::Task<void> OssService::BackgroundLoop(async::Shard* shard) {
 
 async::Task<Status> OssService::Stop() {
   stopping_ = true;
+  co_await lazy_.Stop();
   co_await locks_.Stop();
   if (background_shard_ != nullptr) {
     background_shard_->CancelTimer(background_timer_);

@@ -25,6 +25,7 @@
 #include "io/file_io.h"
 #include "oss/grants.h"
 #include "oss/in_flight.h"
+#include "oss/lazy_loader.h"
 #include "oss/object_locks.h"
 #include "oss/op_stats.h"
 #include "oss/uncommitted.h"
@@ -88,7 +89,13 @@ class OssService final : public rpc::Service,
   // "survives power loss".
   async::Task<Status> RememberHolder(uint64_t session_id);
   // Before the rpc::Servers stop: requests that wait for others' locks are refused. Any thread.
-  void BeginStop() { locks_.BeginStop(); }
+  void BeginStop() {
+    lazy_.BeginStop();
+    locks_.BeginStop();
+  }
+  // Where the bytes come from that objects have in S3. Before the first request.
+  void SetBlockSource(BlockSource* source) { lazy_.SetSource(source); }
+  LazyLoader* lazy() { return &lazy_; }
 
   // rpc::ObjectControlService
   async::Task<Status> DestroyObjects(v1::DestroyObjectsRequest request) override;
@@ -120,6 +127,7 @@ class OssService final : public rpc::Service,
   ObjectLocks locks_;
   Grants grants_;
   Uncommitted uncommitted_;
+  LazyLoader lazy_;
 
   std::atomic<bool> has_fences_{false};
   mutable std::mutex mutex_;           // guards what follows

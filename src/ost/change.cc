@@ -62,6 +62,7 @@ async::Task<Status> TruncateFile(Target::Core* core, io::FileIo* io, ObjectPoint
     old_size = object->size;
   }
   if (size < old_size) {
+    SHEEN_CO_TRY(co_await core->CutSource(io, object, size));
     SHEEN_CO_TRY(co_await core->BeginPending(io, object, {PendingKind::kTruncate, size, 0}));
   }
   const Status cut = co_await io->Truncate(FileOf(object.get()), size);
@@ -110,6 +111,10 @@ async::Task<Result<ChangeResult>> AllocateLocked(Target::Core* core, io::FileIo*
   const bool zero = (args.mode & FALLOC_FL_ZERO_RANGE) != 0;
   const bool keep_size = (args.mode & FALLOC_FL_KEEP_SIZE) != 0;
   uint64_t reserved = 0;
+  if (punch || zero) {
+    SHEEN_CO_TRY(core->CheckPresent(object.get(), args.offset, args.length, true));
+    SHEEN_CO_TRY(co_await core->PunchSource(io, object, args.offset, args.length));
+  }
   if (!punch) {
     SHEEN_CO_TRY_ASSIGN(reserved, co_await core->Reserve(io, object, args.offset, args.length));
   }

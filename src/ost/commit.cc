@@ -28,6 +28,8 @@ struct Captured {
   int64_t mtime_ns = 0;
   int64_t ctime_ns = 0;
   io::FileStat stat;
+  std::optional<Residency> residency;
+  uint64_t releases = 0;
   bool commit = false;
 };
 
@@ -75,6 +77,8 @@ void Capture(Captured* captured) {
   captured->charged_bytes = object->charged_bytes;
   captured->mtime_ns = object->mtime_ns;
   captured->ctime_ns = object->ctime_ns;
+  captured->residency = object->residency;
+  captured->releases = object->releases;
   captured->commit = object->exists && !object->destroyed && !object->cutting;
 }
 
@@ -128,6 +132,51 @@ void CountExactly(Target::Core* core, const Captured& captured, Object* object) 
   core->space.Charge(object->charged_bytes);
 }
 
+// What was written before the capture is synced now. True: the row is to say so.
+bool CommitUnsynced(const Captured& captured, IndexRecord* record) {
+  if (!captured.residency || !record->residency) return false;
+  bool changed = false;
+  std::vector<BlockState>& blocks = record->residency->blocks;
+  for (size_t i = 0; i < blocks.size() && i < captured.residency->blocks.size(); ++i) {
+    if (captured.residency->blocks[i] != BlockState::kUnsynced) continue;
+    if (blocks[i] != BlockState::kUnsynced) continue;
+    blocks[i] = BlockState::kDirty;
+    changed = true;
+  }
+  return changed;
+}
+
+// And what was filled, if nothing was released since.
+void CommitFills(const Captured& captured, IndexRecord* record) {
+  if (!captured.residency || !record->residency) return;
+  std::vector<BlockState>& blocks = record->residency->blocks;
+  for (size_t i = 0; i < blocks.size() && i < captured.residency->blocks.size(); ++i) {
+    const bool filled = captured.residency->blocks[i] == BlockState::kClean;
+    if (filled && blocks[i] == BlockState::kAbsent) blocks[i] = BlockState::kClean;
+  }
+}
+
+// Of an object that was cut meanwhile: its row with the intent, and with what is synced.
+std::optional<IndexRecord> CutRecord(const Captured& captured) {
+  Object* object = captured.object.get();
+  std::lock_guard guard(object->mutex);
+  if (object->destroyed || !object->exists) return std::nullopt;
+  IndexRecord record = object->record;
+  if (!CommitUnsynced(captured, &record)) return std::nullopt;
+  return record;
+}
+
+// In memory as on the row. REQUIRES: the object's mutex.
+void AdoptResidency(const IndexRecord& record, Object* object) {
+  if (!object->residency || !record.residency) return;
+  std::vector<BlockState>& blocks = object->residency->blocks;
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const bool synced = record.residency->blocks[i] == BlockState::kDirty;
+    if (blocks[i] == BlockState::kUnsynced && synced) blocks[i] = BlockState::kDirty;
+  }
+  object->record.residency = record.residency;
+}
+
 // The row as this commit leaves it; nullopt when the object was cut since its capture.
 std::optional<IndexRecord> NextRecord(Target::Core* core, const Captured& captured) {
   Object* object = captured.object.get();
@@ -145,6 +194,8 @@ std::optional<IndexRecord> NextRecord(Target::Core* core, const Captured& captur
   record.ctime_ns = captured.ctime_ns;
   record.allocated_bytes = object->charged_bytes;
   record.committed_boot = core->boot;
+  static_cast<void>(CommitUnsynced(captured, &record));
+  if (captured.releases == object->releases) CommitFills(captured, &record);
   return record;
 }
 
@@ -156,11 +207,17 @@ async::Task<Status> WriteCommitRows(Target::Core* core, const Round* round) {
   }
   kv::Batch batch;
   std::vector<std::pair<Object*, IndexRecord>> records;
+  std::vector<std::pair<Object*, IndexRecord>> cut_records;
   records.reserve(round->objects.size());
   for (const Captured& captured : round->objects) {
     std::optional<IndexRecord> record = NextRecord(core, captured);
-    if (!record) continue;
     const std::string key = ObjectKey(captured.object->id);
+    if (!record && (record = CutRecord(captured))) {
+      batch.Put(kObjectFamily, key, EncodeRecord(*record));
+      cut_records.emplace_back(captured.object.get(), std::move(*record));
+      continue;
+    }
+    if (!record) continue;
     batch.Put(kObjectFamily, key, EncodeRecord(*record));
     {
       std::lock_guard guard(captured.object->mutex);
@@ -173,6 +230,10 @@ async::Task<Status> WriteCommitRows(Target::Core* core, const Round* round) {
   const CommittedRow committed{round->mark, async::Shard::Current()->WallNow().count()};
   batch.Put(kMetaFamily, std::string(kCommittedRow), EncodeCommitted(committed));
   SHEEN_CO_TRY(co_await core->WriteRows(&batch));
+  for (auto& [object, record] : cut_records) {
+    std::lock_guard guard(object->mutex);
+    AdoptResidency(record, object);
+  }
   for (auto& [object, record] : records) {
     std::lock_guard guard(object->mutex);
     // The other fields may have changed meanwhile; the next commit writes them.
@@ -184,6 +245,7 @@ async::Task<Status> WriteCommitRows(Target::Core* core, const Round* round) {
     object->record.ctime_ns = record.ctime_ns;
     object->record.allocated_bytes = record.allocated_bytes;
     object->record.committed_boot = record.committed_boot;
+    AdoptResidency(record, object);
   }
   co_return Status();
 }

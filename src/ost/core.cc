@@ -176,6 +176,7 @@ async::Task<Status> Target::Core::LoadObject(io::FileIo* io, ObjectPointer objec
 
 async::Task<Status> Target::Core::OpenObject(io::FileIo* io, ObjectPointer object,
                                              IndexRecord record) {
+  if (record.residency) SHEEN_CO_TRY(co_await RestoreFile(io, object, &record));
   const Result<io::FileId> file = co_await io->Open(PathOf(object->id), O_RDWR);
   if (!file && file.error().code() != Errc::kNoEntry) {
     co_return std::unexpected(Named(file.error(), object->id));
@@ -206,6 +207,7 @@ async::Task<Status> Target::Core::OpenObject(io::FileIo* io, ObjectPointer objec
     object->charged_bytes =
         CountedBytes(stat.allocated_bytes, object->size, record.preallocated_end);
     object->dense_end = stat.allocated_bytes >= RoundUp(stat.size) ? RoundUp(stat.size) : 0;
+    object->residency = record.residency;
     recount = object->charged_bytes != record.allocated_bytes || record.created_uncommitted ||
               (inherits_unsynced && record.committed_boot != boot);
     if (!file || stat.size < record.size) {
@@ -250,7 +252,8 @@ async::Task<Status> Target::Core::MakeObjectDirectory(io::FileIo* io, uint32_t h
   co_return Status();
 }
 
-async::Task<Status> Target::Core::Create(io::FileIo* io, ObjectPointer object, Owner owner) {
+async::Task<Status> Target::Core::Create(io::FileIo* io, ObjectPointer object, Owner owner,
+                                         std::optional<Residency> residency) {
   if (tombstones.Contains(object->id)) {
     co_return std::unexpected(Named(
         Error(Errc::kStale, "was destroyed; a late request does not bring it back"), object->id));
@@ -262,7 +265,7 @@ async::Task<Status> Target::Core::Create(io::FileIo* io, ObjectPointer object, O
   if (!made) co_return std::unexpected(Named(made.error(), object->id));
   const Result<io::FileId> file = co_await io->Open(PathOf(object->id), O_RDWR | O_CREAT | O_TRUNC);
   if (!file) co_return std::unexpected(Named(file.error(), object->id));
-  const Status recorded = co_await RecordCreation(object, owner, *file);
+  const Status recorded = co_await RecordCreation(object, owner, std::move(residency), *file);
   if (!recorded) {
     const Status closed = co_await io->Close(*file);
     co_return closed ? recorded : closed;
@@ -276,6 +279,7 @@ async::Task<Status> Target::Core::Create(io::FileIo* io, ObjectPointer object, O
 }
 
 async::Task<Status> Target::Core::RecordCreation(ObjectPointer object, Owner owner,
+                                                 std::optional<Residency> residency,
                                                  io::FileId file) {
   IndexRecord record;
   record.created_uncommitted = true;
@@ -284,6 +288,7 @@ async::Task<Status> Target::Core::RecordCreation(ObjectPointer object, Owner own
   record.project_id = owner.project_id;
   record.layout_generation = owner.layout_generation;
   record.created_ns = async::Shard::Current()->WallNow().count();
+  record.residency = std::move(residency);
   const async::RwGuard row_guard = co_await object->row_lock.Exclusive();
   {
     std::lock_guard guard(object->mutex);
@@ -299,6 +304,9 @@ async::Task<Status> Target::Core::RecordCreation(ObjectPointer object, Owner own
   object->size = 0;
   object->mtime_ns = object->ctime_ns = object->record.created_ns;
   object->charged_bytes = object->dense_end = 0;
+  object->residency = object->record.residency;
+  // What is only copied from S3 has S3's time, which the MDS knows.
+  if (object->residency) object->mtime_ns = object->ctime_ns = 0;
   ++object->version;
   co_return Status();
 }

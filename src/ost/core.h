@@ -47,6 +47,7 @@ struct Target::Core {
   uint64_t boot = 0;
   uint64_t recovered_transno = 0;
   bool inherits_unsynced = false;  // BootRow: objects are synced with their first commit here
+  uint64_t machine = 0;            // hash of the kernel's boot id, for Residency
 
   // ---- thread-safe by themselves ----
   ObjectTable table;
@@ -89,8 +90,10 @@ struct Target::Core {
   async::Task<Status> LoadObject(io::FileIo* io, ObjectPointer object);
   async::Task<Status> OpenObject(io::FileIo* io, ObjectPointer object, IndexRecord record);
   // Makes the file and puts the row. REQUIRES: object->lock held alone, !exists.
-  async::Task<Status> Create(io::FileIo* io, ObjectPointer object, Owner owner);
-  async::Task<Status> RecordCreation(ObjectPointer object, Owner owner, io::FileId file);
+  async::Task<Status> Create(io::FileIo* io, ObjectPointer object, Owner owner,
+                             std::optional<Residency> residency = std::nullopt);
+  async::Task<Status> RecordCreation(ObjectPointer object, Owner owner,
+                                     std::optional<Residency> residency, io::FileId file);
   // For an absent object that the request may not make.
   Status RefuseAbsent(const layout::ObjectId& id) const;
   async::Task<Status> MakeObjectDirectory(io::FileIo* io, uint32_t hash);
@@ -111,6 +114,24 @@ struct Target::Core {
   void RequestCommitIfDue(io::FileIo* io);
   static ObjectAttr AttrOf(Object* object);
   async::Task<Status> CloseFiles(io::FileIo* io, std::vector<io::FileId> files);
+
+  // ---- lazy.cc: objects with data in S3 ----
+  // "buffered". REQUIRES: row_lock.
+  async::Task<Status> WriteRow(ObjectPointer object);
+  // Is all here that reading (`change`: changing) the range needs? Errors: kAbsent.
+  Status CheckPresent(Object* object, uint64_t offset, uint64_t length, bool change) const;
+  // Around a change of the range: what was clean is dirty before, what was absent is here `after`.
+  async::Task<Status> NoteChange(ObjectPointer object, uint64_t offset, uint64_t length,
+                                 bool after);
+  // Bytes from `size` on, or in the range, are not S3's any more: durable when it returns.
+  async::Task<Status> CutSource(io::FileIo* io, ObjectPointer object, uint64_t size);
+  async::Task<Status> PunchSource(io::FileIo* io, ObjectPointer object, uint64_t offset,
+                                  uint64_t length);
+  // First data or hole at or after `offset`, absent bytes being data. UINT64_MAX: none.
+  async::Task<Result<uint64_t>> SeekWithSource(io::FileIo* io, ObjectPointer object,
+                                               uint64_t offset, bool hole);
+  // The file of an object that has a source, as long as it at least; made if a power cut took it.
+  async::Task<Status> RestoreFile(io::FileIo* io, ObjectPointer object, IndexRecord* record);
 
   // ---- commit.cc ----
   async::Task<Status> CommitRound(io::FileIo* io);

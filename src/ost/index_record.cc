@@ -146,9 +146,14 @@ std::string EncodeRecord(const IndexRecord& record) {
   out.U64(record.pending.length);
   out.U64(record.parent.seq);
   out.U32(record.parent.oid);
-  out.U32(static_cast<uint32_t>(record.sections.size()));
+  out.U32(static_cast<uint32_t>(record.sections.size() + (record.residency ? 1 : 0)));
   out.I64(record.created_ns);
   out.U64(record.committed_boot);
+  if (record.residency) {
+    out.U16(static_cast<uint16_t>(SectionTag::kSource));
+    out.U16(kSectionCritical);
+    out.Bytes(EncodeResidency(*record.residency));
+  }
   for (const Section& section : record.sections) {
     out.U16(section.tag);
     out.U16(section.flags);
@@ -175,6 +180,11 @@ Result<IndexRecord> DecodeRecord(std::string_view bytes) {
     section.tag = in.U16();
     section.flags = in.U16();
     section.bytes = in.Bytes();
+    if (in.ok() && section.tag == static_cast<uint16_t>(SectionTag::kSource)) {
+      if (out.residency) return Fail(Errc::kCorrupt, "object record has two sources");
+      SHEEN_TRY_ASSIGN(out.residency, DecodeResidency(section.bytes));
+      continue;
+    }
     if (in.ok() && !KnownSection(section.tag) && (section.flags & kSectionCritical) != 0) {
       return Fail(Errc::kBadVersion,
                   fmt::format("object record has the unknown section {}", section.tag));

@@ -5,12 +5,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "fid/fid.h"
 #include "layout/layout.h"
+#include "ost/residency.h"
 #include "sheen/result.h"
 
 namespace sheen::ost {
@@ -35,10 +37,11 @@ struct PendingOperation {
 // the record, others are kept as they are.
 enum class SectionTag : uint16_t {
   kBlockChecksums = 1,
-  kResidency = 2,
+  kResidency = 2,   // never written: kSource has it
   kLateWrites = 3,  // last xid per client
   kName = 4,        // at creation
   kInFlight = 5,    // ranges noted before an overwrite
+  kSource = 6,      // residency.h; critical: without it absent bytes would read as holes
 };
 inline constexpr uint16_t kSectionCritical = 1;
 
@@ -68,7 +71,8 @@ struct IndexRecord {
   Fid parent;                   // at creation
   int64_t created_ns = 0;       // wall clock
   uint64_t committed_boot = 0;  // boot count of the target when it last committed the row
-  std::vector<Section> sections;
+  std::optional<Residency> residency;  // kSource: what of it may be relied on after a crash
+  std::vector<Section> sections;       // the others
 
   bool operator==(const IndexRecord&) const = default;
 };

@@ -51,6 +51,9 @@ struct Object {
   int64_t ctime_ns = 0;
   uint64_t charged_bytes = 0;  // counted against the target's space
   uint64_t dense_end = 0;      // all bytes below are known to have disk space
+  // As the record's, and fills that no commit has recorded yet.
+  std::optional<Residency> residency;
+  uint64_t releases = 0;  // raised by each: what a commit captured as present may be absent
   // Raised by what makes a size captured for a commit void: truncate, punch, destroy.
   uint64_t version = 0;
   bool cutting = false;  // such an operation is under way: a commit leaves the row as it is

@@ -208,6 +208,7 @@ async::Task<Status> Target::Core::Start(io::FileIo* io, std::string machine_boot
     co_return Fail(Errc::kOverflow, fmt::format("{}: boot count {} is the last", name, kBootMax));
   }
   boot = previous.boot + 1;
+  machine = MachineHash(machine_boot_id);
   recovered_transno = committed.transno;
   last_committed.store(committed.transno);
 

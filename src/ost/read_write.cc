@@ -79,6 +79,12 @@ async::Task<Result<ChangeResult>> WriteLocked(Target::Core* core, io::FileIo* io
   if (!guard) core->space.ReturnGrant(args.granted);
   if (!guard) co_return std::unexpected(guard.error());
   const uint64_t length = args.data.size();
+  Status ready = core->CheckPresent(object.get(), args.offset, length, true);
+  if (ready) ready = co_await core->NoteChange(object, args.offset, length, false);
+  if (!ready) {
+    core->space.ReturnGrant(args.granted);
+    co_return std::unexpected(ready.error());
+  }
   SHEEN_CO_TRY_ASSIGN(const uint64_t reserved,
                       co_await core->Reserve(io, object, args.offset, length, args.granted));
   io::FileId file = io::FileId::kNone;
@@ -95,6 +101,7 @@ async::Task<Result<ChangeResult>> WriteLocked(Target::Core* core, io::FileIo* io
     co_return std::unexpected(core->Named(written.error(), object->id));
   }
   ChargeWritten(core, object.get(), args.offset, length, reserved);
+  SHEEN_CO_TRY(co_await core->NoteChange(object, args.offset, length, true));
   co_return core->Finish(object, {.bytes = length,
                                   .size_at_least = args.offset + length,
                                   .ctime_seen_ns = args.ctime_seen_ns,
@@ -144,6 +151,7 @@ async::Task<Result<ReadResult>> Target::Read(io::FileIo* io, layout::ObjectId id
   ReadResult result{0, Core::AttrOf(object.get())};
   if (!result.attr.exists || offset >= result.attr.size) co_return result;
   const size_t wanted = std::min<uint64_t>(out.size(), result.attr.size - offset);
+  SHEEN_CO_TRY(core->CheckPresent(object.get(), offset, wanted, false));
   io::FileId file = io::FileId::kNone;
   {
     std::lock_guard object_guard(object->mutex);
@@ -199,7 +207,7 @@ async::Task<Result<SeekResult>> Target::Seek(io::FileIo* io, layout::ObjectId id
     result.found = hole;
     co_return result;
   }
-  const Result<uint64_t> at = co_await io->Seek(object->file, offset, hole ? SEEK_HOLE : SEEK_DATA);
+  const Result<uint64_t> at = co_await core->SeekWithSource(io, object, offset, hole);
   if (!at && at.error().code() != Errc::kNoDevice) {
     co_return std::unexpected(core->Named(at.error(), id));
   }

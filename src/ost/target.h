@@ -28,6 +28,7 @@
 #include "layout/layout.h"
 #include "ost/directory_lock.h"
 #include "ost/format.h"
+#include "ost/residency.h"
 #include "ost/superblock.h"
 #include "sheen/result.h"
 
@@ -156,6 +157,28 @@ class Target final {
   // Cutting committed bytes: the intent "survives power loss" when it returns.
   async::Task<Result<ChangeResult>> Truncate(io::FileIo* io, TruncateArgs args);
   async::Task<Result<ChangeResult>> Allocate(io::FileIo* io, AllocateArgs args);
+  // ---- objects whose bytes may be in S3 (residency.h); the calls above give kAbsent where they
+  // would need bytes that are not here ----
+  // Makes the object with all of its bytes absent, unless it exists: "buffered".
+  // Errors: kStale (destroyed), kNoSpace.
+  async::Task<Status> Attach(io::FileIo* io, layout::ObjectId id, ObjectSource source,
+                             Owner owner);
+  struct Missing {
+    ObjectSource source;
+    std::vector<uint64_t> blocks;  // to be filled; empty: nothing is missing
+  };
+  // What a read (`change`: a change) of the range needs. An object without a source: nothing.
+  async::Task<Result<Missing>> FindMissing(io::FileIo* io, layout::ObjectId id, uint64_t offset,
+                                           uint64_t length, bool change);
+  // Puts S3's bytes of a block where it is still absent, and S3's ETag is still the object's.
+  // REQUIRES: `data` is the block's part. "survives power loss" with its mark, after a commit.
+  async::Task<Status> Fill(io::FileIo* io, layout::ObjectId id, uint64_t block, std::string etag,
+                           ByteSpan data);
+  // Gives the disk space of clean blocks back; they are absent, durably, before. Gives the bytes.
+  async::Task<Result<uint64_t>> Release(io::FileIo* io, layout::ObjectId id);
+  // nullopt: no such object, or one without a source.
+  async::Task<Result<std::optional<Residency>>> GetResidency(io::FileIo* io,
+                                                             layout::ObjectId id);
   // First data (or hole, the end counts as one) at or after `offset`.
   async::Task<Result<SeekResult>> Seek(io::FileIo* io, layout::ObjectId id, uint64_t offset,
                                        bool hole);

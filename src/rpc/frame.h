@@ -109,6 +109,8 @@ enum class Opcode : uint16_t {
   kLockCallback = 301,    // server to client: give locks back; the answer says that they are
   kFileLockEvent = 302,   // server to client: what became of kMdsFileLockSet requests that waited
   kExtentCallback = 303,  // OSS to client: write what is held back, give the lock back
+
+  kAgentFetch = 400,      // OSS to agent: a range of an object in S3
 };
 
 // Bits of Hello.features: what a side knows beyond the protocol's first version.

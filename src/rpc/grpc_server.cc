@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "rpc/address.h"
+#include "rpc/grpc_repository_services.h"
 #include "rpc/grpc_services.h"
 #include "rpc/grpc_status.h"
 
@@ -118,6 +119,16 @@ void GrpcServer::AddManagement(ManagementService* service) {
 void GrpcServer::AddObjectControl(ObjectControlService* service, async::Shard* shard) {
   Add<v1::ObjectControl>(
       std::make_unique<ObjectControlAdapter>(state_->calls.get(), service, shard));
+}
+
+void GrpcServer::AddRepositories(RepositoryService* service, async::Shard* shard) {
+  Add<v1::Repositories>(
+      std::make_unique<RepositoriesAdapter>(state_->calls.get(), service, shard));
+}
+
+void GrpcServer::AddAgentControl(AgentControlService* service, async::Shard* shard) {
+  Add<v1::AgentControl>(
+      std::make_unique<AgentControlAdapter>(state_->calls.get(), service, shard));
 }
 
 void GrpcServer::AddAdmin(AdminFunctions functions) {

@@ -25,6 +25,7 @@
 #include "async/shard.h"
 #include "rpc/control.h"
 #include "rpc/grpc_authorization.h"
+#include "rpc/repositories.h"
 
 namespace grpc {
 class Service;
@@ -49,6 +50,9 @@ class GrpcServer final {
   void AddManagement(ManagementService* service);
   // Runs the service's coroutines on `shard`, which must run until Stop() has returned.
   void AddObjectControl(ObjectControlService* service, async::Shard* shard);
+  // As AddObjectControl.
+  void AddRepositories(RepositoryService* service, async::Shard* shard);
+  void AddAgentControl(AgentControlService* service, async::Shard* shard);
   void AddAdmin(AdminFunctions functions);
   // Another service: Definition is the generated class (v1::Admin), Adapter derives from its
   // Service, so that the methods that are checked are those that are served.

@@ -67,6 +67,7 @@ constexpr OpcodeInfo kOpcodes[] = {
     {Opcode::kLockCallback, "lock_callback", false},
     {Opcode::kFileLockEvent, "file_lock_event", false},
     {Opcode::kExtentCallback, "extent_callback", false},
+    {Opcode::kAgentFetch, "agent_fetch", false},
 };
 
 const OpcodeInfo* Find(Opcode opcode) {

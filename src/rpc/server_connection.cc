@@ -33,7 +33,7 @@ uint64_t NextPeerId() {
 
 bool IsServiceOpcode(Opcode opcode) {
   const auto number = static_cast<uint16_t>(opcode);
-  return number >= 100 && number < 300 && IsKnown(opcode);
+  return number >= 100 && (number < 300 || number >= 400) && IsKnown(opcode);
 }
 
 }  // namespace

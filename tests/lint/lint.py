@@ -15,7 +15,7 @@ FUNCTION_LINES_MAX, SOURCE_LINES_MAX, HEADER_LINES_MAX, COLUMNS_MAX = 70, 500, 2
 
 # A module may include itself and what stands left of or above it.
 ROWS = [["base"], ["async"], ["fid", "layout", "lock"], ["io", "kv", "s3", "rpc", "blob"],
-        ["ost", "mdt"], ["mds", "oss", "client", "hsm", "fuse"], ["apps"]]
+        ["ost", "mdt"], ["mds", "oss", "client", "agent", "hsm", "fuse"], ["apps"]]
 ORDER = {name: (row, column) for row, names in enumerate(ROWS) for column, name in enumerate(names)}
 FAKES = re.compile(r'#include "(kv/memory_|io/memory_|rpc/sim_|async/sim_|blob/memory_)')
 GRPC = re.compile(r'#include [<"](grpc|grpcpp|.*\.grpc\.pb\.h)')

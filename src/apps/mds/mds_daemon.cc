@@ -156,6 +156,7 @@ Status MdsDaemon::ServeControl() {
   SHEEN_TRY_ASSIGN(control_, config_.network.StartControl([this](rpc::GrpcServerOptions options) {
     auto server = std::make_unique<rpc::GrpcServer>(std::move(options));
     server->AddManagement(service_.get());
+    server->AddRepositories(service_->repositories(), shards_->At(0)->shard.get());
     server->AddAdmin(node_->Functions([this] { return StatusReply(); }));
     return server;
   }));

@@ -27,6 +27,11 @@ constexpr Nanos kReadyPatience = std::chrono::seconds(3);
 
 using TargetResult = Result<std::unique_ptr<ost::Target>>;
 
+async::Task<bool> StopAgents(oss::AgentPool* agents) {
+  co_await agents->StopOnShard();
+  co_return true;
+}
+
 std::unexpected<Error> NotFormatted(const std::string& directory) {
   return Fail(
       Errc::kNoEntry,
@@ -164,9 +169,13 @@ Status OssDaemon::StartService() {
     }
     service_->AddTarget(index, ost.target.get());
   }
+  agents_ = std::make_unique<oss::AgentPool>(fsname_);
   for (uint32_t i = 0; i < shards_->size(); ++i) {
-    service_->RegisterShard(shards_->At(i)->shard.get(), shards_->At(i)->files.get());
+    ShardSet::Member* const member = shards_->At(i);
+    service_->RegisterShard(member->shard.get(), member->files.get());
+    agents_->RegisterShard(member->shard.get(), member->transport.get());
   }
+  service_->SetBlockSource(agents_.get());
   background_ = true;
   SHEEN_TRY(shards_->RunOn(0, [this](ShardSet::Member* member) {
     service_->StartBackground(member->shard.get());
@@ -220,6 +229,7 @@ Status OssDaemon::StartRegistrar() {
     target->set_server(config_.name);
   }
   options.spaces = [this] { return Spaces(); };
+  options.on_heartbeat = [this](const v1::HeartbeatReply& reply) { SetAgents(reply); };
   options.on_registered = [this](const std::string& name) { RememberName(name); };
   options.on_map = [this](const v1::ClusterMap& map) { node_->ApplyKept(map); };
   registrar_ = std::make_unique<Registrar>(std::move(options));
@@ -283,6 +293,22 @@ void OssDaemon::RememberName(const std::string& name) {
   }
 }
 
+// On the registrar's thread.
+void OssDaemon::SetAgents(const v1::HeartbeatReply& reply) {
+  std::set<std::string> own{"127.0.0.1", "localhost", "::1"};
+  for (const std::string& host : config_.network.AdvertisedHosts()) own.insert(host);
+  std::vector<oss::AgentInfo> agents;
+  for (const v1::AgentEntry& entry : reply.agents()) {
+    oss::AgentInfo& agent = agents.emplace_back();
+    agent.name = entry.name();
+    for (const std::string& host : entry.hosts()) {
+      agent.addresses.push_back({host, static_cast<uint16_t>(entry.data_port())});
+      agent.near = agent.near || own.contains(host);
+    }
+  }
+  agents_->SetAgents(std::move(agents));
+}
+
 std::vector<v1::TargetSpace> OssDaemon::Spaces() {
   auto spaces =
       shards_->Await<std::vector<v1::TargetSpace>>(0, [this] { return service_->TargetSpaces(); });
@@ -311,11 +337,15 @@ void OssDaemon::Stop() {
   if (registrar_ != nullptr) registrar_->Stop();
   if (node_ != nullptr) node_->Stop();
   if (control_ != nullptr) control_->Stop(std::chrono::seconds(2));
+  if (agents_ != nullptr) agents_->BeginStop();
   if (service_ != nullptr) service_->BeginStop();
   if (plane_ != nullptr) plane_->Stop();
   if (std::exchange(background_, false)) {
     const Status stopped = shards_->Await<Status>(0, [this] { return service_->Stop(); });
     if (!stopped) SHEEN_LOG(Error, "last commit failed: {}", stopped.error().ToString());
+  }
+  for (uint32_t i = 0; agents_ != nullptr && i < shards_->size(); ++i) {
+    (void)shards_->Await<bool>(i, [this] { return StopAgents(agents_.get()); });
   }
   for (const Ost& ost : targets_) {
     if (ost.target == nullptr || shards_ == nullptr) continue;

@@ -20,6 +20,7 @@
 #include "apps/common/shard_set.h"
 #include "apps/oss/registrar.h"
 #include "kv/store.h"
+#include "oss/agent_pool.h"
 #include "oss/service.h"
 #include "ost/target.h"
 #include "rpc/grpc_server.h"
@@ -69,6 +70,7 @@ class OssDaemon final {
   void RememberName(const std::string& name);
   v1::GetStatusReply StatusReply();
   std::vector<v1::TargetSpace> Spaces();
+  void SetAgents(const v1::HeartbeatReply& reply);
 
   OssConfig config_;
   std::vector<rpc::Address> mgs_;
@@ -76,6 +78,7 @@ class OssDaemon final {
   // Destroyed in reverse: what is used by others stands above them.
   std::unique_ptr<ShardSet> shards_;
   std::vector<Ost> targets_;
+  std::unique_ptr<oss::AgentPool> agents_;
   std::unique_ptr<oss::OssService> service_;
   std::unique_ptr<rpc::SessionTable> sessions_;
   std::unique_ptr<DataPlane> plane_;

@@ -96,6 +96,7 @@ bool Registrar::Heartbeat() {
   }
   if (in_trouble_) SHEEN_LOG(Info, "the management server answers again");
   in_trouble_ = false;
+  if (options_.on_heartbeat) options_.on_heartbeat(*reply);
   if (!reply->known()) {
     SHEEN_LOG(Info, "the management server does not know this server; registering again");
     return false;

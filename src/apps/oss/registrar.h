@@ -27,6 +27,9 @@ struct RegistrarOptions {
   std::function<void(const std::string& name)> on_registered;
   // The cluster map has changed; on the registrar's thread.
   std::function<void(const v1::ClusterMap& map)> on_map;
+  // The MGS has answered a heartbeat, and said which agents there are; on the registrar's thread.
+  // May be empty.
+  std::function<void(const v1::HeartbeatReply& reply)> on_heartbeat;
   Nanos heartbeat_interval = std::chrono::seconds(1);
 };
 

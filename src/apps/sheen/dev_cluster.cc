@@ -132,6 +132,7 @@ Status DevCluster::Up(const DevUpOptions& options) {
   }
   DevCluster cluster(std::move(*state), std::move(lock));
   DevState& now = cluster.state_;
+  if (options.agent) cluster.AddAgent();
   if (known && cluster.EverythingRuns()) {
     Say(fmt::format("instance '{}' is running already{}", now.name,
                     now.mounts.empty() ? "" : ", mounted on " + now.mounts[0].path));
@@ -145,6 +146,11 @@ Status DevCluster::Up(const DevUpOptions& options) {
   if (!formatted && !known) SHEEN_TRY(cluster.Remove());  // nothing of it was ever there
   if (!formatted) return formatted;
   return cluster.StartEverything();
+}
+
+void DevCluster::AddAgent() {
+  if (state_.FindServer("agent0") != nullptr) return;
+  state_.servers.push_back({.name = "agent0", .log = state_.directory + "/log/agent0.log"});
 }
 
 bool DevCluster::EverythingRuns() const {
@@ -161,13 +167,15 @@ bool DevCluster::EverythingRuns() const {
 Status DevCluster::StartEverything() {
   std::vector<DevServer*> mds;
   std::vector<DevServer*> oss;
+  std::vector<DevServer*> agents;
   for (DevServer& server : state_.servers) {
     if (StateOf(server.process) == ProcessState::kGone) {
-      (server.is_mds ? mds : oss).push_back(&server);
+      (server.is_mds ? mds : server.is_agent() ? agents : oss).push_back(&server);
     }
   }
   SHEEN_TRY(StartServers(mds));
   SHEEN_TRY(StartServers(oss));
+  SHEEN_TRY(StartServers(agents));
   if (!state_.no_mount && state_.FindMount(state_.mount) == nullptr) {
     SHEEN_TRY(Mount(state_.mount, std::nullopt));
   }

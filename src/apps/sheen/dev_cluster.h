@@ -23,6 +23,7 @@ struct DevUpOptions {
   std::optional<uint64_t> ost_bytes;
   std::optional<std::string> client_options;
   bool no_mount = false;
+  bool agent = false;  // add one if there is none
 };
 
 class DevCluster final {
@@ -57,6 +58,7 @@ class DevCluster final {
   // The data, the state, and what the registry of instances knows. REQUIRES: nothing runs.
   Status Remove();
   Status StartEverything();
+  void AddAgent();
   Status FormatTargets();
   Status StartServers(const std::vector<DevServer*>& servers);
   Status StartMount(DevMount* mount);

@@ -115,8 +115,8 @@ Status DevCluster::StartServers(const std::vector<DevServer*>& servers) {
   std::vector<Spawned> spawned;
   Status result;
   for (DevServer* server : servers) {
-    SHEEN_TRY_ASSIGN(const std::string program,
-                     FindProgram(server->is_mds ? "sheen-mds" : "sheen-oss"));
+    const std::string other = server->is_agent() ? "sheen-agent" : "sheen-oss";
+    SHEEN_TRY_ASSIGN(const std::string program, FindProgram(server->is_mds ? "sheen-mds" : other));
     SHEEN_TRY_ASSIGN(std::vector<std::string> arguments, ArgumentsOf(*server));
     SHEEN_TRY_ASSIGN(Spawned started, Spawn({program, std::move(arguments), server->log}));
     server->process = started.process;

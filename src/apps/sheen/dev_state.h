@@ -27,6 +27,8 @@ struct DevServer {
   // chosen yet.
   int64_t data_port = 0;
   int64_t control_port = 0;
+
+  bool is_agent() const { return name.starts_with("agent"); }
 };
 
 struct DevMount {

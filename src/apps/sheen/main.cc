@@ -14,6 +14,7 @@
 #include "apps/sheen/dev_status.h"
 #include "apps/sheen/doctor.h"
 #include "apps/sheen/format.h"
+#include "apps/sheen/repo.h"
 #include "apps/sheen/support_bundle.h"
 #include "apps/sheen/top.h"
 #include "base/log.h"
@@ -38,6 +39,7 @@ struct Flags {
   uint32_t oss_count = 2;
   uint32_t ost_count = 4;
   bool no_mount = false;
+  bool agent = false;
   bool json = false;
   double interval_s = 1;
   uint64_t rounds = 0;
@@ -90,6 +92,7 @@ Status RunUp(const Flags& flags, const CLI::App& command) {
     SHEEN_TRY_ASSIGN(options.ost_bytes, ParseSize(flags.size));
   }
   options.no_mount = flags.no_mount;
+  options.agent = flags.agent;
   return DevCluster::Up(options);
 }
 
@@ -182,7 +185,8 @@ void AddDevDaemons(CLI::App* dev, Flags* flags, Action* chosen) {
                        [flags](DevCluster* cluster) { return cluster->Stop(flags->daemon); });
   });
   for (CLI::App* command : {kill, start, stop}) {
-    command->add_option("daemon", flags->daemon, "mds0, oss0, oss1 ..., or client:MOUNTPOINT")
+    command
+        ->add_option("daemon", flags->daemon, "mds0, oss0, oss1 ..., agent0, client:MOUNTPOINT")
         ->required();
   }
 }
@@ -225,6 +229,7 @@ void AddDev(CLI::App* app, Flags* flags, Action* chosen) {
       ->check(CLI::Range(1, 1024));
   up->add_option("--size", flags->size, "limit of each OST, as 512M (default: the disk's)");
   up->add_option("--client-opt", flags->client_options, "mount options, as io_uring=off,ro");
+  up->add_flag("--agent", flags->agent, "an agent too, for data repositories in S3");
   up->add_flag("--no-mount", flags->no_mount, "servers only");
   AddCommand(dev, "down", "unmount and stop everything; the data stays", chosen, [flags] {
     return WithCluster(*flags, [](DevCluster* cluster) { return cluster->Down(); });
@@ -239,6 +244,55 @@ void AddDev(CLI::App* app, Flags* flags, Action* chosen) {
   status->add_flag("--json", flags->json, "for programs");
   for (CLI::App* command : dev->get_subcommands({})) {
     command->add_option("--name", flags->name, "which instance (default dev)");
+  }
+}
+
+void AddRepoAdd(CLI::App* add, RepoFlags* flags) {
+  add->add_option("path", flags->path, "directory in the filesystem, as /data")->required();
+  add->add_option("url", flags->url, "s3://BUCKET/PREFIX")->required();
+  add->add_option("--endpoint", flags->endpoint, "URL of the S3 server (default: AWS)");
+  add->add_option("--region", flags->region, "region (default: what the server says)");
+  add->add_flag("--path-style", flags->path_style, "HOST/BUCKET/KEY, not BUCKET.HOST/KEY");
+  add->add_option("--profile", flags->profile, "profile of ~/.aws, on the agents' hosts");
+  add->add_option("--credentials", flags->credentials,
+                  "credentials file, on the agents' hosts (default: as AWS's tools)");
+  add->add_option("--imported-file-chunk-size", flags->chunk,
+                  "files get floor(size / this) + 1 stripes (default 1G)");
+  add->add_option("--concurrency", flags->concurrency, "requests at a time, of each agent");
+  add->add_option("--requests-per-second", flags->requests, "of each agent (default: no limit)");
+  add->add_option("--bandwidth", flags->bandwidth, "bytes a second, of each agent, as 200M");
+  add->add_flag("--no-import-on-create", flags->no_import, "link only");
+}
+
+void AddRepo(CLI::App* app, RepoFlags* flags, Action* chosen) {
+  CLI::App* repo = app->add_subcommand("repo", "data repositories: directories linked to S3");
+  repo->require_subcommand(1);
+  CLI::App* add = AddCommand(repo, "add", "link a directory to a prefix, and import it", chosen,
+                             [flags] { return RepoAdd(*flags); });
+  AddRepoAdd(add, flags);
+  CLI::App* list = AddCommand(repo, "list", "the data repositories", chosen,
+                              [flags] { return RepoList(*flags); });
+  CLI::App* show = AddCommand(repo, "show", "one of them", chosen,
+                              [flags] { return RepoShow(*flags); });
+  CLI::App* remove = AddCommand(repo, "remove", "unlink; files stay", chosen,
+                                [flags] { return RepoRemove(*flags); });
+  CLI::App* import = AddCommand(repo, "import", "bring names up to date with S3", chosen,
+                                [flags] { return RepoImport(*flags); });
+  CLI::App* status = AddCommand(repo, "status", "data repositories and agents", chosen,
+                                [flags] { return RepoStatus(*flags); });
+  for (CLI::App* command : {show, remove, import}) {
+    command->add_option("path", flags->path, "as it was linked")->required();
+  }
+  for (CLI::App* command : {add, import}) {
+    command->add_flag("--no-head", flags->no_head,
+                      "objects carry no POSIX attributes: do not ask for them");
+    command->add_option("--failures", flags->failures, "file for a CSV of what cannot be imported");
+  }
+  for (CLI::App* command : {add, list, show, remove, import, status}) {
+    command->add_option("--server", flags->server,
+                        "HOST:CONTROLPORT of the MDS (default 127.0.0.1:7989)");
+    command->add_option("--dev", flags->dev, "an instance of `sheen dev` instead");
+    command->add_flag("--json", flags->json, "for programs");
   }
 }
 
@@ -281,6 +335,8 @@ int Main(int argc, char** argv) {
   AddDev(&app, &flags, &chosen);
   AddSupportBundle(&app, &flags, &chosen);
   AddLooks(&app, &flags, &chosen);
+  RepoFlags repo_flags;
+  AddRepo(&app, &repo_flags, &chosen);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

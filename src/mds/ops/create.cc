@@ -30,6 +30,7 @@ Status OpenExisting(OpContext* context, const v1::CreateRequest& request, const 
   if (!inode.IsRegular()) return {};
   if ((access & kAccessWrite) != 0) {
     MarkWriter(*context, &inode);
+    if (MarkLocallyChanged(&inode)) context->durable = true;
     mdt::PutInode(context->txn, fid, inode);
     reply->mutable_attr()->set_size_epoch(inode.size_epoch);
   }

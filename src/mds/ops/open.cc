@@ -30,6 +30,7 @@ Status Open(OpContext* context, const v1::OpenRequest& request, v1::OpenReply* r
         again && inode.size_unsafe() && inode.unsafe_session == context->session->writer_id();
     if (!marked) {
       MarkWriter(*context, &inode);
+      if (MarkLocallyChanged(&inode)) context->durable = true;
       mdt::PutInode(context->txn, fid, inode);
     }
     reply->mutable_attr()->set_size_epoch(inode.size_epoch);

@@ -3,6 +3,7 @@
 #include "layout/layout.h"
 #include "mds/ops/ops.h"
 #include "mds/permission.h"
+#include "mdt/repository_records.h"
 
 namespace sheen::mds::ops {
 
@@ -32,6 +33,15 @@ void MarkWriter(const OpContext& context, mdt::Inode* inode) {
   } else if (inode->unsafe_session != context.session->writer_id()) {
     inode->flags |= mdt::kUnsafeShared;
   }
+}
+
+bool MarkLocallyChanged(mdt::Inode* inode) {
+  if (inode->extra.empty()) return false;
+  Result<mdt::FileSource> source = mdt::DecodeFileSource(inode->extra);
+  if (!source || (source->flags & mdt::kHsmDirty) != 0) return false;
+  source->flags |= mdt::kHsmDirty;
+  inode->extra = mdt::Encode(*source);
+  return true;
 }
 
 Status ApplyReport(const OpContext& context, const SizeReport& report, mdt::Inode* inode) {

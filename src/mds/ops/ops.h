@@ -45,6 +45,9 @@ Status CheckTextBusy(const OpContext& context, const Fid& fid, uint32_t flags);
 // Shared by open, create and close (open_state.cc): marks the size unsafe for a writer, and takes
 // it back when the last one closes.
 void MarkWriter(const OpContext& context, mdt::Inode* inode);
+// A file from S3 that somebody may change from now on. True: it was clean until now, and this must
+// be durable before it is answered (S3's version must never silently take the place of a change).
+bool MarkLocallyChanged(mdt::Inode* inode);
 struct SizeReport {
   uint64_t size = 0;
   uint64_t blocks = 0;

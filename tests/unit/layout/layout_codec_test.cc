@@ -192,7 +192,7 @@ TEST(LayoutCodecTest, NewerVersionsAndFeaturesAreRefusedAsSuch) {
   StoreLittle<uint16_t>(bytes.data() + 4, 2);
   EXPECT_EQ(Decode(WithCrc(bytes)).error().code(), Errc::kBadVersion);
   bytes = Encode(DefaultTemplate());
-  StoreLittle<uint64_t>(bytes.data() + 8, 1);
+  StoreLittle<uint64_t>(bytes.data() + 8, 2);
   EXPECT_EQ(Decode(WithCrc(bytes)).error().code(), Errc::kBadVersion);
   bytes = Encode(DefaultTemplate());
   StoreLittle<uint64_t>(bytes.data() + 16, 1ULL << 40);  // compat: may be ignored
@@ -204,7 +204,38 @@ TEST(LayoutCodecTest, UnknownSectionsAreSkippedUnlessTheyMustBeKnown) {
   const auto skipped = Decode(WithSection(layout, 99, 0, "whatever"));
   ASSERT_TRUE(skipped.has_value()) << skipped.error().ToString();
   EXPECT_EQ(*skipped, layout);
-  EXPECT_EQ(Decode(WithSection(layout, 5, 1, "source")).error().code(), Errc::kBadVersion);
+  EXPECT_EQ(Decode(WithSection(layout, 99, 1, "must")).error().code(), Errc::kBadVersion);
+}
+
+TEST(LayoutCodecTest, ASourceIsKeptAndMarkedAsWhatMustBeKnown) {
+  Layout layout = PlainTemplate(2, 8 << 20);
+  Component& component = layout.components[0];
+  component.object_fid = {0x200000402, 0x1f, 0};
+  component.birth = 0x10000000007;
+  component.osts = {1, 0};
+  component.present = {false, false};
+  const std::string without = Encode(layout);
+  component.source = Source{.link = 3, .key = "a/b", .etag = "\"e\"", .end = 12345};
+  const std::string bytes = Encode(layout);
+  const auto back = Decode(bytes);
+  ASSERT_TRUE(back) << back.error().ToString();
+  EXPECT_EQ(*back, layout);
+  EXPECT_EQ(LoadLittle<uint64_t>(bytes.data() + 8), 1U);  // incompat
+  EXPECT_EQ(LoadLittle<uint64_t>(without.data() + 8), 0U);
+  // New files do not get it with the template.
+  EXPECT_FALSE(TemplateOf(layout).components[0].source);
+}
+
+TEST(LayoutCodecTest, ASourceWhereNoneCanBeIsCorrupt) {
+  EXPECT_EQ(Decode(WithSection(DefaultTemplate(), 5, 1, "source")).error().code(), Errc::kCorrupt);
+  Encoder source;
+  source.U32(3);
+  source.Bytes("key");
+  source.Bytes("etag");
+  source.U64(10);
+  // Not instantiated.
+  EXPECT_EQ(Decode(WithSection(PlainTemplate(1, 8 << 20), 5, 1, source.data())).error().code(),
+            Errc::kCorrupt);
 }
 
 }  // namespace

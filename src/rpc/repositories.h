@@ -1,0 +1,43 @@
+// The control plane of data repositories (S3) as a seam: what people and agents ask of the MDS, and
+// what people ask of an agent. grpc_repositories.{h,cc} is the real thing on both sides.
+#pragma once
+
+#include "async/task.h"
+#include "sheen/result.h"
+#include "sheen/v1/control.pb.h"
+
+namespace sheen::rpc {
+
+// Implemented by src/mds; called on one of its shards.
+class RepositoryService {
+ public:
+  virtual ~RepositoryService() = default;
+  // Survives power loss when it is answered. Errors: kExists (overlaps another), kInvalid.
+  virtual async::Task<Result<v1::AddRepositoryReply>> AddRepository(
+      v1::AddRepositoryRequest request) = 0;
+  // Files whose data is not here are unusable afterwards. Errors: kNoEntry.
+  virtual async::Task<Result<v1::RemoveRepositoryReply>> RemoveRepository(
+      v1::RemoveRepositoryRequest request) = 0;
+  virtual async::Task<Result<v1::ListRepositoriesReply>> ListRepositories(
+      v1::ListRepositoriesRequest request) = 0;
+  // Each entry by itself: what cannot be is in the answer. Errors: kNoEntry (no such repository).
+  virtual async::Task<Result<v1::ImportEntriesReply>> ImportEntries(
+      v1::ImportEntriesRequest request) = 0;
+  // An agent is there; the answer says which repositories there are.
+  virtual async::Task<Result<v1::ListRepositoriesReply>> AgentHeartbeat(
+      v1::AgentHeartbeatRequest request) = 0;
+};
+
+// Implemented by src/agent; called on one of its shards.
+class AgentControlService {
+ public:
+  virtual ~AgentControlService() = default;
+  // Tells what would keep the repository from working. Errors: s3::Client::CheckBucket's.
+  virtual async::Task<Result<v1::CheckRepositoryReply>> CheckRepository(
+      v1::CheckRepositoryRequest request) = 0;
+  virtual async::Task<Result<v1::StartImportReply>> StartImport(v1::StartImportRequest request) = 0;
+  virtual async::Task<Result<v1::ImportProgress>> GetImport(v1::GetImportRequest request) = 0;
+  virtual async::Task<Result<v1::ImportProgress>> CancelImport(v1::GetImportRequest request) = 0;
+};
+
+}  // namespace sheen::rpc
