@@ -24,6 +24,13 @@ namespace {
 // transno = boot << 40 | counter.
 constexpr uint64_t kBootMax = (1ULL << 24) - 1;
 
+// FNV-1a.
+uint64_t MachineHash(const std::string& machine_boot_id) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : machine_boot_id) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  return hash;
+}
+
 Status CheckSuperblock(const Superblock& superblock, const OpenOptions& options) {
   if (!options.fsname.empty() && superblock.fsname != options.fsname) {
     return Fail(Errc::kWrongFilesystem,
