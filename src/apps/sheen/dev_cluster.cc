@@ -19,6 +19,8 @@ namespace fs = std::filesystem;
 
 // The daemons end themselves after 10 s at the latest.
 constexpr Nanos kStopPatience = std::chrono::seconds(15);
+// A client whose notice waits for one of its own requests ends only when that is aborted.
+constexpr Nanos kAbortPatience = std::chrono::seconds(2);
 
 void Say(const std::string& text) { std::printf("%s\n", text.c_str()); }
 
@@ -300,8 +302,13 @@ Status DevCluster::Kill(const std::string& daemon, int signal) {
                                             "--name {}",
                                             daemon, daemon, state_.name));
   }
+  if (signal != SIGKILL) return {};
   // After SIGKILL the next command shall find it gone.
-  if (signal == SIGKILL && !WaitGone(*process, kStopPatience)) {
+  const bool is_client = daemon.starts_with("client:");
+  if (is_client && !WaitGone(*process, kAbortPatience)) {
+    AbortRequests(MountPathOf(daemon.substr(7)));
+  }
+  if (!WaitGone(*process, kStopPatience)) {
     return Fail(Errc::kTimedOut, fmt::format("{} (process {}) does not end after SIGKILL; see "
                                              "/proc/{}/stack",
                                              daemon, process->pid, process->pid));

@@ -93,6 +93,11 @@ bool HasMountBelow(const std::string& path) {
       ReadMounts(), [&path](const Mounted& mounted) { return IsWithin(mounted.path, path); });
 }
 
+void AbortRequests(const std::string& path) {
+  // Before it looks whether the mount is in use it aborts (umount(2), MNT_FORCE).
+  static_cast<void>(::umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_FORCE));
+}
+
 Status Unmount(const std::string& path, bool lazy) {
   const int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
   int error = ::umount2(path.c_str(), flags) == 0 ? 0 : errno;

@@ -17,5 +17,9 @@ bool IsSheenMount(const std::string& path);
 bool HasMountBelow(const std::string& path);
 // Errors: kBusy, naming processes that use it; `lazy`: taken away in any case, ends with its users.
 Status Unmount(const std::string& path, bool lazy);
+// Every request there that waits for the daemon fails (ECONNABORTED). A daemon that was killed
+// while one of its notices to the kernel waits for such a request would never end else. If nobody
+// uses the mount it is gone, too.
+void AbortRequests(const std::string& path);
 
 }  // namespace sheen::apps
