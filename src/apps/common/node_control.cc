@@ -144,18 +144,22 @@ Status NodeControl::Start() {
 
 Status NodeControl::ListenLocal() {
   SHEEN_TRY_ASSIGN(const std::string directory, MakeRunDirectory());
+  RemoveDeadSockets(directory);
   const std::string path = fmt::format("{}/{}-{}.sock", directory, options_.program, ::getpid());
+  // It gets its name when it listens: until then it looks like one that is dead.
+  const std::string made = path + ".new";
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
+  if (made.size() >= sizeof address.sun_path) {
     return Fail(Errc::kNameTooLong, path + " is too long for a socket; set SHEEN_RUN_DIR");
   }
-  path.copy(address.sun_path, path.size());
-  ::unlink(path.c_str());
+  made.copy(address.sun_path, made.size());
+  ::unlink(made.c_str());
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return FailErrno(errno, "socket");
   if (::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-      ::chmod(path.c_str(), 0666) != 0 || ::listen(fd, kBacklog) != 0) {
+      ::chmod(made.c_str(), 0666) != 0 || ::listen(fd, kBacklog) != 0 ||
+      ::rename(made.c_str(), path.c_str()) != 0) {
     const int error = errno;
     ::close(fd);
     return FailErrno(error, "listen on " + path);

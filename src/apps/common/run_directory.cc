@@ -1,8 +1,10 @@
 #include "apps/common/run_directory.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <set>
@@ -20,6 +22,16 @@ std::string Environment(const char* name) {
 std::string OwnDirectory() {
   const std::string home = Environment("HOME");
   return home.empty() ? "" : home + "/.local/state/sheen/run";
+}
+
+std::set<std::string> SocketsIn(const std::string& directory) {
+  std::set<std::string> found;
+  std::error_code error;
+  for (auto at = std::filesystem::directory_iterator(directory, error);
+       !error && at != std::filesystem::directory_iterator(); at.increment(error)) {
+    if (at->path().extension() == ".sock") found.insert(at->path().string());
+  }
+  return found;
 }
 
 }  // namespace
@@ -42,6 +54,23 @@ Result<std::string> MakeRunDirectory() {
   return directory;
 }
 
+// By connecting, not by the pid in the name: that may be of another pid namespace.
+void RemoveDeadSockets(const std::string& directory) {
+  for (const std::string& path : SocketsIn(directory)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path) continue;
+    path.copy(address.sun_path, path.size());
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return;
+    const bool dead =
+        ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 &&
+        errno == ECONNREFUSED;
+    ::close(fd);
+    if (dead) ::unlink(path.c_str());
+  }
+}
+
 std::vector<std::string> RunDirectories() {
   const std::string named = Environment("SHEEN_RUN_DIR");
   if (!named.empty()) return {named};
@@ -52,13 +81,7 @@ std::vector<std::string> RunDirectories() {
 
 std::vector<std::string> DaemonSockets() {
   std::set<std::string> found;
-  for (const std::string& directory : RunDirectories()) {
-    std::error_code error;
-    for (auto at = std::filesystem::directory_iterator(directory, error);
-         !error && at != std::filesystem::directory_iterator(); at.increment(error)) {
-      if (at->path().extension() == ".sock") found.insert(at->path().string());
-    }
-  }
+  for (const std::string& directory : RunDirectories()) found.merge(SocketsIn(directory));
   return {found.begin(), found.end()};
 }
 

@@ -14,6 +14,8 @@ namespace sheen::apps {
 
 // Made if missing. Errors: with what to do.
 Result<std::string> MakeRunDirectory();
+// Removes sockets that nobody listens on any more: of daemons that were killed.
+void RemoveDeadSockets(const std::string& directory);
 // Where an asking program looks: $SHEEN_RUN_DIR alone, or /run/sheen and the user's own.
 std::vector<std::string> RunDirectories();
 // Sockets of daemons there, by name. Those of daemons that were killed are among them.

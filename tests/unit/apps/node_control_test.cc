@@ -85,6 +85,23 @@ TEST_F(NodeControlTest, TheSocketGoesWithTheDaemonAndDeadOnesAreRefused) {
   EXPECT_EQ(AskDaemon(socket, {}).error().code(), Errc::kNoEntry);
 }
 
+TEST_F(NodeControlTest, SocketsOfDaemonsThatDiedAreRemovedByTheNext) {
+  const std::string dead = directory + "/sheen-dead-1.sock";
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  dead.copy(address.sun_path, sizeof address.sun_path - 1);
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  ASSERT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(fd, 1), 0);
+  ASSERT_TRUE(Start().has_value());
+  EXPECT_EQ(DaemonSockets().size(), 2u) << "one that lives was removed";
+  ::close(fd);
+  control.reset();
+  ASSERT_TRUE(Start().has_value());
+  EXPECT_EQ(DaemonSockets().size(), 1u);
+  EXPECT_EQ(Level(), "3");
+}
+
 TEST_F(NodeControlTest, WhoSendsNonsenseIsCutOffAndOthersAreServed) {
   ASSERT_TRUE(Start().has_value());
   for (const std::string& bytes :
