@@ -280,16 +280,7 @@ std::vector<Input> OssInputs() {
   for (v1::TargetGrant* grant : {cancel.add_grants(), declare.add_grants()}) {
     grant->set_bytes(1 << 20);
   }
-  v1::OstReadRequest lazy = read;
-  v1::ObjectSource* source = lazy.mutable_object()->mutable_source();
-  source->set_link(1);
-  source->set_key("data/key");
-  source->set_etag("\"etag\"");
-  source->set_end(3 << 20);
-  source->set_stripe_bytes(8 << 20);
-  source->set_stripe_count(1);
   return {Make(Opcode::kOstRead, read),         Write(),
-          Make(Opcode::kOstRead, lazy),
           Make(Opcode::kOstLockCancel, cancel), Make(Opcode::kOstLockDeclare, declare),
           Make(Opcode::kOstGetAttr, getattr),   Make(Opcode::kOstTruncate, truncate),
           Make(Opcode::kOstAllocate, allocate), Make(Opcode::kOstSync, v1::OstSyncRequest()),
