@@ -231,6 +231,11 @@ bool HeldWrites::StopAging() {
   return true;
 }
 
+void HeldWrites::SetError(const Error& error) {
+  const std::scoped_lock lock(mutex_);
+  if (!error_) error_ = error;
+}
+
 std::optional<Error> HeldWrites::TakeError() {
   const std::scoped_lock lock(mutex_);
   return std::exchange(error_, std::nullopt);

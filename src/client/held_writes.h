@@ -145,6 +145,8 @@ class HeldWrites final {
   // True once, until StopAging: somebody has to look after the chunks' age.
   bool StartAging();
   bool StopAging();  // false: there are chunks
+  // Something that had been written is lost after all.
+  void SetError(const Error& error);
   // The error of a write, told once.
   std::optional<Error> TakeError();
   std::optional<Error> PeekError() const;

@@ -28,6 +28,8 @@ void ShardContext::KeepWrite(const std::string& server, uint32_t ost, const rpc:
   write.reply = answer.body;
   write.owner = call.bulk_owner;
   write.bytes = call.bulk;
+  // A chunk that is less than half full is not worth its buffer.
+  if (write.owner && call.bulk.size() < HeldWrites::kChunkBytes / 2) write.owner.reset();
   if (!write.owner && !call.bulk.empty()) {
     write.owner = state_->kept_writes.Copy(call.bulk, &write.bytes);
   }
@@ -42,12 +44,14 @@ async::Task<void> ShardContext::CommitOst(uint32_t ost) {
   static_cast<void>(answer);
 }
 
-async::Task<void> ShardContext::AwaitKeptRoom() {
+// Only this target's: another one may be away.
+async::Task<void> ShardContext::AwaitKeptRoom(uint32_t ost) {
   while (state_->kept_writes.bytes() > state_->options.kept_bytes_max && !state_->stopping) {
-    const uint64_t before = state_->kept_writes.bytes();
-    co_await CommitOst(state_->kept_writes.Largest());
+    const uint64_t before = state_->kept_writes.BytesOf(ost);
+    if (before == 0) co_return;
+    co_await CommitOst(ost);
     // Of a target that has stopped serving, say: its writers hear of it themselves.
-    if (state_->kept_writes.bytes() >= before) co_return;
+    if (state_->kept_writes.BytesOf(ost) >= before) co_return;
   }
 }
 

@@ -41,6 +41,13 @@ struct KeptWrites::Pool {
   uint64_t free_bytes = 0;
 };
 
+uint64_t KeptWrite::Cost() const {
+  constexpr uint64_t kBesides = 512;  // the row, the allocator's own
+  // Copies are in blocks of a power of two.
+  const uint64_t block = bytes.empty() ? 0 : std::bit_ceil(std::max<uint64_t>(bytes.size(), 4096));
+  return block + body.size() + reply.size() + kBesides;
+}
+
 std::shared_ptr<KeptWrites::Pool> KeptWrites::MakePool() { return std::make_shared<Pool>(); }
 
 std::shared_ptr<const void> KeptWrites::Copy(ByteSpan bytes, ByteSpan* copy) {
@@ -57,8 +64,9 @@ std::shared_ptr<const void> KeptWrites::Copy(ByteSpan bytes, ByteSpan* copy) {
 void KeptWrites::CommittedLocked(Target* target, uint64_t last_committed) {
   auto at = target->writes.lower_bound(last_committed >> kBootShift << kBootShift);
   while (at != target->writes.end() && at->first <= last_committed) {
-    target->bytes -= at->second.bytes.size();
-    bytes_.fetch_sub(at->second.bytes.size(), std::memory_order_relaxed);
+    const uint64_t cost = at->second.Cost();
+    target->bytes -= cost;
+    bytes_.fetch_sub(cost, std::memory_order_relaxed);
     count_.fetch_sub(1, std::memory_order_relaxed);
     at = target->writes.erase(at);
   }
@@ -69,8 +77,9 @@ void KeptWrites::Keep(KeptWrite write, uint64_t last_committed) {
   Target& target = targets_[write.ost];
   if (last_committed > 0) CommittedLocked(&target, last_committed);
   if (write.order == 0) write.order = write.transno;
-  target.bytes += write.bytes.size();
-  bytes_.fetch_add(write.bytes.size(), std::memory_order_relaxed);
+  const uint64_t cost = write.Cost();
+  target.bytes += cost;
+  bytes_.fetch_add(cost, std::memory_order_relaxed);
   count_.fetch_add(1, std::memory_order_relaxed);
   const uint64_t transno = write.transno;
   target.writes.emplace_hint(target.writes.end(), transno, std::move(write));
@@ -110,11 +119,10 @@ std::set<uint32_t> KeptWrites::OlderThan(Nanos before) const {
   return osts;
 }
 
-uint32_t KeptWrites::Largest() const {
+uint64_t KeptWrites::BytesOf(uint32_t ost) const {
   const std::scoped_lock lock(mutex_);
-  const auto largest = std::ranges::max_element(
-      targets_, {}, [](const auto& entry) { return entry.second.bytes; });
-  return largest == targets_.end() ? 0 : largest->first;
+  const auto target = targets_.find(ost);
+  return target == targets_.end() ? 0 : target->second.bytes;
 }
 
 bool KeptWrites::StartWatching() {

@@ -34,6 +34,8 @@ struct KeptWrite {
   std::string reply;                  // the times that were decided are in it
   std::shared_ptr<const void> owner;  // of `bytes`
   ByteSpan bytes;
+
+  uint64_t Cost() const;  // memory, about
 };
 
 class KeptWrites final {
@@ -45,12 +47,12 @@ class KeptWrites final {
   // All of these targets, in the order in which they were first answered. Whoever takes them keeps
   // them again, or not.
   std::vector<KeptWrite> Take(const std::set<uint32_t>& osts);
+  // What all of them cost, and those of one target.
   uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  uint64_t BytesOf(uint32_t ost) const;
   bool empty() const { return count_.load(std::memory_order_relaxed) == 0; }
   // Targets that have kept writes from before `before`.
   std::set<uint32_t> OlderThan(Nanos before) const;
-  // Where the most is kept.
-  uint32_t Largest() const;
   // True once, until StopWatching: somebody has to have what grows old committed.
   bool StartWatching();
   bool StopWatching();  // false: there are some

@@ -52,6 +52,33 @@ class ReplayedHandles final {
   std::map<uint64_t, Fid> open_;
 };
 
+// A write that cannot be repeated: the next fsync of the file says so, or its next open.
+void TellLost(State* state, const KeptWrite& write, const std::string& server, const Error& why) {
+  v1::ObjectName object;
+  v1::OstWriteRequest written;
+  v1::OstTruncateRequest truncated;
+  v1::OstAllocateRequest allocated;
+  if (write.opcode == rpc::Opcode::kOstWrite && written.ParseFromString(write.body)) {
+    object = written.object();
+  } else if (write.opcode == rpc::Opcode::kOstTruncate && truncated.ParseFromString(write.body)) {
+    object = truncated.object();
+  } else if (allocated.ParseFromString(write.body)) {
+    object = allocated.object();
+  }
+  const Fid fid = FidFromWire(object.fid());
+  SHEEN_LOG(Error,
+            "{}: {} bytes that were written to OST {} before {} restarted may be lost: {}; the "
+            "next fsync or open of the file tells",
+            fid.ToString(), write.bytes.size(), write.ost, server, why.ToString());
+  const Error lost(Errc::kIo, server + " restarted and could not be given again what was written");
+  if (const std::shared_ptr<OpenFile> file = state->files.Find(fid)) {
+    file->held()->SetError(lost);
+  } else {
+    state->late_errors.Put(fid, lost);
+  }
+  state->kernel.DataLost(fid, 0, INT64_MAX);
+}
+
 }  // namespace
 
 bool ShardContext::HearsEarlierBoot(const std::string& server, uint64_t boot) const {
@@ -126,7 +153,8 @@ async::Task<bool> ShardContext::ReplayMds() {
     request.set_size_unknown(true);
     rpc::Call call = MakeCall(rpc::Opcode::kMdsClose, 0, request);
     call.deadline = shard_->Now() + kReplayCallTimeout;
-    call.recovery = true;
+    // A part of the replay: this client is not back before its open files are declared.
+    call.replay_xid = state_->identity.NextXid();
     const auto closed = co_await mds_->Execute(std::move(call));
     static_cast<void>(closed);
   }
@@ -188,8 +216,7 @@ async::Task<bool> ShardContext::ReplayWrites(std::string server, uint64_t boot) 
     }
     // Destroyed since: nobody can ask for the bytes.
     if (code == Errc::kStale) continue;
-    SHEEN_LOG(Error, "OST {}: {} bytes that were written before {} restarted may be lost: {}",
-              write.ost, write.bytes.size(), server, answer.error().ToString());
+    TellLost(state_, write, server, answer.error());
   }
   if (repeated > 0) SHEEN_LOG(Info, "{} has restarted: {} writes repeated", server, repeated);
   co_return true;

@@ -337,7 +337,7 @@ async::Task<Result<rpc::Answer>> ShardContext::Ost(uint32_t ost, rpc::Call call)
   RequestTimer timer(&state_->stats, state_->stats.Ost(ost), call.opcode, call.bulk.size(),
                      &shard_->clock());
   if (!call.bulk.empty() && state_->kept_writes.bytes() > state_->options.kept_bytes_max) {
-    co_await AwaitKeptRoom();
+    co_await AwaitKeptRoom(ost);
   }
   for (uint32_t attempt = 0;; ++attempt) {
     if (state_->stopping) co_return Fail(Errc::kCancelled, "the filesystem is being unmounted");

@@ -97,7 +97,7 @@ class ShardContext final {
   void KeepWrite(const std::string& server, uint32_t ost, const rpc::Call& call,
                  const rpc::Answer& answer);
   // Returns when less is kept than may be.
-  async::Task<void> AwaitKeptRoom();
+  async::Task<void> AwaitKeptRoom(uint32_t ost);
   // While anything is kept: what has been for long is committed.
   async::Task<void> WatchKept();
   async::Task<void> CommitOst(uint32_t ost);

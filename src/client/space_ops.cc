@@ -41,6 +41,19 @@ Status FirstError(const std::vector<Status>& all) {
   return {};
 }
 
+// What was written through an earlier opening of the file, and is not committed, is kept.
+void AddWrittenBefore(State* state, const layout::Layout& layout,
+                      std::map<uint32_t, v1::OstSyncRequest>* by_ost) {
+  for (const layout::Component& component : layout.components) {
+    if (!component.instantiated()) continue;
+    for (uint32_t stripe = 0; stripe < component.osts.size(); ++stripe) {
+      const uint32_t ost = component.osts[stripe];
+      if (by_ost->contains(ost) || state->kept_writes.BytesOf(ost) == 0) continue;
+      ObjectToWire(component, stripe, (*by_ost)[ost].add_objects());
+    }
+  }
+}
+
 async::Task<Status> SyncObjects(State* state, OpenFile* file) {
   const std::vector<DirtyObject> dirty = file->Dirty();
   const LayoutPtr layout = file->layout();
@@ -53,6 +66,7 @@ async::Task<Status> SyncObjects(State* state, OpenFile* file) {
     if (Covers(state->Here()->OstCommitted(ost), object.transno)) continue;
     ObjectToWire(component, object.place.stripe, by_ost[ost].add_objects());
   }
+  if (layout) AddWrittenBefore(state, *layout, &by_ost);
   std::vector<async::Task<Status>> tasks;
   for (auto& [ost, request] : by_ost) tasks.push_back(SyncOst(state, ost, std::move(request)));
   const std::vector<Status> all = co_await async::WhenAll(std::move(tasks));

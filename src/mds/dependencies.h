@@ -25,7 +25,10 @@ class Dependencies final {
     for (const uint64_t row : rows) {
       Bucket& bucket = buckets_[row % kBuckets];
       const std::scoped_lock lock(bucket.mutex);
-      bucket.rows[row] = {session, transno};
+      Change& change = bucket.rows[row];
+      if (change.session != session) change.foreign = change.transno;
+      change.session = session;
+      change.transno = transno;
       if (bucket.rows.size() < bucket.prune_at) continue;
       std::erase_if(bucket.rows, [last_committed](const auto& entry) {
         return entry.second.transno <= last_committed;
@@ -42,18 +45,19 @@ class Dependencies final {
       const Bucket& bucket = buckets_[row % kBuckets];
       const std::scoped_lock lock(bucket.mutex);
       const auto found = bucket.rows.find(row);
-      if (found == bucket.rows.end() || found->second.session == session) continue;
-      if (found->second.transno > last_committed && found->second.transno > highest) {
-        highest = found->second.transno;
-      }
+      if (found == bucket.rows.end()) continue;
+      const Change& change = found->second;
+      const uint64_t other = change.session == session ? change.foreign : change.transno;
+      if (other > last_committed && other > highest) highest = other;
     }
     return highest;
   }
 
  private:
   struct Change {
-    uint64_t session = 0;
+    uint64_t session = 0;  // of the last change
     uint64_t transno = 0;
+    uint64_t foreign = 0;  // the last of another session before it
   };
   static constexpr size_t kPruneMin = 256;
   struct Bucket {

@@ -249,8 +249,9 @@ Status Run::Commit(OpContext* context, mdt::Txn* txn) {
     mdt::SlotRow row{job_.xid, transno, response_.body};
     txn->Put(mdt::kSlots, mdt::SlotKey(context->session_id(), job_.slot), mdt::Encode(row));
   }
-  SHEEN_TRY(core_->mdt->Commit(txn));
+  // Before others can read it.
   core_->dependencies.Note(rows, context->session_id(), transno, core_->mdt->LastCommitted());
+  SHEEN_TRY(core_->mdt->Commit(txn));
   for (const mdt::Txn::Touched& touched : txn->touched()) {
     if (touched.gone) std::ranges::find(announced_, touched.fid, &Announced::fid)->gone = true;
   }
@@ -444,7 +445,8 @@ async::Task<Result<std::string>> AskInternal(Core* core, OperationFunction funct
                                              std::string body) {
   const Job job{.function = function, .body = body, .credential = &kServerCredential};
   Run run(core, job);
-  co_await RunToEnd(core, &run);
+  WaitTimes waits;
+  co_await RunToEnd(core, &run, &waits);
   if (!run.status()) co_return std::unexpected(run.status().error());
   if (run.wait_committed() > core->mdt->LastCommitted()) {
     SHEEN_CO_TRY(co_await core->committer->WaitCommitted(run.wait_committed()));

@@ -64,6 +64,26 @@ struct LazyLoader::Flight {
   }
 };
 
+namespace {
+
+// What a reader can do something about keeps its name, and what passes is one; all else is an I/O
+// error with a reason.
+Errc ForWaiters(Errc code, bool stopping) {
+  switch (code) {
+    case Errc::kNoSpace:
+      return code;
+    case Errc::kUnavailable:
+    case Errc::kTimedOut:
+    case Errc::kDisconnected:
+    case Errc::kConnectionRefused:
+      return Errc::kUnavailable;
+    default:
+      return stopping ? Errc::kUnavailable : Errc::kIo;
+  }
+}
+
+}  // namespace
+
 LazyLoader::~LazyLoader() { SHEEN_ASSERT(running_.load() == 0); }
 
 async::Task<Status> LazyLoader::Load(Place place, Range range, bool change) {
@@ -80,7 +100,11 @@ async::Task<Status> LazyLoader::Load(Place place, Range range, bool change) {
     const std::vector<FlightPointer> flights = Join(place, missing, false);
     for (const FlightPointer& flight : flights) {
       const Status brought = co_await flight->Wait();
-      if (!brought) co_return brought;
+      if (brought) continue;
+      // A change waits for S3 as it would for a server: its bytes may have been accepted already.
+      const bool wait = change || stopping_.load();
+      if (brought.error().code() != Errc::kUnavailable || wait) co_return brought;
+      co_return Fail(Errc::kIo, brought.error().message());
     }
   }
   co_return Fail(Errc::kIo, place.key.id.ToString() +
@@ -168,8 +192,7 @@ async::Task<void> LazyLoader::Fly(Place place, ost::ObjectSource source, FlightP
         done.error(), fmt::format("{}: object {}: '{}' from {} MiB on: ", place.target->name(),
                                   place.key.id.ToString(), source.key, flight->first));
     NoteFailure(source.key, error, async::Shard::Current()->WallNow().count());
-    // What a reader can do something about keeps its name; all else is an I/O error with a reason.
-    done = Fail(error.code() == Errc::kNoSpace ? Errc::kNoSpace : Errc::kIo, error.ToString());
+    done = Fail(ForWaiters(error.code(), stopping_.load()), error.ToString());
   }
   {
     const std::scoped_lock lock(mutex_);

@@ -37,6 +37,9 @@ async::Task<Status> Attach(RequestContext context, const v1::ObjectName* name, l
   co_return co_await context.target->Attach(context.io, id, std::move(*source), owner);
 }
 
+// S3's largest object is smaller; the states of its blocks must fit into memory.
+constexpr uint64_t kSourceBytesMax = 64ULL << 40;
+
 bool IsAbsent(const Error& error) { return error.code() == Errc::kAbsent; }
 
 std::unexpected<Error> Restless(const layout::ObjectId& id) {
@@ -51,7 +54,7 @@ Result<std::optional<ost::ObjectSource>> SourceOf(const v1::ObjectName& name,
   const v1::ObjectSource& wire = name.source();
   const bool possible =
       !wire.key().empty() && wire.key().size() <= kTextBytesMax &&
-      wire.etag().size() <= kTextBytesMax && wire.end() <= layout::kFileBytesMax &&
+      wire.etag().size() <= kTextBytesMax && wire.end() <= kSourceBytesMax &&
       wire.stripe_bytes() != 0 && wire.stripe_bytes() % ost::kResidencyBlockBytes == 0 &&
       wire.stripe_bytes() <= layout::kStripeBytesMax &&
       wire.stripe_count() <= layout::kStripeCountMax && id.stripe < wire.stripe_count();

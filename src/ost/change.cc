@@ -113,10 +113,16 @@ async::Task<Result<ChangeResult>> AllocateLocked(Target::Core* core, io::FileIo*
   uint64_t reserved = 0;
   if (punch || zero) {
     SHEEN_CO_TRY(core->CheckPresent(object.get(), args.offset, args.length, true));
-    SHEEN_CO_TRY(co_await core->PunchSource(io, object, args.offset, args.length));
   }
   if (!punch) {
     SHEEN_CO_TRY_ASSIGN(reserved, co_await core->Reserve(io, object, args.offset, args.length));
+  }
+  if (punch || zero) {
+    const Status punched = co_await core->PunchSource(io, object, args.offset, args.length);
+    if (!punched) {
+      core->space.Unreserve(reserved);
+      co_return std::unexpected(punched.error());
+    }
   }
   uint64_t size = 0;
   {

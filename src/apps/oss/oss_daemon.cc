@@ -337,8 +337,9 @@ void OssDaemon::Stop() {
   if (registrar_ != nullptr) registrar_->Stop();
   if (node_ != nullptr) node_->Stop();
   if (control_ != nullptr) control_->Stop(std::chrono::seconds(2));
-  if (agents_ != nullptr) agents_->BeginStop();
+  // Who waits for S3 is told that the server stops, not that S3 failed.
   if (service_ != nullptr) service_->BeginStop();
+  if (agents_ != nullptr) agents_->BeginStop();
   if (plane_ != nullptr) plane_->Stop();
   if (std::exchange(background_, false)) {
     const Status stopped = shards_->Await<Status>(0, [this] { return service_->Stop(); });

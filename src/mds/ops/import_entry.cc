@@ -18,6 +18,9 @@
 namespace sheen::mds {
 namespace {
 
+// As the OSSs accept: S3's largest object is smaller.
+constexpr uint64_t kObjectBytesMax = 64ULL << 40;
+
 constexpr uint64_t kStripeBytes = 8 << 20;
 constexpr uint32_t kDefaultMode = 0755;
 // As long as nothing of a file is known to be here: what du(1) and tar(1) take for "has data".
@@ -84,6 +87,8 @@ Status BringUpToDate(OpContext* context, const v1::ImportOrder& order, const Fid
   if (inode.IsDirectory()) return Refuse("a directory of this name is in the way of the file");
   if (inode.extra.empty()) return Refuse("a file of this name is here that was not imported; kept");
   SHEEN_TRY_ASSIGN(const mdt::FileSource known, mdt::DecodeFileSource(inode.extra));
+  // Renamed or linked here: it may be the last copy.
+  if (known.key != entry.key()) return Refuse("it was another object's and renamed here; kept");
   if (known.link != order.repository()) return Refuse("it belongs to another data repository");
   if ((known.flags & mdt::kHsmDirty) != 0) {
     const bool same = known.etag == entry.etag() && known.size == entry.size();
@@ -157,7 +162,7 @@ Status ImportEntry(OpContext* context, std::string_view body, std::string* reply
   if (!order.ParseFromString(std::string(body))) return Fail(Errc::kProtocol, "a bad import order");
   SHEEN_TRY_ASSIGN(const Fid parent, ValidFid(order.parent()));
   SHEEN_TRY(CheckName(order.name()));
-  if (order.entry().size() > layout::kFileBytesMax) {
+  if (order.entry().size() > kObjectBytesMax) {
     return Fail(Errc::kFileTooBig, "the object is larger than a file can be");
   }
   SHEEN_TRY(context->Latch(parent));
