@@ -3,14 +3,14 @@
 # finds the client, bash completes what the programs' help says, the units are sound.
 . "$(dirname "$0")/../support/cluster.sh"
 top=$WORK/root
-DESTDIR=$top cmake --install "$ROOT/build/release" --prefix /usr >"$WORK/out" 2>&1 || { cat "$WORK/out"; die "cmake --install"; }
-for file in bin/{sheen,sheen-mds,sheen-oss,sheen-client,sheen-bench,lfs} sbin/mount.sheen \
-  lib/systemd/system/{sheen-mds@.service,sheen-oss@.service,sheen.target} \
+DESTDIR=$top cmake --install "$BIN/.." --prefix /usr >"$WORK/out" 2>&1 || { cat "$WORK/out"; die "cmake --install"; }
+for file in bin/{sheen,sheen-{mds,oss,agent,client,bench},lfs,lctl} sbin/mount.sheen \
+  lib/systemd/system/{sheen-mds@.service,sheen-oss@.service,sheen-agent.service,sheen.target} \
   lib/{sysusers.d,tmpfiles.d,modprobe.d}/sheen.conf \
-  share/man/man1/{lfs,sheen-bench}.1 share/man/man5/sheen-{mds,oss,client}.toml.5 \
-  share/man/man8/{sheen,sheen-mds,sheen-oss,sheen-client,mount.sheen}.8 \
-  share/bash-completion/completions/{sheen,lfs,sheen-mds,sheen-oss,sheen-client,sheen-bench} \
-  share/doc/sheen/examples/{mds,oss,client}.toml; do
+  share/man/man1/{lfs,sheen-bench}.1 share/man/man5/sheen-{mds,oss,agent,client}.toml.5 \
+  share/man/man8/{sheen,sheen-{mds,oss,agent,client},mount.sheen,lctl}.8 \
+  share/bash-completion/completions/{sheen,lfs,lctl,sheen-{mds,oss,agent,client,bench}} \
+  share/doc/sheen/examples/{mds,oss,agent,client}.toml; do
   [ -e "$top/usr/$file" ] || die "$file is not installed"
 done
 [ "$(ls "$top")" = usr ] || die "something is installed beside /usr: $(ls "$top")"
@@ -19,7 +19,7 @@ other=$(find "$top/usr/bin" "$top/usr/sbin" -type f | sed 's#.*/##' | grep -Ev '
 
 say "one version"
 version=$(sed -n 's/^project(sheen VERSION \([0-9.]*\).*/\1/p' "$ROOT/CMakeLists.txt")
-for program in sheen sheen-mds sheen-oss sheen-client sheen-bench lfs; do
+for program in sheen sheen-mds sheen-oss sheen-agent sheen-client sheen-bench lfs lctl; do
   [ "$("$top/usr/bin/$program" --version)" = "$program $version" ] ||
     die "$program --version: $("$top/usr/bin/$program" --version 2>&1), not $version"
 done
@@ -53,13 +53,19 @@ expect 'status support-bundle' sheen s
 expect 'dev' sheen de
 expect 'destroy down' sheen dev d
 expect 'mdt' sheen format m
+expect 'remove' sheen repo r
+expect '--interval' sheen top --i
 expect '--mgs' sheen format ost --m
 expect '--client-opt' sheen dev up --cl
 expect '--control-port' sheen-mds --cont
+expect '--metrics' sheen-agent --me
 expect 'debug' sheen-oss --log-level d
 expect 'off on' sheen-oss --checksums o
 expect 'ior' sheen-bench i
 expect '--tasks' sheen-bench mdtest --t
 expect 'setstripe' lfs setst
 expect '--stripe-count --stripe-index --stripe-size' lfs getstripe --str
+expect '--maxdepth' lfs find --max
+expect 'get_param' lctl g
+expect '--perm' lctl set_param --p
 say ok

@@ -83,7 +83,7 @@ script "what was installed" '
   [ -z "$(systemctl list-units --no-legend --state=active "sheen-*")" ]
   systemctl is-enabled sheen.target
   dpkg-query -W -f "\${Conffiles}" sheen | grep /etc/sheen/oss.toml
-  command -v /sbin/mount.sheen sheen lfs sheen-bench sheen-client
+  command -v /sbin/mount.sheen sheen lfs lctl sheen-bench sheen-client sheen-agent
   mount -t sheen -f 127.0.0.1:/sheen /mnt'
 
 say "servers as user sheen, hardened"
@@ -118,6 +118,8 @@ script "mount and write" '
   lfs df /mnt'
 script "servers are restarted under the mount" '
   systemctl restart sheen.target
+  lctl dl | grep " mdt sheen-MDT0000 "
+  lctl dl | grep " obdfilter sheen-OST0001 "
   diff -r --no-dereference /usr/lib/systemd /mnt/tree'
 script "upgrade by the same package, which restarts nothing" '
   before=$(pidof sheen-mds sheen-oss)
