@@ -88,13 +88,15 @@ for f in "$MNT"/new*; do lfs getstripe -i "$f"; done | sort -u >"$WORK/osts"
 grep -qE '^[23]$' "$WORK/osts" && die "new files on OSTs of a server that said goodbye: $(tr '\n' ' ' <"$WORK/osts")"
 sheen dev stop oss0 --name "$NAME" >/dev/null
 timeout 5 sh -c ': >"$0"' "$MNT/none" || die "create without any OSS"
-touch "$MNT/touched" & toucher=$!
+timeout 5 touch "$MNT/touched" || die "touch without any OSS"
+echo data >"$MNT/written" & writer=$!
 sleep 6
 timeout 5 sh -c ': >"$0"' "$MNT/none2" || die "create 6 s after the last OSS stopped"
-kill -0 "$toucher" || die "touch, which asks for the size, did not wait for an OSS"
+kill -0 "$writer" || die "a write did not wait for an OSS"
 sheen dev start oss0 --name "$NAME" >/dev/null
 sheen dev start oss1 --name "$NAME" >/dev/null
-wait "$toucher" || die "touch failed while no OSS was there"
+wait "$writer" || die "writing failed while no OSS was there"
+[ "$(cat "$MNT/written")" = data ] || die "what waited for an OSS"
 echo data >"$MNT/none"
 [ "$(cat "$MNT/none")" = data ] || die "a file that was made without any OSS"
 
