@@ -90,7 +90,7 @@ TEST_F(ListerTest, EveryKeyExactlyOnceWhateverTheKeys) {
 
 TEST_F(ListerTest, ManyRequestsAreUnderWayAtOnce) {
   bucket_->Add({.prefix = "train/images/", .count = 60'000, .size = 3, .per_directory = 500});
-  stub_.SetLimits({.first_byte = std::chrono::milliseconds(10)});
+  stub_.SetLimits({.first_byte = std::chrono::milliseconds(30)});
   KeySink sink;
   Lister lister(&client(), {.concurrency = 16, .page_keys = 250});
   const Nanos begin = SystemClock().Monotonic();
@@ -99,8 +99,8 @@ TEST_F(ListerTest, ManyRequestsAreUnderWayAtOnce) {
   ASSERT_TRUE(all) << all.error().message();
   EXPECT_EQ(all->digest.count, 60'000U);
   EXPECT_EQ(sink.keys.size(), 60'000U);
-  // One after the other: 240 pages of 10 ms at least.
-  EXPECT_LT(took, std::chrono::milliseconds(1800));
+  // One after the other: 240 pages of 30 ms at least, and the machine may be busy.
+  EXPECT_LT(took, std::chrono::milliseconds(5400));
   EXPECT_GE(all->cuts, 8U);
   EXPECT_LT(all->probes, 240U);
 }
