@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "client/convert.h"
+#include "client/dot_lustre.h"
 #include "client/glimpse.h"
 #include "client/state.h"
 
@@ -91,6 +92,7 @@ async::Task<Status> Filesystem::DropPrivileges(Fid fid, bool set_ids) {
 
 async::Task<Result<Attr>> Filesystem::GetAttr(CredentialId who, Fid fid) {
   State* state = state_.get();
+  if (IsDotLustre(fid)) co_return DotLustreAttr(fid);
   if (const std::optional<Attr> known = KnownAttr(fid)) co_return *known;
   if (state->files.Find(fid)) {
     const std::shared_ptr<OpenFile> settled = co_await SettledFile(state, fid);
@@ -111,6 +113,7 @@ async::Task<Result<Attr>> Filesystem::GetAttr(CredentialId who, Fid fid) {
 
 async::Task<Result<Attr>> Filesystem::SetAttr(CredentialId who, Fid fid, AttrChange change,
                                               uint64_t handle) {
+  SHEEN_CO_TRY(CheckNotDotLustre(fid, ""));
   State* state = state_.get();
   // What was written before comes before, with its times.
   if (const auto open = state->files.Find(fid); HasHeld(open)) co_await WriteHeld(state, open);

@@ -54,6 +54,8 @@ struct Options {
   // Bytes that the OSSs have answered and not committed are kept, up to so many, to be repeated to
   // a server that lost them; 0: none are.
   uint64_t kept_bytes_max = 256 << 20;
+  // Files are opened for reading under their attributes' lock, without asking the MDS.
+  bool local_opens = true;
 };
 
 class ClientStats;
@@ -225,6 +227,10 @@ class Filesystem final {
 
  private:
   async::Task<Result<Opened>> OpenOnce(CredentialId who, Fid fid, uint32_t flags);
+  // local_opens.cc; nullopt: the MDS is to be asked.
+  std::optional<Attr> MayOpenHere(CredentialId who, const Fid& fid, uint32_t flags) const;
+  std::optional<Opened> OpenHere(CredentialId who, const Fid& fid, uint32_t flags);
+  async::Task<void> CloseUnused(Fid fid, uint64_t handle);
 
   const std::unique_ptr<State> state_;
 };

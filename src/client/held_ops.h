@@ -43,6 +43,7 @@ class LateErrors final {
   static constexpr size_t kCountMax = 4096;
   void Put(const Fid& fid, const Error& error);
   std::optional<Error> Take(const Fid& fid);
+  bool any() const { return any_.load(std::memory_order_acquire); }
 
  private:
   std::atomic<bool> any_{false};

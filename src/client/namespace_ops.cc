@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "client/convert.h"
+#include "client/dot_lustre.h"
 #include "client/glimpse.h"
 #include "client/state.h"
 
@@ -96,6 +97,15 @@ async::Task<Result<Attr>> Filesystem::Lookup(CredentialId who, Fid parent, std::
   State* state = state_.get();
   const bool special = name == "." || name == "..";
   if (name.size() > kNameBytesMax) co_return Fail(Errc::kNameTooLong);
+  if (state->root == kRootFid) {
+    if (const std::optional<Result<Fid>> child = DotLustreChild(parent, name)) {
+      if (!*child) co_return std::unexpected(child->error());
+      Result<Attr> attr = co_await GetAttr(who, **child);
+      const bool gone = !attr && attr.error().code() == Errc::kStale;
+      if (gone) co_return Fail(Errc::kNoEntry, (*child)->ToString() + " is no object any more");
+      co_return attr;
+    }
+  }
   if (!special) {
     if (std::optional<Result<Attr>> known = KnownName(state, parent, name)) co_return *known;
   }
@@ -134,6 +144,7 @@ async::Task<Result<Attr>> Filesystem::Lookup(CredentialId who, Fid parent, std::
 
 async::Task<Result<Attr>> Filesystem::MakeNode(CredentialId who, Fid parent, std::string name,
                                                NodeOptions options) {
+  SHEEN_CO_TRY(CheckNotDotLustre(parent, name));
   v1::MakeNodeRequest request;
   NameToWire(parent, std::move(name), &request);
   request.set_mode(options.mode);
@@ -145,6 +156,7 @@ async::Task<Result<Attr>> Filesystem::MakeNode(CredentialId who, Fid parent, std
 
 async::Task<Result<Attr>> Filesystem::Symlink(CredentialId who, Fid parent, std::string name,
                                               std::string target) {
+  SHEEN_CO_TRY(CheckNotDotLustre(parent, name));
   v1::MakeNodeRequest request;
   NameToWire(parent, std::move(name), &request);
   request.set_mode(0120777);
@@ -155,6 +167,7 @@ async::Task<Result<Attr>> Filesystem::Symlink(CredentialId who, Fid parent, std:
 
 async::Task<Result<Attr>> Filesystem::Link(CredentialId who, Fid fid, Fid parent,
                                            std::string name) {
+  SHEEN_CO_TRY(CheckNotDotLustre(parent, name));
   State* state = state_.get();
   v1::LinkRequest request;
   FidToWire(fid, request.mutable_fid());
@@ -178,6 +191,7 @@ async::Task<Result<Attr>> Filesystem::Link(CredentialId who, Fid fid, Fid parent
 }
 
 async::Task<Status> Filesystem::Unlink(CredentialId who, Fid parent, std::string name) {
+  SHEEN_CO_TRY(CheckNotDotLustre(parent, name));
   v1::UnlinkRequest request;
   NameToWire(parent, std::move(name), &request);
   LockCache* locks = &state_->locks;
@@ -195,6 +209,7 @@ async::Task<Status> Filesystem::Unlink(CredentialId who, Fid parent, std::string
 }
 
 async::Task<Status> Filesystem::RemoveDir(CredentialId who, Fid parent, std::string name) {
+  SHEEN_CO_TRY(CheckNotDotLustre(parent, name));
   v1::RemoveDirRequest request;
   NameToWire(parent, std::move(name), &request);
   LockCache* locks = &state_->locks;
@@ -211,6 +226,8 @@ async::Task<Status> Filesystem::RemoveDir(CredentialId who, Fid parent, std::str
 
 async::Task<Status> Filesystem::Rename(CredentialId who, Fid old_parent, std::string old_name,
                                        Fid new_parent, std::string new_name, uint32_t flags) {
+  SHEEN_CO_TRY(CheckNotDotLustre(old_parent, old_name));
+  SHEEN_CO_TRY(CheckNotDotLustre(new_parent, new_name));
   v1::RenameRequest request;
   FidToWire(old_parent, request.mutable_old_parent());
   request.set_old_name(std::move(old_name));
@@ -263,6 +280,9 @@ async::Task<Result<std::string>> Filesystem::ReadLink(CredentialId who, Fid fid)
 async::Task<Result<DirBatch>> Filesystem::ReadDir(CredentialId who, Fid fid, uint64_t cookie,
                                                   bool plus) {
   constexpr uint32_t kBatchBytes = 256 << 10;
+  if (IsDotLustre(fid)) co_return Fail(Errc::kPerm, "the objects of a filesystem are not listed");
+  // Whoever opened it was allowed to; the MDS may not have been told of the handle.
+  if (state_->files.Find(fid)) who = 0;
   v1::ReadDirRequest request;
   FidToWire(fid, request.mutable_fid());
   request.set_cookie(cookie);

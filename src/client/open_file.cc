@@ -36,12 +36,14 @@ void OpenFile::AddHandle(const OpenHandle& handle, const Attr& attr, LayoutPtr l
 
 CloseStart OpenFile::BeginClose(uint64_t handle) {
   const std::scoped_lock lock(mutex_);
-  ++closing_count_;
   CloseStart start;
-  const auto found = std::find_if(handles_.begin(), handles_.end(),
-                                  [handle](const OpenHandle& h) { return h.id == handle; });
+  const auto found = std::ranges::find(handles_, handle, &OpenHandle::id);
+  start.telling = found != handles_.end() && found->telling;
+  if (start.telling) return start;
+  ++closing_count_;
   if (found == handles_.end()) return start;
   start.known_handle = true;
+  start.local = found->local;
   const bool writer = IsWriter(found->flags);
   start.writer = writer;
   handles_.erase(found);
@@ -53,6 +55,52 @@ CloseStart OpenFile::BeginClose(uint64_t handle) {
   }
   if (writer && --writer_count_ == 0) start.report = wrote_ || held_.any();
   return start;
+}
+
+std::vector<OpenHandle> OpenFile::BeginTelling() {
+  const std::scoped_lock lock(mutex_);
+  std::vector<OpenHandle> begun;
+  for (OpenHandle& handle : handles_) {
+    if (!handle.local || handle.telling) continue;
+    handle.telling = true;
+    begun.push_back(handle);
+  }
+  return begun;
+}
+
+void OpenFile::EndTelling(uint64_t handle) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = std::ranges::find(handles_, handle, &OpenHandle::id);
+  if (found == handles_.end()) return;
+  found->local = found->telling = false;
+  told_.WakeAll();
+}
+
+bool OpenFile::HasLocal() const {
+  const std::scoped_lock lock(mutex_);
+  return std::ranges::any_of(handles_, &OpenHandle::local);
+}
+
+bool OpenFile::IsLocal(uint64_t handle) const {
+  const std::scoped_lock lock(mutex_);
+  const auto found = std::ranges::find(handles_, handle, &OpenHandle::id);
+  return found != handles_.end() && found->local && !found->telling;
+}
+
+bool OpenFile::TellingLocked() const {
+  return std::ranges::any_of(handles_, &OpenHandle::telling);
+}
+
+bool OpenFile::telling() const {
+  const std::scoped_lock lock(mutex_);
+  return TellingLocked();
+}
+
+bool OpenFile::AddTold(std::coroutine_handle<> caller) {
+  const std::scoped_lock lock(mutex_);
+  if (!TellingLocked()) return false;
+  told_.Add(caller);
+  return true;
 }
 
 bool OpenFile::TryBeginReport() {

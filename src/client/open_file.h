@@ -20,55 +20,11 @@
 #include "async/rw_lock.h"
 #include "client/attr_merge.h"
 #include "client/held_writes.h"
+#include "client/open_handle.h"
 #include "client/shared_waiters.h"
 #include "client/types.h"
 
 namespace sheen::client {
-
-struct OpenHandle {
-  uint64_t id = 0;
-  uint32_t flags = 0;
-  CredentialId who = 0;
-};
-
-// What a request to an OST must say about the file.
-struct IoView {
-  LayoutPtr layout;
-  uint32_t uid = 0;
-  uint32_t gid = 0;
-  uint32_t project_id = 0;
-  int64_t ctime_seen_ns = 0;
-};
-
-struct ObjectPlace {
-  uint32_t component = 0;
-  uint32_t stripe = 0;
-  auto operator<=>(const ObjectPlace&) const = default;
-};
-
-// An object with bytes that are not known to be committed.
-struct DirtyObject {
-  ObjectPlace place;
-  uint64_t transno = 0;  // of the last write
-};
-
-struct CloseStart {
-  bool known_handle = false;
-  bool writer = false;  // the handle was for writing
-  // The last handle for writing goes, and this mount wrote since the first: size and times are to
-  // be reported. Handles that go before it report nothing; their writes are in its report.
-  bool report = false;
-  int64_t atime_ns = 0;  // 0: not to be reported
-};
-
-// What the last close of a writer knows.
-struct CloseReport {
-  LayoutPtr layout;
-  ObjectStates states;
-  std::vector<uint64_t> created_at;  // per `places`: transno of the first write seen
-  std::vector<ObjectPlace> places;   // objects that this mount wrote
-  uint64_t size_epoch = 0;
-};
 
 // Thread-safe.
 class OpenFile final {
@@ -88,6 +44,25 @@ class OpenFile final {
   void EndReport();
   void EndClose();
   bool idle() const;
+
+  // Handles that the MDS does not know, and that nobody else is telling it: they count as being
+  // told from now on. EndTelling of each must follow.
+  std::vector<OpenHandle> BeginTelling();
+  void EndTelling(uint64_t handle);
+  // There are some, or some are being told.
+  bool HasLocal() const;
+  bool IsLocal(uint64_t handle) const;  // and not being told
+  bool telling() const;
+  // Suspends while handles are being told: `while (file->telling()) co_await file->WaitTold();`
+  auto WaitTold() {
+    struct Awaiter {
+      OpenFile* file;
+      bool await_ready() const noexcept { return false; }
+      bool await_suspend(std::coroutine_handle<> caller) { return file->AddTold(caller); }
+      void await_resume() const noexcept {}
+    };
+    return Awaiter{this};
+  }
   // Nothing of this mount can be changing its size and times: no writer, no close under way.
   bool quiet() const;
   // Attributes as of now from those at the open, of a file that no other mount has opened for
@@ -167,6 +142,8 @@ class OpenFile final {
 
   bool AddWaiter(std::coroutine_handle<> caller);
   bool AddReporter(std::coroutine_handle<> caller);
+  bool AddTold(std::coroutine_handle<> caller);
+  bool TellingLocked() const;
   void ForgetObjectsLocked(bool absent);
   void UpdateLayoutLocked(LayoutPtr layout);
   void NoteAttrLocked(const Attr& attr);
@@ -180,6 +157,7 @@ class OpenFile final {
   SharedWaiters waiters_;
   bool reporting_ = false;
   SharedWaiters reporters_;
+  SharedWaiters told_;
   LayoutPtr layout_;
   ObjectStates states_;  // shaped as layout_
   WrittenMap written_;   // likewise

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "client/convert.h"
+#include "client/dot_lustre.h"
 #include "client/glimpse.h"
 #include "client/state.h"
 
@@ -178,6 +179,7 @@ void KeepCreated(State* state, uint64_t sent, const v1::CreateRequest& request,
 
 async::Task<Result<Opened>> Filesystem::Create(CredentialId who, Fid parent, std::string name,
                                                CreateOptions options) {
+  SHEEN_CO_TRY(CheckNotDotLustre(parent, name));
   State* state = state_.get();
   SHEEN_CO_TRY_ASSIGN(const Fid fid, co_await state->Here()->NewFid());
   const OpenHandle handle{state->next_handle++, options.flags, who};
@@ -204,6 +206,8 @@ async::Task<Result<Opened>> Filesystem::Create(CredentialId who, Fid parent, std
 }
 
 async::Task<Result<Opened>> Filesystem::Open(CredentialId who, Fid fid, uint32_t flags) {
+  if (IsDotLustre(fid)) co_return Opened{DotLustreAttr(fid), state_->next_handle++, false};
+  if (std::optional<Opened> here = OpenHere(who, fid, flags)) co_return *std::move(here);
   async::Shard* const shard = state_->Here()->shard();
   // What another client has closed may still be on its way to the MDS.
   for (Nanos pause = kTextBusyPause;; pause *= 2) {
@@ -242,17 +246,25 @@ async::Task<Result<Opened>> Filesystem::OpenOnce(CredentialId who, Fid fid, uint
 }
 
 async::Task<Status> Filesystem::Close(Fid fid, uint64_t handle) {
+  if (IsDotLustre(fid)) co_return Status();
   State* state = state_.get();
   const BackgroundMark mark(state);
   const std::shared_ptr<OpenFile> file = state->files.Find(fid);
   if (!file) co_return Fail(Errc::kBadHandle, fid.ToString() + " is not open");
-  const CloseStart start = file->BeginClose(handle);
+  CloseStart start = file->BeginClose(handle);
+  while (start.telling) {
+    co_await file->WaitTold();
+    start = file->BeginClose(handle);
+  }
+  if (start.local) state->local_opens.fetch_sub(1);
   v1::CloseRequest request;
   FidToWire(fid, request.mutable_fid());
-  request.set_handle(handle);
+  request.set_handle(start.local ? 0 : handle);
   request.set_atime_ns(start.atime_ns);
   Status closed = Fail(Errc::kBadHandle, "no such handle of " + fid.ToString());
-  if (start.report) {
+  if (start.local && start.atime_ns == 0) {
+    closed = Status();
+  } else if (start.report) {
     closed = co_await ReportAndClose(state, file.get(), std::move(request));
   } else if (start.known_handle) {
     closed = co_await SendClose(state, file.get(), start.writer, std::move(request));

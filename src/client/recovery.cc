@@ -59,7 +59,11 @@ async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
   for (;;) {
     bool done = false;
     if (TakeTurn(state_, stamp, &done)) break;
-    if (done) co_return;
+    if (done) {
+      // The locks of the old connection are gone with it.
+      co_await TellAllOpens();
+      co_return;
+    }
     co_await RecoveryTurn{state_, stamp};
   }
   bool evicted = false;
@@ -128,12 +132,14 @@ async::Task<void> ShardContext::Redeclare() {
   const auto files = state_->files.All();
   for (const std::shared_ptr<OpenFile>& file : files) {
     for (const OpenHandle& handle : file->handles()) {
+      if (handle.local) continue;
       tasks.push_back(Reopen(file->fid(), handle.id, handle.flags, handle.who));
     }
     if (tasks.size() < kReopensInFlight) continue;
     co_await async::WhenAll(std::exchange(tasks, {}));
   }
   co_await async::WhenAll(std::move(tasks));
+  co_await TellAllOpens();
 }
 
 async::Task<Status> ShardContext::Reopen(Fid fid, uint64_t handle, uint32_t flags,
@@ -146,7 +152,7 @@ async::Task<Status> ShardContext::Reopen(Fid fid, uint64_t handle, uint32_t flag
   rpc::Call call = MakeCall(rpc::Opcode::kMdsOpen, who, request);
   call.deadline = shard_->Now() + kRecoveryCallTimeout;
   call.recovery = true;
-  Result<rpc::Answer> answer = co_await mds_->Execute(std::move(call));
+  Result<rpc::Answer> answer = co_await MdsClient()->Execute(std::move(call));
   if (!answer) {
     SHEEN_LOG(Warn, "{}: an open file could not be declared again: {}", fid.ToString(),
               answer.error().ToString());

@@ -211,8 +211,9 @@ void ShardContext::OnLockCallback(const std::string& body, rpc::Client::AnswerFu
     locks.push_back({FidFromWire(wire.fid()), wire.bits()});
     state_->locks.Callback(locks.back().fid, locks.back().bits);
   }
-  // What this mount is appending, relying on the lock, comes before whoever wants it.
-  const auto left = std::make_shared<std::atomic<size_t>>(locks.size() + 1);
+  // What this mount is appending, relying on the lock, comes before whoever wants it; and what it
+  // has open under the lock the MDS learns now.
+  const auto left = std::make_shared<std::atomic<size_t>>(2 * locks.size() + 1);
   const auto go_on = [this, left, locks, answer = std::move(answer)] {
     if (left->fetch_sub(1) != 1) return;
     if (async::Shard::Current() == shard_) {
@@ -225,6 +226,11 @@ void ShardContext::OnLockCallback(const std::string& body, rpc::Client::AnswerFu
     const std::shared_ptr<OpenFile> file = state_->files.Find(held.fid);
     if (file && (held.bits & lock::kUpdate) != 0) {
       file->WhenNoSoleAppend(go_on);
+    } else {
+      go_on();
+    }
+    if (file && file->HasLocal()) {
+      shard_->Spawn(TellOpensThen(file, go_on));
     } else {
       go_on();
     }
@@ -284,6 +290,7 @@ async::Task<void> ShardContext::GiveLocksBack() {
     FidToWire(held.fid, wire->mutable_fid());
     wire->set_bits(held.bits);
   }
+  for (const HeldLock& held : locks) co_await TellOpensOf({held.fid});
   async::OneShot<bool> forgotten;
   RecallFromKernel(locks, false, [&forgotten] { forgotten.Set(true); });
   co_await forgotten;

@@ -8,6 +8,7 @@
 // Shard-confined: call only on the owning shard.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -51,6 +52,12 @@ class ShardContext final {
   // Gives locks back in the background, each on the shard it came by, when there are too many.
   void TrimLocks(bool however_few = false);
 
+  // local_opens.cc. A handle that the MDS does not know: it is told if that stays open.
+  void WatchLocalOpen(const Fid& fid, uint64_t handle);
+  bool HasLocalOpens() const;
+  // Before a change of ours takes the locks that files are open under.
+  async::Task<void> TellOpensOf(std::vector<Fid> fids);
+
   State* state() const { return state_; }
   // Ends when the kernel has forgotten what the bits cover, after a change that it has not seen.
   async::Task<void> KernelForgets(Fid fid, uint32_t bits);
@@ -89,6 +96,11 @@ class ShardContext final {
                        rpc::Client::AnswerFunction answer);
   // Forgets what is called back, has the kernel forget it, then answers.
   void OnLockCallback(const std::string& body, rpc::Client::AnswerFunction answer);
+  // They return when the MDS knows all that was open, or cannot be asked.
+  async::Task<void> TellOpens(std::shared_ptr<OpenFile> file);
+  async::Task<void> TellOpensThen(std::shared_ptr<OpenFile> file, std::function<void()> done);
+  async::Task<void> TellAllOpens();
+  async::Task<void> WatchLocalOpens();
   // held_ops.cc: writes what is held under the lock, then answers.
   void OnExtentCallback(const std::string& body, rpc::Client::AnswerFunction answer);
   async::Task<void> GiveBack(std::shared_ptr<OpenFile> file, uint64_t lock,
@@ -138,6 +150,12 @@ class ShardContext final {
   uint32_t next_oid_ = 0;      // 0: no sequence
   bool refreshing_ = false;
   bool giving_back_ = false;
+  struct LocalOpen {
+    Fid fid;
+    uint64_t handle = 0;
+    Nanos since{0};
+  };
+  std::deque<LocalOpen> local_opens_;  // oldest first; closed ones too
   FileLockOrders file_lock_orders_;
 };
 
@@ -185,6 +203,7 @@ async::Task<Result<Answered<Reply>>> MdsCall(ShardContext* context, rpc::Call ca
 template <class Reply>
 async::Task<Result<Answered<Reply>>> MdsChange(ShardContext* context, rpc::Call call,
                                                LockCache::Change* change) {
+  if (context->HasLocalOpens()) co_await context->TellOpensOf(change->fids());
   SetAside(context, *change, &call);
   Result<Answered<Reply>> answered = co_await MdsCall<Reply>(context, std::move(call));
   if (!answered && IsRefusal(answered.error().code())) {

@@ -142,6 +142,13 @@ async::Task<Status> Filesystem::Fsync(Fid fid) {
   uint64_t transno = 0;
   if (file) {
     if (HasHeld(file)) co_await WriteHeld(state, file);
+    // Opened here for reading only; what was written through earlier openings must be found.
+    if (!file->layout() && !state->kept_writes.empty()) {
+      const Result<LayoutPtr> fetched = co_await FetchLayout(state, fid);
+      if (!fetched && fetched.error().code() != Errc::kNoData) {
+        co_return std::unexpected(fetched.error());
+      }
+    }
     const Status earlier = WriteError(fid);
     if (!earlier) {
       static_cast<void>(file->held()->TakeError());

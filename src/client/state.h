@@ -65,6 +65,7 @@ class State final {
   std::atomic<bool> stopping{false};
   // Coroutines that nobody awaits: closes, map refreshes.
   std::atomic<uint64_t> background{0};
+  std::atomic<uint64_t> local_opens{0};  // handles that the MDS has not been told of
   Fid root = kRootFid;
 
   // Which session of the MDS, at which boot of it, knows our handles and credentials.

@@ -2,6 +2,7 @@
 // show layout and FID as Lustre does.
 
 #include "client/convert.h"
+#include "client/dot_lustre.h"
 #include "client/glimpse.h"
 #include "client/lov_xattr.h"
 #include "client/state.h"
@@ -47,6 +48,7 @@ async::Task<Result<std::string>> FromMds(State* state, CredentialId who, Fid fid
 async::Task<Result<std::string>> Filesystem::GetXattr(CredentialId who, Fid fid, std::string name) {
   State* state = state_.get();
   if (name == "lustre.fid") co_return FidValue(fid);
+  if (IsDotLustre(fid)) co_return Fail(Errc::kNoData);
   if (IsLov(name)) {
     SHEEN_CO_TRY_ASSIGN(const LayoutAnswer answer, co_await GetLayout(who, fid, false));
     if (answer.encoded.empty()) co_return Fail(Errc::kNoData);
@@ -98,6 +100,7 @@ async::Task<Status> Filesystem::SetXattr(CredentialId who, Fid fid, std::string 
 }
 
 async::Task<Result<std::vector<std::string>>> Filesystem::ListXattr(CredentialId who, Fid fid) {
+  if (IsDotLustre(fid)) co_return std::vector<std::string>();
   v1::ListXattrRequest request;
   FidToWire(fid, request.mutable_fid());
   rpc::Call call = MakeCall(rpc::Opcode::kMdsListXattr, who, request);

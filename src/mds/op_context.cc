@@ -116,6 +116,7 @@ void SetFid(const Fid& fid, v1::Fid* out) {
 Result<Fid> ValidFid(const v1::Fid& fid) {
   const Fid out = FidOf(fid);
   if (!out.Valid()) return Fail(Errc::kInvalid, out.ToString() + " is no valid FID");
+  if (out.seq == kDotLustreSequence) return Fail(Errc::kPerm, ".lustre is in the client only");
   return out;
 }
 

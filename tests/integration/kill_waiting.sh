@@ -37,12 +37,18 @@ pid_of() {
     python3 -c 'import json,sys; print(next(d["pid"] for d in json.load(sys.stdin)["daemons"] if d["name"] == sys.argv[1]))' "$1"
 }
 stopped=()
+declare -A pids=()
+# Before what must not be committed when the daemon stops: asking takes its time.
+look_up() { # daemons...
+  local daemon
+  for daemon in "$@"; do pids[$daemon]=$(pid_of "$daemon"); done
+}
 away() { # kill | stop, daemons...
   local how=$1 daemon
   shift
   for daemon in "$@"; do
     if [ "$how" = kill ]; then sheen dev kill "$daemon" --name "$NAME" >/dev/null; else
-      stopped+=("$(pid_of "$daemon")")
+      stopped+=("${pids[$daemon]}")
       kill -STOP "${stopped[-1]}"
     fi
   done
@@ -64,6 +70,7 @@ round() { # kill | stop
   dd if=/dev/urandom of="$WORK/data" bs=1M count=4 status=none
   for i in read direct write over fsync trunc; do cp "$WORK/data" "$MNT/$i"; sync "$MNT/$i"; done
   cold
+  look_up oss0 oss1
   exec 8<>"$MNT/fsync" 9<>"$MNT/over"
   head -c 4096 "$WORK/data" >&8
   away "$how" oss0 oss1
@@ -98,6 +105,7 @@ round() { # kill | stop
   mkdir -p "$MNT/d"
   cp "$WORK/data" "$MNT/d/f"
   cold
+  look_up mds0
   exec 9<>"$MNT/d/f"
   away "$how" mds0
   blocked stat stat "$MNT/d/other"

@@ -109,3 +109,28 @@ grep -q "error: check 'sheen-OST0000-osc-$instance': Resource temporarily unavai
 set -e
 sheen dev start oss0 --name "$NAME" >/dev/null
 say "targets and directories are shown"
+
+# Objects by their FIDs.
+fid=$(lfs path2fid "$MNT/d/pfl")
+by_fid="$MNT/.lustre/fid"
+cmp "$MNT/d/pfl" "$by_fid/$fid" || die "another file by its FID"
+expect "$(stat -c '%i %s' "$by_fid/${fid//[\[\]]/}")" "$(stat -c '%i %s' "$MNT/d/pfl")"
+expect "$(ls "$by_fid/$(lfs path2fid "$MNT/d")")" "$(ls "$MNT/d")"
+expect "$(ls "$MNT/d" | wc -l)" 4
+printf 'by its FID' | dd of="$by_fid/$fid" bs=1 seek=100 conv=notrunc status=none
+expect "$(dd if="$MNT/d/pfl" bs=1 skip=100 count=10 status=none)" "by its FID"
+[ -z "$(ls -A "$MNT" | grep -x .lustre)" ] || die ".lustre is listed"
+set +e
+cat "$by_fid/[0x200000400:0xfffff:0x0]" 2>"$WORK/out"
+expect "$?" 1
+grep -q 'No such file' "$WORK/out" || die "$(cat "$WORK/out")"
+for command in "touch $by_fid/x" "rm $by_fid/$fid" "mkdir $MNT/.lustre/x" "rmdir $MNT/.lustre" \
+  "ls $by_fid" "mv $MNT/wide $by_fid/y" "chmod 777 $MNT/.lustre"; do
+  $command 2>"$WORK/out" && die "'$command' did something"
+  grep -q 'Operation not permitted' "$WORK/out" || die "$command: $(cat "$WORK/out")"
+done
+setpriv --reuid 1000 --clear-groups stat "$by_fid/$fid" 2>"$WORK/out"
+expect "$?" 1
+grep -q 'Permission denied' "$WORK/out" || die "$(cat "$WORK/out")"
+set -e
+say "files are found by their FIDs"

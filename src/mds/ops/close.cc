@@ -56,6 +56,20 @@ Result<bool> TakePresent(const v1::CloseRequest& request, mdt::Inode* inode) {
   return changed;
 }
 
+// The file was opened under its attributes' lock, so this server knows of no handle.
+Status TakeAccessTime(OpContext* context, const Fid& fid, const v1::CloseRequest& request,
+                      v1::CloseReply* reply) {
+  SHEEN_TRY_ASSIGN(std::optional<mdt::Inode> inode, mdt::FindInode(*context->txn, fid));
+  const int64_t atime_ns = SaneTime(*context, request.atime_ns());
+  if (!inode || inode->nlink == 0 || atime_ns <= inode->atime_ns) return {};
+  inode->atime_ns = atime_ns;
+  mdt::PutInode(context->txn, fid, *inode);
+  if (!inode->IsRegular() || inode->size_unsafe()) return {};
+  FillAttr(fid, *inode, false, reply->mutable_attr());
+  context->GrantAfter(fid, lock::kAttrBits);
+  return {};
+}
+
 }  // namespace
 
 Status Close(OpContext* context, const v1::CloseRequest& request, v1::CloseReply* reply) {
@@ -63,6 +77,7 @@ Status Close(OpContext* context, const v1::CloseRequest& request, v1::CloseReply
   SHEEN_TRY(context->Latch(fid));
   Core& core = *context->core;
   const uint64_t session = context->session_id();
+  if (request.handle() == 0) return TakeAccessTime(context, fid, request, reply);
   const auto open = core.handles.Find(fid, session, request.handle());
   if (!open) return {};
   context->handle_change = {OpContext::HandleChange::Kind::kRemove, fid, *open};
