@@ -78,7 +78,7 @@ if(NOT SHEEN_SANITIZE)
   endforeach()
 endif()
 # lfs is a library and a main(), so that its parsing and its output have unit tests.
-sheen_module(apps/lfs EXCLUDE "main\\.cc" DEPS sheen_layout sheen_proto)
+sheen_module(apps/lfs EXCLUDE "main\\.cc" DEPS sheen_layout sheen_proto sheen_mdt)
 add_executable(lfs ${CMAKE_SOURCE_DIR}/src/apps/lfs/main.cc)
 target_link_libraries(lfs PRIVATE sheen_apps_lfs)
 install(TARGETS lfs RUNTIME DESTINATION bin)

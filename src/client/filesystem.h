@@ -202,6 +202,12 @@ class Filesystem final {
   async::Task<Result<std::vector<std::string>>> FidToPath(CredentialId who, Fid fid,
                                                           uint32_t links_max);
 
+  // ---- the MDT's changelog, for the superuser (changelog_ops.cc) ----
+  async::Task<Result<v1::ReadChangelogReply>> ReadChangelog(CredentialId who,
+                                                            v1::ReadChangelogRequest request);
+  // Errors: kNoEntry (no such user), kInvalid (beyond the last record).
+  async::Task<Status> ClearChangelog(CredentialId who, v1::ClearChangelogRequest request);
+
   // ---- statistics and limits; on any thread ----
   ClientStats* stats() const;
   struct LockNumbers {

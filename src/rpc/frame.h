@@ -93,6 +93,8 @@ enum class Opcode : uint16_t {
   kMdsFileLockSet = 128,  // take, change, let go; may be left waiting, then kFileLockEvent follows
   kMdsFileLockCancel = 129,   // of a request that waits
   kMdsFileLockReclaim = 130,  // all that the client holds, again
+  kMdsReadChangelog = 150,
+  kMdsClearChangelog = 151,
 
   kOstRead = 200,
   kOstWrite = 201,

@@ -59,6 +59,9 @@ class Session final {
   // As the client calls itself, or its address.
   void SetClientName(std::string name);
   std::string client_name() const;
+  // Host of its latest connection: "10.0.0.5"; empty: it has not come by the network.
+  void SetAddress(std::string address);
+  std::string address() const;
   // Ended by goodbye or eviction (SessionTable::Erase): requests that still come get kEvicted.
   std::atomic<bool> ended{false};
 
@@ -82,6 +85,7 @@ class Session final {
   const std::array<uint8_t, 16> secret_;
   mutable std::mutex mutex_;  // guards what follows
   std::string client_name_;
+  std::string address_;
   std::unordered_map<uint32_t, Credential> credentials_;
   std::vector<LinkEntry> links_;
 };

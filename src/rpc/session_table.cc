@@ -30,6 +30,16 @@ void Session::SetClientName(std::string name) {
   client_name_ = std::move(name);
 }
 
+void Session::SetAddress(std::string address) {
+  std::lock_guard lock(mutex_);
+  address_ = std::move(address);
+}
+
+std::string Session::address() const {
+  std::lock_guard lock(mutex_);
+  return address_;
+}
+
 std::string Session::client_name() const {
   const std::lock_guard lock(mutex_);
   return client_name_;
