@@ -1,5 +1,5 @@
-// OriginStats: what was done for whom. Quantities by name, as TallyTable's, for each origin: a job's
-// id, a user's number.
+// OriginStats: what was done for whom. Quantities by name, as TallyTable's, for each origin: the id
+// of a job, the number of a user.
 //
 //   OriginStats jobs({{"open"}, {"read_bytes", Unit::kBytes}});
 //   jobs.Record("4711", kOpen, micros, now_ns);

@@ -89,8 +89,10 @@ class Filesystem final {
   // Version of the cluster map in use.
   uint64_t map_version() const;
 
-  // The id that stands for these ids and groups in requests. Cheap; kept for the mount's life.
-  CredentialId CredentialFor(uint32_t uid, uint32_t gid, const std::vector<uint32_t>& groups);
+  // The id that stands for these ids, groups and the job (at most rpc::kJobIdBytesMax) in requests.
+  // Cheap; kept for the mount's life.
+  CredentialId CredentialFor(uint32_t uid, uint32_t gid, std::vector<uint32_t> groups,
+                             std::string job_id = {});
 
   // ---- what the caller may keep without asking (kernel_cache.h) ----
   KernelCache* kernel();

@@ -159,6 +159,7 @@ void LogChange(OpContext* context, const LogEntry& entry) {
   record.uid = context->credential->uid;
   record.gid = context->credential->gid;
   record.nid = NidOf(*context);
+  record.job_id = context->credential->job_id;
 }
 
 void LogMade(OpContext* context, const Fid& parent, std::string_view name, const Fid& fid,

@@ -204,11 +204,11 @@ async::Task<rpc::Response> MdsService::Handle(rpc::Request request) {
   Status status;
   if (response.status != Errc::kOk) status = Fail(response.status, response.body);
   core.stats.Note(request.header, request.body, request.session.get(), waits, core.Now() - began,
-                  status);
+                  status, core.WallNs());
   co_return std::move(response);
 }
 
-const OpStats& MdsService::stats() const { return state_->core.stats; }
+OpStats& MdsService::stats() const { return state_->core.stats; }
 
 void MdsService::ClearStats() { state_->core.stats.Clear(state_->core.WallNs()); }
 

@@ -96,7 +96,7 @@ class MdsService final : public rpc::Service,
   // Why it stopped serving (a failed write or sync); empty while it serves.
   std::string StopReason() const;
   uint64_t session_count() const;
-  const OpStats& stats() const;
+  OpStats& stats() const;
   void ClearStats();
   struct LockCounts {
     uint64_t granted = 0;  // inodebits locks, one for each connection and inode

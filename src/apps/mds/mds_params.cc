@@ -123,6 +123,7 @@ void AddParams(const MdsParamsOwner& owner, ParamList* list) {
   const auto clear = [service](int64_t) { service->ClearStats(); };
   list->push_back(StatsParam(mdt + ".md_stats", {&service->stats().operations()}, clear));
   list->push_back(StatsParam(mdt + ".wait_stats", {&service->stats().waits()}, clear));
+  AddOriginParams(mdt, &service->stats().jobs(), &service->stats().users(), list);
   list->push_back(ReadOnly(mdt + ".uuid", service->mdt_uuid().ToString()));
   list->push_back(
       ReadOnly(mdt + ".recovery_status", [service] { return service->RecoveryText(); }));
@@ -155,6 +156,8 @@ void AddMetrics(const MdsParamsOwner& owner, MetricsText* text) {
   const mds::OpStats& stats = owner.service->stats();
   AddTableMetrics(mdt, stats.operations(), text);
   AddTableMetrics(mdt, stats.waits(), text);
+  AddOriginMetrics(mdt, stats.jobs(), stats.users(), text);
+  AddQueueMetrics(mdt, owner.sessions->All(), text);
   const MetricLabels labels = {{"component", "mdt"}, {"target", name}};
   text->Gauge("lustre_exports_total", "Clients that are known.", labels,
               static_cast<double>(owner.sessions->All().size()));
