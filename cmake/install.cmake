@@ -14,7 +14,7 @@ install(FILES ${CMAKE_SOURCE_DIR}/deploy/etc/mds.toml
               ${CMAKE_SOURCE_DIR}/deploy/logrotate.d/sheen
               ${CMAKE_SOURCE_DIR}/deploy/etc/agent.toml
         DESTINATION share/doc/sheen/examples)
-foreach(section 1 5 8)
+foreach(section 1 3 5 8)
   file(GLOB pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/docs/man/*.${section})
   install(FILES ${pages} DESTINATION share/man/man${section})
 endforeach()

@@ -111,6 +111,16 @@ inline constexpr unsigned long kIoctlFidToPath = _IOWR(kIoctlType, 6, IoctlMessa
 // Which client this mount is. Out: data = its UUID as text, 36 characters; other outputs 0.
 inline constexpr unsigned long kIoctlGetClient = _IOWR(kIoctlType, 7, IoctlMessage);
 
+// Records of an MDT's changelog, for the superuser. In: index = the MDT; data = serialized
+// sheen.v1.ReadChangelogRequest (its bytes_max is lowered to what fits). Out: data = serialized
+// sheen.v1.ReadChangelogReply; count = its records.
+// Errors: ENODEV no such MDT, ENOENT no such user, EPERM.
+inline constexpr unsigned long kIoctlReadChangelog = _IOWR(kIoctlType, 20, IoctlMessage);
+
+// In: index = the MDT; data = serialized sheen.v1.ClearChangelogRequest. Errors: as above, and
+// EINVAL a record that is not there yet.
+inline constexpr unsigned long kIoctlClearChangelog = _IOWR(kIoctlType, 21, IoctlMessage);
+
 // Of an otherwise zeroed message.
 inline void PrepareIoctl(IoctlMessage* message) {
   message->magic = kIoctlMagic;

@@ -70,7 +70,12 @@ async::Task<rpc::Response> AgentService::Handle(rpc::Request request) {
         Error(Errc::kNoSys, std::string(rpc::NameOf(request.header.opcode)) +
                                 " is no request for an agent"));
   }
+  const Nanos began = async::Shard::Current()->Now();
   Result<rpc::Response> response = co_await Fetch(&request);
+  const Nanos took = async::Shard::Current()->Now() - began;
+  const auto micros = static_cast<uint64_t>(took / std::chrono::microseconds(1));
+  operations_.Record(response ? 0 : 1, micros);
+  if (response) operations_.Record(2, response->bulk.size());
   if (!response) co_return rpc::Response::Of(response.error());
   co_return std::move(*response);
 }

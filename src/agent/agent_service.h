@@ -12,6 +12,7 @@
 
 #include "agent/importer.h"
 #include "agent/links.h"
+#include "base/stats.h"
 #include "rpc/repositories.h"
 #include "rpc/server.h"
 
@@ -32,6 +33,12 @@ class AgentService final : public rpc::Service, public rpc::AgentControlService 
   Links* links() { return &links_; }
   uint64_t fetched_bytes() const { return fetched_bytes_.load(std::memory_order_relaxed); }
   uint64_t fetches() const { return fetches_.load(std::memory_order_relaxed); }
+  // What OSSs asked for: "fetch" from a request's arrival to its answer, the bytes as "read_bytes",
+  // and those that failed as "fetch_failed".
+  const TallyTable& operations() const { return operations_; }
+  void ClearStats(int64_t now_ns) { operations_.Clear(now_ns); }
+  // Of the requests to S3 of a link, imports among them.
+  s3::LinkCounters CountersOf(const Link& link) const { return http_.Counters(link.client.link()); }
   // On the shard of the control calls: ends the imports.
   async::Task<void> Stop();
 
@@ -57,6 +64,7 @@ class AgentService final : public rpc::Service, public rpc::AgentControlService 
   Links links_;
   std::atomic<uint64_t> fetched_bytes_{0};
   std::atomic<uint64_t> fetches_{0};
+  TallyTable operations_{{"fetch"}, {"fetch_failed"}, {"read_bytes", Unit::kBytes}};
   // Of the control calls' shard.
   std::map<uint64_t, std::unique_ptr<Importer>> imports_;
   uint64_t next_task_ = 1;

@@ -61,6 +61,13 @@ LinkPointer Links::Find(uint32_t id) const {
   return found == links_.end() ? nullptr : found->second;
 }
 
+std::vector<LinkPointer> Links::All() const {
+  const std::scoped_lock lock(mutex_);
+  std::vector<LinkPointer> all;
+  for (const auto& [id, link] : links_) all.push_back(link);
+  return all;
+}
+
 size_t Links::size() const {
   const std::scoped_lock lock(mutex_);
   return links_.size();

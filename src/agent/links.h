@@ -34,6 +34,7 @@ class Links final {
   // Not kept: for a check.
   LinkPointer Make(const v1::Repository& repository);
   size_t size() const;
+  std::vector<LinkPointer> All() const;  // by id
 
  private:
   s3::HttpClient* const http_;

@@ -93,7 +93,9 @@ async::Task<Status> Filesystem::DropPrivileges(Fid fid, bool set_ids) {
 async::Task<Result<Attr>> Filesystem::GetAttr(CredentialId who, Fid fid) {
   State* state = state_.get();
   if (IsDotLustre(fid)) co_return DotLustreAttr(fid);
-  if (const std::optional<Attr> known = KnownAttr(fid)) co_return *known;
+  const std::optional<Attr> known = KnownAttr(fid);
+  (known ? state->stats.attr_hits : state->stats.attr_misses).Add();
+  if (known) co_return *known;
   if (state->files.Find(fid)) {
     const std::shared_ptr<OpenFile> settled = co_await SettledFile(state, fid);
   }

@@ -48,6 +48,12 @@ class ClientStats final {
   std::vector<TargetStats*> All() const;
 
   SlowWaits slow_waits;
+  // Lookups and getattrs of this mount's callers that locks covered, and those that the MDS was
+  // asked for. What the kernel itself knows is in neither.
+  Counter name_hits;
+  Counter name_misses;
+  Counter attr_hits;
+  Counter attr_misses;
 
  private:
   TargetStats* Of(bool is_mdt, uint32_t index);

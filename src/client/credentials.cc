@@ -4,14 +4,22 @@
 
 namespace sheen::client {
 
-CredentialId CredentialCache::IdFor(uint32_t uid, uint32_t gid,
-                                    const std::vector<uint32_t>& groups) {
-  if (uid == 0 && gid == 0) return 0;
-  Identity identity{uid, gid, groups};
+CredentialId CredentialCache::IdFor(Identity identity) {
   const std::scoped_lock lock(mutex_);
+  if (!identity.job_id.empty() && with_job_ >= kWithJobMax && !ids_.contains(identity)) {
+    identity.job_id.clear();
+  }
+  if (identity.uid == 0 && identity.gid == 0) {
+    if (identity.job_id.empty()) return 0;
+    identity.groups.clear();
+  }
   const auto [position, inserted] =
       ids_.try_emplace(identity, static_cast<CredentialId>(identities_.size() + 1));
   if (inserted) {
+    if (!identity.job_id.empty() && ++with_job_ == kWithJobMax) {
+      SHEEN_LOG(Warn, "this mount has seen {} jobs; what later ones do is not counted for them",
+                with_job_);
+    }
     identities_.push_back(std::move(identity));
     stamps_.push_back(0);
   }

@@ -1,5 +1,6 @@
-// CredentialCache: small ids for (uid, gid, groups), so that a request carries one number. The MDS
-// learns what an id means once per session (kSetCredential); here is kept which session knows it.
+// CredentialCache: small ids for (uid, gid, groups, job), so that a request carries one number. The
+// MDS learns what an id means once per session (kSetCredential); here is kept which session knows
+// it.
 //
 // Thread-safe.
 #pragma once
@@ -7,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -20,11 +22,16 @@ class CredentialCache final {
     uint32_t uid = 0;
     uint32_t gid = 0;
     std::vector<uint32_t> groups;
+    std::string job_id;
     auto operator<=>(const Identity&) const = default;
   };
 
-  // 0 for uid 0 and gid 0: the superuser's further groups give it nothing.
-  CredentialId IdFor(uint32_t uid, uint32_t gid, const std::vector<uint32_t>& groups);
+  // Ids are not taken back, and a server keeps 65,536 for a session: when so many have a job, later
+  // jobs are not told.
+  static constexpr size_t kWithJobMax = 32'768;
+
+  // 0 for uid 0 and gid 0 without a job: the superuser's further groups give it nothing.
+  CredentialId IdFor(Identity identity);
   // REQUIRES: an id that IdFor gave, not 0.
   Identity Find(CredentialId id) const;
   // `stamp` names a session at one boot of the server (SessionStamp).
@@ -38,6 +45,7 @@ class CredentialCache final {
   std::map<Identity, CredentialId> ids_;
   std::vector<Identity> identities_;  // [id - 1]
   std::vector<uint64_t> stamps_;      // [id - 1]; 0: nobody knows it
+  size_t with_job_ = 0;
 };
 
 }  // namespace sheen::client

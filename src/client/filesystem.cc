@@ -216,8 +216,9 @@ const rpc::ClientIdentity& Filesystem::identity() const { return state_->identit
 uint64_t Filesystem::map_version() const { return state_->cluster.version(); }
 
 CredentialId Filesystem::CredentialFor(uint32_t uid, uint32_t gid,
-                                       const std::vector<uint32_t>& groups) {
-  return state_->credentials.IdFor(uid, gid, groups);
+                                       std::vector<uint32_t> groups, std::string job_id) {
+  if (uid == 0 && gid == 0 && job_id.empty()) return 0;
+  return state_->credentials.IdFor({uid, gid, std::move(groups), std::move(job_id)});
 }
 
 KernelCache* Filesystem::kernel() { return &state_->kernel; }

@@ -89,8 +89,10 @@ class Filesystem final {
   // Version of the cluster map in use.
   uint64_t map_version() const;
 
-  // The id that stands for these ids and groups in requests. Cheap; kept for the mount's life.
-  CredentialId CredentialFor(uint32_t uid, uint32_t gid, const std::vector<uint32_t>& groups);
+  // The id that stands for these ids, groups and the job (at most rpc::kJobIdBytesMax) in requests.
+  // Cheap; kept for the mount's life.
+  CredentialId CredentialFor(uint32_t uid, uint32_t gid, std::vector<uint32_t> groups,
+                             std::string job_id = {});
 
   // ---- what the caller may keep without asking (kernel_cache.h) ----
   KernelCache* kernel();
@@ -201,6 +203,12 @@ class Filesystem final {
   // Paths relative to the filesystem's root, without a leading slash.
   async::Task<Result<std::vector<std::string>>> FidToPath(CredentialId who, Fid fid,
                                                           uint32_t links_max);
+
+  // ---- the MDT's changelog, for the superuser (changelog_ops.cc) ----
+  async::Task<Result<v1::ReadChangelogReply>> ReadChangelog(CredentialId who,
+                                                            v1::ReadChangelogRequest request);
+  // Errors: kNoEntry (no such user), kInvalid (beyond the last record).
+  async::Task<Status> ClearChangelog(CredentialId who, v1::ClearChangelogRequest request);
 
   // ---- statistics and limits; on any thread ----
   ClientStats* stats() const;

@@ -77,7 +77,7 @@ async::Task<Status> SendChunk(State* state, OpenFile* file, HeldChunkPtr chunk) 
     v1::OstWriteRequest request;
     ObjectToWire(component, chunk->stripe, request.mutable_object());
     ToWire(state, *chunk, view, &request);
-    rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, 0, request);
+    rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, file->WhoOf(chunk->handle), request);
     call.bulk = chunk->bytes();
     call.bulk_owner = chunk;
     // Those who wait for the lock may have all slots. A chunk says what is to be, not what to do.

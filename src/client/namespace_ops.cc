@@ -107,7 +107,9 @@ async::Task<Result<Attr>> Filesystem::Lookup(CredentialId who, Fid parent, std::
     }
   }
   if (!special) {
-    if (std::optional<Result<Attr>> known = KnownName(state, parent, name)) co_return *known;
+    const std::optional<Result<Attr>> known = KnownName(state, parent, name);
+    (known ? state->stats.name_hits : state->stats.name_misses).Add();
+    if (known) co_return *known;
   }
   v1::LookupRequest request;
   NameToWire(parent, name, &request);

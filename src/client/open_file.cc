@@ -32,6 +32,15 @@ void OpenFile::AddHandle(const OpenHandle& handle, const Attr& attr, LayoutPtr l
     ForgetObjectsLocked(created && settled);
   }
   handles_.push_back(handle);
+  last_who_ = handle.who;
+}
+
+CredentialId OpenFile::WhoOf(uint64_t handle) const {
+  const std::scoped_lock lock(mutex_);
+  for (const OpenHandle& known : handles_) {
+    if (known.id == handle) return known.who;
+  }
+  return last_who_;
 }
 
 CloseStart OpenFile::BeginClose(uint64_t handle) {

@@ -70,6 +70,8 @@ class OpenFile final {
   // or a close is under way.
   std::optional<Attr> SoleWriterAttr(const Attr& at_open) const;
   std::vector<OpenHandle> handles() const;
+  // Who opened the handle; when it is not there any more, who opened the file last.
+  CredentialId WhoOf(uint64_t handle) const;
 
   // Suspends while a close is under way: `while (file->closing()) co_await file->WaitClosed();`
   bool closing() const;
@@ -152,6 +154,7 @@ class OpenFile final {
   HeldWrites held_;
   mutable std::mutex mutex_;  // guards everything below
   std::vector<OpenHandle> handles_;
+  CredentialId last_who_ = 0;
   uint32_t writer_count_ = 0;
   uint32_t closing_count_ = 0;
   SharedWaiters waiters_;

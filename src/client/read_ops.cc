@@ -14,6 +14,7 @@ namespace {
 struct PieceRead {
   IoPiece io;
   ObjectState object;
+  CredentialId who = 0;
 };
 
 Status CheckSums(const v1::OstReadReply& reply, const layout::Piece& piece, ByteSpan data,
@@ -50,7 +51,7 @@ async::Task<Status> ReadPiece(State* state, LayoutPtr layout, PieceRead* piece,
   request.set_offset(piece->io.piece.object_offset);
   request.set_length(static_cast<uint32_t>(piece->io.piece.length));
   request.set_layout_generation(layout->generation);
-  rpc::Call call = MakeCall(rpc::Opcode::kOstRead, 0, request);
+  rpc::Call call = MakeCall(rpc::Opcode::kOstRead, piece->who, request);
   call.bulk_sink = out;
   Result<rpc::Answer> answer = co_await state->Here()->Ost(ost, std::move(call));
   if (!answer) co_return std::unexpected(answer.error());
@@ -111,12 +112,13 @@ async::Task<Result<size_t>> Filesystem::Read(Fid fid, uint64_t handle, uint64_t 
     file->NoteRead(handle, state->Here()->shard()->WallNow().count());
   }
   if (HasHeld(file)) co_await WriteHeld(state, file);
+  const CredentialId who = file->WhoOf(handle);
   for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
     const LayoutPtr layout = file->layout();
     std::vector<PieceRead> pieces;
     if (layout) {
       for (const IoPiece& io : PlanIo(*layout, offset, out.size(), state->options.max_rpc_bytes)) {
-        pieces.push_back({io, {}});
+        pieces.push_back({io, {}, who});
       }
     }
     const Status done = co_await ReadPieces(state, layout, &pieces, offset, out);

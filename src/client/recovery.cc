@@ -20,6 +20,16 @@ constexpr size_t kReopensInFlight = 64;
 constexpr Nanos kRecoveryCallTimeout = std::chrono::seconds(60);
 constexpr Nanos kRejoinLook = std::chrono::milliseconds(1);
 
+v1::SetCredential CredentialToWire(CredentialId id, const CredentialCache::Identity& identity) {
+  v1::SetCredential wire;
+  wire.set_id(id);
+  wire.set_uid(identity.uid);
+  wire.set_gid(identity.gid);
+  for (const uint32_t group : identity.groups) wire.add_groups(group);
+  wire.set_job_id(identity.job_id);
+  return wire;
+}
+
 struct RecoveryTurn {
   State* state;
   uint64_t stamp;
@@ -171,12 +181,7 @@ async::Task<Status> ShardContext::EnsureCredential(CredentialId who, Nanos deadl
 
 async::Task<Status> ShardContext::SendCredential(CredentialId who, Nanos deadline) {
   const uint64_t stamp = state_->SessionStamp();
-  const CredentialCache::Identity identity = state_->credentials.Find(who);
-  v1::SetCredential request;
-  request.set_id(who);
-  request.set_uid(identity.uid);
-  request.set_gid(identity.gid);
-  for (const uint32_t group : identity.groups) request.add_groups(group);
+  const v1::SetCredential request = CredentialToWire(who, state_->credentials.Find(who));
   rpc::Call call = MakeCall(rpc::Opcode::kSetCredential, 0, request);
   call.deadline = deadline;
   call.recovery = true;
@@ -184,6 +189,31 @@ async::Task<Status> ShardContext::SendCredential(CredentialId who, Nanos deadlin
   if (!answer) co_return std::unexpected(answer.error());
   state_->credentials.SetKnown(who, stamp);
   co_return Status();
+}
+
+// Only for whom things are counted depends on it: what fails is done for nobody in particular.
+async::Task<CredentialId> ShardContext::OriginAt(rpc::Client* client, CredentialId who,
+                                                 Nanos deadline) {
+  const std::string& server = client->server_name();
+  const uint64_t session = state_->identity.Session(server).session_id;
+  const auto told = told_.find({server, who});
+  if (told != told_.end() && told->second.session == session) co_return told->second.id;
+  // Which of them it knows the handshake tells.
+  if (!client->connected()) {
+    const Status connected = co_await client->Connect(deadline);
+    if (!connected) co_return 0;
+  }
+  const rpc::ServerSession now = state_->identity.Session(server);
+  CredentialId id = 0;
+  if ((now.features & rpc::kOrigins) != 0) {
+    const v1::SetCredential request = CredentialToWire(who, state_->credentials.Find(who));
+    rpc::Call call = MakeCall(rpc::Opcode::kSetCredential, 0, request);
+    call.deadline = deadline;
+    const Result<rpc::Answer> answer = co_await client->Execute(std::move(call));
+    if (answer) id = who;
+  }
+  told_[{server, who}] = {now.session_id, id};
+  co_return id;
 }
 
 }  // namespace sheen::client

@@ -159,7 +159,7 @@ rpc::Client* ShardContext::ClientOf(const std::string& server) {
     options.features = rpc::kInodeLocks | rpc::kFileLocks;
     options.pulse = state_->pulses[ordinal_];
   } else {
-    options.features = rpc::kExtentLocks;
+    options.features = rpc::kExtentLocks | rpc::kOrigins;
     if (state_->options.kept_bytes_max > 0) options.features |= rpc::kKeptWrites;
   }
   client = std::make_unique<rpc::Client>(shard_, transport_, &state_->identity, options);
@@ -346,9 +346,14 @@ async::Task<Result<rpc::Answer>> ShardContext::Ost(uint32_t ost, rpc::Call call)
   if (!call.bulk.empty() && state_->kept_writes.bytes() > state_->options.kept_bytes_max) {
     co_await AwaitKeptRoom(ost);
   }
+  const CredentialId who = call.credential;
   for (uint32_t attempt = 0;; ++attempt) {
     if (state_->stopping) co_return Fail(Errc::kCancelled, "the filesystem is being unmounted");
     OstSlot* slot = SlotOf(ost);
+    if (slot && who != 0) {
+      call.credential = co_await OriginAt(slot->client, who, call.deadline);
+      slot = SlotOf(ost);
+    }
     Error error(Errc::kNotThisServer, "OST " + std::to_string(ost) + " is not in the cluster map");
     if (slot) {
       // It may have moved to another port: the map tells.

@@ -87,6 +87,9 @@ class ShardContext final {
   std::vector<rpc::Address> AddressesOf(const std::string& server) const;
   async::Task<Status> EnsureCredential(CredentialId who, Nanos deadline);
   async::Task<Status> SendCredential(CredentialId who, Nanos deadline);
+  // What a request to an OSS says for whom it is: `who`, once the server has been told what that
+  // means; 0 if it does not want to know.
+  async::Task<CredentialId> OriginAt(rpc::Client* client, CredentialId who, Nanos deadline);
   // Waits as the error demands. False: give the error to the caller.
   async::Task<bool> PrepareRetry(Error error, uint32_t attempt, Nanos deadline);
   async::Task<void> RefreshInBackground();
@@ -145,6 +148,11 @@ class ShardContext final {
   rpc::Client* mds_ = nullptr;
   std::vector<OstSlot> osts_;  // by index
   uint64_t osts_version_ = 0;  // of the cluster map that osts_ was made from
+  struct Told {
+    uint64_t session = 0;
+    CredentialId id = 0;
+  };
+  std::map<std::pair<std::string, CredentialId>, Told> told_;  // by server; see OriginAt
   async::Semaphore sequence_lock_{1};
   uint64_t sequence_ = 0;
   uint32_t next_oid_ = 0;      // 0: no sequence

@@ -92,7 +92,7 @@ async::Task<Status> AllocateOne(const AllocateJob* job, IoView view, ObjectRange
   OwnerToWire(view, request.mutable_owner());
   request.set_ctime_seen_ns(view.ctime_seen_ns);
   request.set_handle(job->handle);
-  rpc::Call call = MakeCall(rpc::Opcode::kOstAllocate, 0, request);
+  rpc::Call call = MakeCall(rpc::Opcode::kOstAllocate, job->file->WhoOf(job->handle), request);
   auto answered = co_await OstCall<v1::OstAllocateReply>(
       job->state->Here(), component.osts[range.stripe], std::move(call));
   if (!answered) co_return std::unexpected(answered.error());

@@ -53,7 +53,7 @@ async::Task<Status> WritePiece(const WriteJob* job, IoView view, layout::Piece p
   }
   const uint64_t granted = state->grants.TakeUpTo(ost, bytes.size() + 2 * kGrantUnit);
   request.set_granted_bytes(granted);
-  rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, 0, request);
+  rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, job->file->WhoOf(job->handle), request);
   call.bulk = bytes;
   auto answered = co_await OstCall<v1::OstWriteReply>(state->Here(), ost, std::move(call));
   TakeLock(state, job->file, ost, lock, answered ? &answered->reply : nullptr);

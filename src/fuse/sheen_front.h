@@ -22,7 +22,7 @@ inline void Spawn(async::Task<void> task) { async::Shard::Current()->Spawn(std::
 // FUSE fixes the root's node id to 1; every other is the FID, packed.
 Fid FidOfNode(const client::Filesystem* fs, fuse_ino_t node);
 fuse_ino_t NodeOf(const client::Filesystem* fs, const Fid& fid);
-// The id of the calling process' uid, gid and groups. Groups are read from /proc at most once a
+// The id of the calling process' uid, gid, groups and job. What /proc tells is read at most once a
 // second for a process.
 client::CredentialId WhoAsks(fuse_req_t req);
 

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <optional>
 
 #include "base/crc32c.h"
 #include "fuse/sheen_front.h"
@@ -151,6 +152,50 @@ async::Task<void> FidToPath(fuse_req_t req, Message message) {
   ReplyMessage(req, *message);
 }
 
+// The message's data as a Request; nullopt: answered with an error.
+template <class Request>
+std::optional<Request> ChangelogRequestOf(fuse_req_t req, const IoctlMessage& message) {
+  Request request;
+  if (message.index != 0) {
+    fuse_reply_err(req, ENODEV);
+  } else if (!request.ParseFromArray(message.data, static_cast<int>(message.data_bytes))) {
+    fuse_reply_err(req, EINVAL);
+  } else {
+    return request;
+  }
+  return std::nullopt;
+}
+
+async::Task<void> ReadChangelog(fuse_req_t req, Message message) {
+  auto request = ChangelogRequestOf<v1::ReadChangelogRequest>(req, *message);
+  if (!request) co_return;
+  // The reply's other fields are short.
+  constexpr uint32_t kBytesMax = kIoctlDataBytes - 64;
+  const bool smaller = request->bytes_max() > 0 && request->bytes_max() < kBytesMax;
+  if (!smaller) request->set_bytes_max(kBytesMax);
+  const auto reply = co_await FsOf(req)->ReadChangelog(WhoAsks(req), std::move(*request));
+  if (!reply || reply->ByteSizeLong() > kIoctlDataBytes) {
+    ReplyError(req, reply ? Error(Errc::kProtocol, "the MDS's answer is too long") : reply.error());
+    co_return;
+  }
+  message->count = static_cast<uint32_t>(reply->records_size());
+  message->data_bytes = static_cast<uint32_t>(reply->ByteSizeLong());
+  reply->SerializeToArray(message->data, static_cast<int>(message->data_bytes));
+  ReplyMessage(req, *message);
+}
+
+async::Task<void> ClearChangelog(fuse_req_t req, Message message) {
+  auto request = ChangelogRequestOf<v1::ClearChangelogRequest>(req, *message);
+  if (!request) co_return;
+  const Status cleared = co_await FsOf(req)->ClearChangelog(WhoAsks(req), std::move(*request));
+  if (!cleared) {
+    ReplyError(req, cleared.error());
+    co_return;
+  }
+  message->data_bytes = 0;
+  ReplyMessage(req, *message);
+}
+
 void Ioctl(fuse_req_t req, fuse_ino_t node, unsigned command, const void* in, size_t in_bytes) {
   if (_IOC_TYPE(command) != kIoctlType) {
     fuse_reply_err(req, ENOTTY);
@@ -184,6 +229,10 @@ void Ioctl(fuse_req_t req, fuse_ino_t node, unsigned command, const void* in, si
       return Spawn(StatTargets(req, std::move(message)));
     case kIoctlFidToPath:
       return Spawn(FidToPath(req, std::move(message)));
+    case kIoctlReadChangelog:
+      return Spawn(ReadChangelog(req, std::move(message)));
+    case kIoctlClearChangelog:
+      return Spawn(ClearChangelog(req, std::move(message)));
     default:
       fuse_reply_err(req, ENOTTY);
   }

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "client/kernel_cache.h"
+#include "fuse/job_id.h"
 #include "fuse/sheen_front.h"
 
 namespace sheen::fuse {
@@ -56,14 +57,18 @@ fuse_ino_t NodeOf(const client::Filesystem* fs, const Fid& fid) {
 
 client::CredentialId WhoAsks(fuse_req_t req) {
   const fuse_ctx* context = fuse_req_ctx(req);
-  if (context->uid == 0) return FsOf(req)->CredentialFor(0, context->gid, {});
+  const JobIds* const jobs = JobIds::Instance();
+  const bool superuser = context->uid == 0;
+  if (superuser && !jobs->enabled()) return FsOf(req)->CredentialFor(0, context->gid, {});
   thread_local std::map<std::tuple<pid_t, uid_t, gid_t>, CachedIdentity> cache;
   const Nanos now = async::Shard::Current()->Now();
   constexpr size_t kCacheMax = 1024;
   if (cache.size() > kCacheMax) cache.clear();
   CachedIdentity& cached = cache[{context->pid, context->uid, context->gid}];
   if (cached.read_at == Nanos(0) || now - cached.read_at > kGroupsWait) {
-    cached.id = FsOf(req)->CredentialFor(context->uid, context->gid, GroupsOf(req));
+    cached.id = FsOf(req)->CredentialFor(
+        context->uid, context->gid, superuser ? std::vector<uint32_t>() : GroupsOf(req),
+        jobs->Of(context->pid, context->uid, context->gid));
     cached.read_at = now;
   }
   return cached.id;

@@ -119,6 +119,7 @@ async::Task<void> Background::Loop() {
     EvictSilent();
     co_await StartSenders();
     co_await RefreshSpace();
+    co_await CollectChangelogUser();
     if (stopping_) break;
     co_await WaitTick();
   }
@@ -247,6 +248,35 @@ async::Task<void> Background::RefreshSpace() {
   if (tending_ || stopping_ || !core_->space->WantsTending() || !gate_.Enter()) co_return;
   tending_ = true;
   shard_->Spawn(TendSpace());
+}
+
+// A user of the changelog that has gone away keeps its records for ever: it is given up by rule.
+async::Task<void> Background::CollectChangelogUser() {
+  Changelog* const log = &core_->changelog;
+  if (log->wanted() == 0) co_return;
+  const bool full = !core_->space->CheckRoom();
+  const auto interval = std::chrono::seconds(log->limits().interval_seconds.load());
+  if (!full && core_->Now() - changelog_looked_ < interval) co_return;
+  changelog_looked_ = core_->Now();
+  const int64_t wall_ns = core_->WallNs();
+  std::function<std::optional<Changelog::Overdue>()> find = [log, wall_ns, full] {
+    return log->FindOverdue(wall_ns, full);
+  };
+  const auto overdue =
+      co_await core_->options.pool->Run<std::optional<Changelog::Overdue>>(std::move(find));
+  if (!overdue) co_return;
+  SHEEN_LOG(Warn, "{}: changelog user {} is deregistered: {}", core_->mdt->name(), overdue->user,
+            overdue->why);
+  v1::ChangelogUserRequest request;
+  request.set_remove(true);
+  request.set_name(overdue->user);
+  const auto removed = co_await AskInternal(core_, &ChangelogUser, request.SerializeAsString());
+  std::function<Status()> reload = [log] { return log->Reload(); };
+  const Status reloaded = co_await core_->options.pool->Run<Status>(std::move(reload));
+  if (!removed || !reloaded) {
+    SHEEN_LOG(Warn, "{}: changelog user {}: {}", core_->mdt->name(), overdue->user,
+              removed ? reloaded.error().ToString() : removed.error().ToString());
+  }
 }
 
 // Apart from the loop: a flush may take a second, and commits go on.

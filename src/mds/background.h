@@ -45,6 +45,7 @@ class Background final {
   // False: nothing left to send, or the OSS could not take it now.
   async::Task<bool> SendSome(uint32_t ost_index);
   async::Task<void> RefreshSpace();
+  async::Task<void> CollectChangelogUser();
   async::Task<void> TendSpace();
 
   Core* const core_;
@@ -54,6 +55,7 @@ class Background final {
   bool stopping_ = false;
   bool orphans_reaped_ = false;
   bool tending_ = false;
+  Nanos changelog_looked_{0};  // when users of the changelog were last looked at
   std::set<uint32_t> sending_;  // OSTs that have a sender
 };
 

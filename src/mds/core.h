@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "mds/changelog.h"
 #include "mds/cluster_map.h"
 #include "mds/committer.h"
 #include "mds/eviction.h"
@@ -47,6 +48,7 @@ struct Core {
   IdleSessions idle_sessions;
   Recovery recovery;
   Dependencies dependencies;
+  Changelog changelog;
   OpStats stats;
   std::atomic<uint64_t> next_owner{1};      // of latches: names a running operation
   std::atomic<uint64_t> ost_position{0};    // round robin of layout::ChooseOsts

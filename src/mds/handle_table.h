@@ -21,6 +21,7 @@ struct OpenHandle {
   uint64_t handle = 0;  // made by the client, unique in its session
   bool write = false;
   bool execute = false;  // a running program
+  uint16_t log_flags = 0;  // LogOpenFlags of how it was opened
 };
 
 class HandleTable final {

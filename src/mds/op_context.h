@@ -55,6 +55,7 @@ struct OpContext {
   LatchSet* latches = nullptr;
   const rpc::Credential* credential = nullptr;
   ClientSession* session = nullptr;  // null: the server's own operation
+  const rpc::Session* connection = nullptr;  // of `session`
   PeerPtr peer;                      // to be granted locks; null: grant none
   bool replay = false;               // decided_* fields of the request count
   bool declares_again = false;       // what the client had before the server's restart
@@ -76,6 +77,7 @@ struct OpContext {
   };
   std::vector<Lock> grants_after;
   std::vector<Lock> granted;
+  std::vector<mdt::ChangelogRecord> log;  // mds/changelog.h
 
   mdt::Mdt& mdt() const { return *core->mdt; }
   uint64_t session_id() const { return session == nullptr ? 0 : session->id(); }

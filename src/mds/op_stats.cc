@@ -62,6 +62,17 @@ std::vector<TallySpec> WaitSpecs() {
   return specs;
 }
 
+std::vector<TallySpec> OperationSpecs() {
+  return {{"open"},        {"close"},       {"mknod"},          {"link"},
+          {"unlink"},      {"mkdir"},       {"rmdir"},          {"rename"},
+          {"getattr"},     {"setattr"},     {"getxattr"},       {"setxattr"},
+          {"statfs"},      {"sync"},        {"samedir_rename"}, {"crossdir_rename"},
+          {"create"},      {"lookup"},      {"readdir"},        {"readlink"},
+          {"listxattr"},   {"removexattr"}, {"get_layout"},     {"set_layout"},
+          {"instantiate"}, {"fid2path"},    {"flock"},          {"report_size"},
+          {"lock_cancel"}, {"other"}};
+}
+
 Op OpOf(Opcode opcode) {
   switch (opcode) {
     case Opcode::kMdsOpen:
@@ -154,23 +165,23 @@ void LogSlow(const rpc::FrameHeader& header, const rpc::Session* session, const 
 }  // namespace
 
 OpStats::OpStats()
-    : operations_({{"open"},        {"close"},       {"mknod"},          {"link"},
-                   {"unlink"},      {"mkdir"},       {"rmdir"},          {"rename"},
-                   {"getattr"},     {"setattr"},     {"getxattr"},       {"setxattr"},
-                   {"statfs"},      {"sync"},        {"samedir_rename"}, {"crossdir_rename"},
-                   {"create"},      {"lookup"},      {"readdir"},        {"readlink"},
-                   {"listxattr"},   {"removexattr"}, {"get_layout"},     {"set_layout"},
-                   {"instantiate"}, {"fid2path"},    {"flock"},          {"report_size"},
-                   {"lock_cancel"}, {"other"}}),
-      waits_(WaitSpecs()) {}
+    : operations_(OperationSpecs()),
+      waits_(WaitSpecs()),
+      jobs_(OperationSpecs()),
+      users_(OperationSpecs()) {}
 
 void OpStats::Note(const rpc::FrameHeader& header, std::string_view body,
                    const rpc::Session* session, const WaitTimes& waits, Nanos took,
-                   const Status& status) {
+                   const Status& status, int64_t now_ns) {
   const auto micros = static_cast<uint64_t>(std::max<int64_t>(took.count() / 1000, 0));
   Op op = OpOf(header.opcode);
   if (op == kMknod && MakesDirectory(body)) op = kMkdir;
   operations_.Record(op, micros);
+  const auto origin = session == nullptr ? std::nullopt : session->FindOrigin(header.credential);
+  if (origin) {
+    users_.Record(fmt::format_int(origin->uid).c_str(), op, micros, now_ns);
+    if (!origin->job_id.empty()) jobs_.Record(origin->job_id, op, micros, now_ns);
+  }
   if (op == kRename) {
     operations_.Record(StaysInDirectory(body) ? kSamedirRename : kCrossdirRename, micros);
   }

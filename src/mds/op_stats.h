@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/clock.h"
+#include "base/origin_stats.h"
 #include "base/stats.h"
 #include "fid/fid.h"
 #include "rpc/server.h"
@@ -36,10 +37,16 @@ class OpStats final {
  public:
   OpStats();
   // An operation has ended; one that took long is logged with what it waited on.
+  // `now_ns`: wall clock.
   void Note(const rpc::FrameHeader& header, std::string_view body, const rpc::Session* session,
-            const WaitTimes& waits, Nanos took, const Status& status);
+            const WaitTimes& waits, Nanos took, const Status& status, int64_t now_ns);
   const TallyTable& operations() const { return operations_; }
   const TallyTable& waits() const { return waits_; }
+  // Of the operations, by job id and by the number of the user that asked.
+  OriginStats& jobs() { return jobs_; }
+  OriginStats& users() { return users_; }
+  const OriginStats& jobs() const { return jobs_; }
+  const OriginStats& users() const { return users_; }
   void Clear(int64_t now_ns);
 
   Counter lock_callbacks;  // asked of clients
@@ -47,6 +54,8 @@ class OpStats final {
  private:
   TallyTable operations_;
   TallyTable waits_;
+  OriginStats jobs_;
+  OriginStats users_;
 };
 
 }  // namespace sheen::mds

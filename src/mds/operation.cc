@@ -56,6 +56,9 @@ OperationFunction FindOperation(rpc::Opcode opcode) {
     SHEEN_OPERATION(kMdsClusterMap, ClusterMapRequest, ClusterMap, GetClusterMap);
     SHEEN_OPERATION(kMdsLockCancel, LockList, LockCancelReply, LockCancel);
     SHEEN_OPERATION(kMdsReportSize, ReportSizeRequest, ReportSizeReply, ReportSize);
+    SHEEN_OPERATION(kMdsReadChangelog, ReadChangelogRequest, ReadChangelogReply, ReadChangelog);
+    SHEEN_OPERATION(kMdsClearChangelog, ClearChangelogRequest, ClearChangelogReply,
+                    ClearChangelog);
     default:
       return nullptr;
   }
@@ -93,9 +96,13 @@ Status DropHandle(OpContext* context, std::string_view body, std::string* /*repl
   const Fid fid = Fid::FromKey(body);
   const char* numbers = body.data() + Fid::kKeyBytes;
   SHEEN_TRY(context->Latch(fid));
-  context->handle_change = {OpContext::HandleChange::Kind::kRemove,
-                            fid,
-                            {LoadBig64(numbers), LoadBig64(numbers + 8), false}};
+  const uint64_t session = LoadBig64(numbers);
+  const uint64_t handle = LoadBig64(numbers + 8);
+  const auto open = context->core->handles.Find(fid, session, handle);
+  if (open && open->write) {
+    LogChange(context, {.type = mdt::LogType::kClose, .flags = open->log_flags, .fid = fid});
+  }
+  context->handle_change = {OpContext::HandleChange::Kind::kRemove, fid, {session, handle, false}};
   return {};
 }
 

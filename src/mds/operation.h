@@ -46,6 +46,8 @@ Status AddRepository(OpContext* context, std::string_view body, std::string* rep
 Status RemoveRepository(OpContext* context, std::string_view body, std::string* reply);
 // Answer: v1::ListRepositoriesReply, without agents.
 Status ListRepositories(OpContext* context, std::string_view body, std::string* reply);
+// Body and answer: v1::ChangelogUserRequest, v1::ChangelogUserReply (ops/changelog.cc).
+Status ChangelogUser(OpContext* context, std::string_view body, std::string* reply);
 // Answer: a sequence, big-endian.
 Status TakeSequence(OpContext* context, std::string_view body, std::string* reply);
 // Body: FID key, session id, handle (big-endian): closes a handle of a session that ended.

@@ -27,6 +27,7 @@ struct Job {
   std::string_view body;
   const rpc::Credential* credential = nullptr;
   ClientSession* session = nullptr;
+  const rpc::Session* connection = nullptr;
   uint32_t slot = 0;  // 0: no exactly-once
   uint64_t xid = 0;
   bool replay = false;
@@ -199,6 +200,7 @@ Status Run::Execute(kv::Blocking blocking) {
   context.latches = &latches_;
   context.credential = job_.credential;
   context.session = job_.session;
+  context.connection = job_.connection;
   context.replay = job_.replay;
   context.peer = job_.peer;
   context.now_ns = core_->WallNs();
@@ -237,7 +239,7 @@ Status Run::AnswerAgain(const SlotMemo& memo, mdt::Txn* txn) {
 }
 
 Status Run::Commit(OpContext* context, mdt::Txn* txn) {
-  if (!txn->has_writes()) return {};
+  if (!txn->has_writes() && context->log.empty()) return {};
   if (MustWaitForClients(*context, *txn)) {
     recovering_ = true;
     return Fail(Errc::kWouldBlock, "clients are still to come back");
@@ -251,6 +253,8 @@ Status Run::Commit(OpContext* context, mdt::Txn* txn) {
   }
   // Before others can read it.
   core_->dependencies.Note(rows, context->session_id(), transno, core_->mdt->LastCommitted());
+  LogNumbers numbers(&core_->changelog);
+  numbers.Put(context->log, txn);
   SHEEN_TRY(core_->mdt->Commit(txn));
   for (const mdt::Txn::Touched& touched : txn->touched()) {
     if (touched.gone) std::ranges::find(announced_, touched.fid, &Announced::fid)->gone = true;
@@ -412,6 +416,7 @@ async::Task<rpc::Response> RunRequest(Core* core, const rpc::Request* from, Wait
   }
   Job job{.function = function, .body = request.body, .credential = &*credential};
   job.session = session.get();
+  job.connection = request.session.get();
   job.xid = header.xid;
   job.replay = (header.flags & rpc::kReplay) != 0;
   if (rpc::IsMutating(header.opcode)) job.slot = header.slot;

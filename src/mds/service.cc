@@ -103,6 +103,7 @@ Status MdsService::Open() {
                                           .target_timeout = options.target_timeout,
                                           .on_changed = options.on_map_changed});
   SHEEN_TRY(core.cluster->Load());
+  SHEEN_TRY(core.changelog.Load(core.mdt.get()));
   core.space = std::make_unique<OwnSpace>(core.mdt.get(), options.pool, options.clock,
                                           options.own_space);
   if (options.own_space) {
@@ -203,11 +204,11 @@ async::Task<rpc::Response> MdsService::Handle(rpc::Request request) {
   Status status;
   if (response.status != Errc::kOk) status = Fail(response.status, response.body);
   core.stats.Note(request.header, request.body, request.session.get(), waits, core.Now() - began,
-                  status);
+                  status, core.WallNs());
   co_return std::move(response);
 }
 
-const OpStats& MdsService::stats() const { return state_->core.stats; }
+OpStats& MdsService::stats() const { return state_->core.stats; }
 
 void MdsService::ClearStats() { state_->core.stats.Clear(state_->core.WallNs()); }
 
@@ -226,6 +227,27 @@ Status MdsService::KeepParam(const std::string& name, const std::string& value, 
 std::map<std::string, std::string> MdsService::KeptParams() const {
   return state_->core.cluster->Kept();
 }
+
+async::Task<Result<v1::ChangelogUserReply>> MdsService::ChangeChangelogUser(
+    v1::ChangelogUserRequest request) {
+  Core* const core = &state_->core;
+  if (!request.device().empty() && request.device() != state_->mdt_name) {
+    co_return Fail(Errc::kNotThisServer,
+                   "this is " + state_->mdt_name + ", not " + request.device());
+  }
+  SHEEN_CO_TRY_ASSIGN(const std::string body,
+                      co_await AskInternal(core, &ChangelogUser, request.SerializeAsString()));
+  std::function<Status()> reload = [core] { return core->changelog.Reload(); };
+  SHEEN_CO_TRY(co_await core->options.pool->Run<Status>(std::move(reload)));
+  v1::ChangelogUserReply reply;
+  if (!reply.ParseFromString(body)) co_return Fail(Errc::kProtocol, "a bad reply");
+  reply.set_device(state_->mdt_name);
+  SHEEN_LOG(Info, "{}: changelog user {} {}", state_->mdt_name, reply.user(),
+            request.remove() ? "deregistered" : "registered");
+  co_return reply;
+}
+
+Changelog& MdsService::changelog() { return state_->core.changelog; }
 
 MdsService::LockCounts MdsService::lock_counts() const {
   return {state_->core.locks->size(), kLocksMax};

@@ -30,6 +30,7 @@
 
 namespace sheen::mds {
 
+class Changelog;
 class OpStats;
 
 struct MdsOptions {
@@ -95,7 +96,7 @@ class MdsService final : public rpc::Service,
   // Why it stopped serving (a failed write or sync); empty while it serves.
   std::string StopReason() const;
   uint64_t session_count() const;
-  const OpStats& stats() const;
+  OpStats& stats() const;
   void ClearStats();
   struct LockCounts {
     uint64_t granted = 0;  // inodebits locks, one for each connection and inode
@@ -107,6 +108,11 @@ class MdsService final : public rpc::Service,
   // Settings that the management service keeps and gives to all; see ClusterMap. Blocks.
   Status KeepParam(const std::string& name, const std::string& value, bool forget);
   std::map<std::string, std::string> KeptParams() const;
+
+  // Who follows the changelog: one more, or one less. Survives power loss when it is answered. On
+  // any shard. Errors: kNotThisServer, kNoEntry (no such user), kInvalid (name or mask).
+  async::Task<Result<v1::ChangelogUserReply>> ChangeChangelogUser(v1::ChangelogUserRequest request);
+  Changelog& changelog();
 
   // Ends a client's session without it: for who waits for something that the client holds and does
   // not give back (`reason`, for the log). No request of it is executed any more; then it is fenced

@@ -103,7 +103,10 @@ struct Superblock {
 };
 
 inline constexpr uint16_t kFormatVersion = 1;
-inline constexpr uint64_t kKnownIncompat = 0;
+// Superblock::incompat. Somebody is registered for the changelog: a program that does not know it
+// would change things without a record.
+inline constexpr uint64_t kChangelogFeature = 1;
+inline constexpr uint64_t kKnownIncompat = kChangelogFeature;
 
 std::string Encode(const Inode& inode);
 std::string Encode(const Dirent& dirent);

@@ -21,12 +21,12 @@ enum Family : kv::Family {
   kDirents = 1,    // parent FID, cookie -> Dirent
   kLinks = 2,      // FID, parent FID, cookie -> Link
   kXattrs = 3,     // FID, name -> Xattr
-  kChangelog = 4,  // reserved
+  kChangelog = 4,  // index -> ChangelogRecord
   kOutbox = 5,     // OST index, transno, number -> OutboxRow
   kOrphans = 6,    // FID -> Orphan: no name left, maybe still open
   kClients = 7,    // session id -> ClientRow
   kSlots = 8,      // session id, slot -> SlotRow
-  kConfig = 9,     // name -> Superblock, and rows of the management service
+  kConfig = 9,     // name -> Superblock, rows of the management service, changelog users
   kFamilyCount = 10,
 };
 

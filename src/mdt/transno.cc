@@ -24,4 +24,9 @@ uint64_t TransnoTracker::LowWater() const {
   return in_flight_.empty() ? last_ : in_flight_.front() - 1;
 }
 
+uint64_t TransnoTracker::Last() const {
+  std::lock_guard lock(mutex_);
+  return last_;
+}
+
 }  // namespace sheen::mdt

@@ -20,12 +20,19 @@ inline constexpr int kTransnoBootShift = 40;
 class TransnoTracker final {
  public:
   explicit TransnoTracker(uint64_t boot) : last_(boot << kTransnoBootShift) {}
+  // Other numbers that are taken and finished likewise: those after `last`.
+  struct After {
+    uint64_t last = 0;
+  };
+  explicit TransnoTracker(After after) : last_(after.last) {}
 
   uint64_t Begin();
   // REQUIRES: Begin() gave it and it was not finished.
   void Finish(uint64_t transno);
   // Every number up to it is finished.
   uint64_t LowWater() const;
+  // The last that was given.
+  uint64_t Last() const;
 
  private:
   mutable std::mutex mutex_;  // guards everything below

@@ -33,6 +33,10 @@ class Txn final {
     batch_.Put(family, std::move(key), std::move(value));
   }
   void Delete(Family family, std::string key) { batch_.Delete(family, std::move(key)); }
+  // Keys in [begin, end). This transaction's own reads still see them.
+  void DeleteRange(Family family, std::string begin, std::string end) {
+    batch_.DeleteRange(family, std::move(begin), std::move(end));
+  }
   // Calls `row` for each row whose key starts with `prefix`, from `from` on (own writes included),
   // in key order, until it returns false. Errors: as Get.
   Status Scan(Family family, std::string_view prefix, std::string_view from,

@@ -59,32 +59,54 @@ uint64_t Micros(Nanos time) {
   return static_cast<uint64_t>(std::max<int64_t>(time.count() / 1000, 0));
 }
 
+std::vector<TallySpec> OperationSpecs() {
+  return {{"read_bytes", Unit::kBytes},
+          {"write_bytes", Unit::kBytes},
+          {"read"},
+          {"write"},
+          {"getattr"},
+          {"punch"},
+          {"sync"},
+          {"destroy"},
+          {"statfs"},
+          {"prealloc"},
+          {"seek"},
+          {"lock_cancel"},
+          {"wait_lock"},
+          {"other"}};
+}
+
 }  // namespace
 
 OpStats::OpStats()
-    : operations_({{"read_bytes", Unit::kBytes},
-                   {"write_bytes", Unit::kBytes},
-                   {"read"},
-                   {"write"},
-                   {"getattr"},
-                   {"punch"},
-                   {"sync"},
-                   {"destroy"},
-                   {"statfs"},
-                   {"prealloc"},
-                   {"seek"},
-                   {"lock_cancel"},
-                   {"wait_lock"},
-                   {"other"}}) {}
+    : operations_(OperationSpecs()), jobs_(OperationSpecs()), users_(OperationSpecs()) {}
+
+// A client that does not know kOrigins names nobody, which would count for the superuser.
+void OpStats::NoteOrigin(const rpc::Request& request, size_t op, uint64_t micros, uint64_t bytes,
+                         int64_t now_ns) {
+  const bool named = request.header.credential != 0;
+  if (request.peer == nullptr || (request.peer->features() & rpc::kOrigins) == 0) return;
+  if (!named && op != kRead && op != kWrite) return;
+  const auto origin = request.session->FindOrigin(request.header.credential);
+  if (!origin) return;
+  const auto record = [&](OriginStats* stats, std::string_view name) {
+    stats->Record(name, op, micros, now_ns);
+    if (bytes > 0) stats->Record(name, op == kRead ? kReadBytes : kWriteBytes, bytes, now_ns);
+  };
+  record(&users_, fmt::format_int(origin->uid).c_str());
+  if (!origin->job_id.empty()) record(&jobs_, origin->job_id);
+}
 
 void OpStats::Note(const rpc::Request& request, const rpc::Response& response,
-                   std::string_view target, Nanos lock_wait, Nanos took) {
+                   std::string_view target, Nanos lock_wait, Nanos took, int64_t now_ns) {
   const Op op = OpOf(request.header.opcode);
   operations_.Record(op, Micros(took));
   if (lock_wait > Nanos(0)) operations_.Record(kWaitLock, Micros(lock_wait));
   const bool done = response.status == Errc::kOk;
   if (op == kRead && done) operations_.Record(kReadBytes, response.bulk.size());
   if (op == kWrite && done) operations_.Record(kWriteBytes, request.bulk.size());
+  const size_t bytes = op == kRead ? response.bulk.size() : request.bulk.size();
+  NoteOrigin(request, op, Micros(took), done ? bytes : 0, now_ns);
   if (took < SlowAfter()) return;
   const bool by_locks = lock_wait * 2 >= took;
   SHEEN_LOG(Warn,

@@ -378,7 +378,8 @@ async::Task<rpc::Response> HandleRequest(RequestContext context, rpc::Request re
   rpc::Response response =
       result ? std::move(*result) : rpc::Response::Of(result.error());
   context.stats->Note(request, response, context.target->name(), lock_wait,
-                      async::Shard::Current()->Now() - began);
+                      async::Shard::Current()->Now() - began,
+                      async::Shard::Current()->WallNow().count());
   co_return std::move(response);
 }
 

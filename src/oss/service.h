@@ -82,7 +82,8 @@ class OssService final : public rpc::Service,
   void OnPeerEnded(std::shared_ptr<rpc::Peer> peer) override;
 
   // What the server's handshakes have to offer (rpc::Feature).
-  static constexpr uint64_t kFeatures = rpc::kExtentLocks | rpc::kKeptWrites;
+  static constexpr uint64_t kFeatures =
+      rpc::kExtentLocks | rpc::kKeptWrites | rpc::kOrigins;
   // nullptr: not on this server.
   ost::Target* TargetOf(uint32_t index) const;
   // For requests.cc. After a restart everybody waits for this session, which may hold locks.

@@ -93,6 +93,8 @@ enum class Opcode : uint16_t {
   kMdsFileLockSet = 128,  // take, change, let go; may be left waiting, then kFileLockEvent follows
   kMdsFileLockCancel = 129,   // of a request that waits
   kMdsFileLockReclaim = 130,  // all that the client holds, again
+  kMdsReadChangelog = 150,
+  kMdsClearChangelog = 151,
 
   kOstRead = 200,
   kOstWrite = 201,
@@ -119,6 +121,7 @@ enum Feature : uint64_t {
   kFileLocks = 1 << 1,   // flock and fcntl locks are kept by the MDS (kMdsFileLock*)
   kExtentLocks = 1 << 2,  // the OSS gives write locks and space (OstWriteRequest.keep_lock)
   kKeptWrites = 1 << 4,  // changes of objects are kept until committed, and repeated to the OSS
+  kOrigins = 1 << 7,     // the OSS counts by users and jobs: requests to it name credentials
 };
 
 struct FrameHeader {

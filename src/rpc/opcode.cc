@@ -52,6 +52,8 @@ constexpr OpcodeInfo kOpcodes[] = {
     {Opcode::kMdsFileLockSet, "mds_file_lock_set", false},
     {Opcode::kMdsFileLockCancel, "mds_file_lock_cancel", false},
     {Opcode::kMdsFileLockReclaim, "mds_file_lock_reclaim", false},
+    {Opcode::kMdsReadChangelog, "mds_read_changelog", false},
+    {Opcode::kMdsClearChangelog, "mds_clear_changelog", true},
     {Opcode::kOstRead, "ost_read", false},
     {Opcode::kOstWrite, "ost_write", true},
     {Opcode::kOstGetAttr, "ost_getattr", false},

@@ -16,16 +16,10 @@
 #include "async/sync.h"
 #include "base/random.h"
 #include "base/stats.h"
+#include "rpc/credential.h"
 #include "rpc/link.h"
 
 namespace sheen::rpc {
-
-// Users and groups of one process on a client. Set once per session (kSetCredential).
-struct Credential {
-  uint32_t uid = 0;
-  uint32_t gid = 0;
-  std::vector<uint32_t> groups;
-};
 
 class XidTracker;
 
@@ -43,6 +37,7 @@ class Session final {
   Status SetCredential(uint32_t id, Credential credential);
   // Id 0 is uid 0, gid 0. nullopt: never set in this session.
   std::optional<Credential> FindCredential(uint32_t id) const;
+  std::optional<Origin> FindOrigin(uint32_t id) const;
   // Highest "oldest unfinished xid" a request carried: reply slots below it may go.
   std::atomic<uint64_t> oldest_xid{0};
   std::atomic<uint32_t> link_count{0};
@@ -54,11 +49,16 @@ class Session final {
     Counter requests;
     Counter read_bytes;     // bulk of answers
     Counter written_bytes;  // bulk of requests
+    Counter in_flight;      // being worked on now
+    Counter queued;         // that have waited for others of their connection
   };
   Use use;
   // As the client calls itself, or its address.
   void SetClientName(std::string name);
   std::string client_name() const;
+  // Host of its latest connection: "10.0.0.5"; empty: it has not come by the network.
+  void SetAddress(std::string address);
+  std::string address() const;
   // Ended by goodbye or eviction (SessionTable::Erase): requests that still come get kEvicted.
   std::atomic<bool> ended{false};
 
@@ -82,6 +82,7 @@ class Session final {
   const std::array<uint8_t, 16> secret_;
   mutable std::mutex mutex_;  // guards what follows
   std::string client_name_;
+  std::string address_;
   std::unordered_map<uint32_t, Credential> credentials_;
   std::vector<LinkEntry> links_;
 };

@@ -168,7 +168,10 @@ void Server::Connection::SetCredential(const Message& message) {
     return;
   }
   const Status stored = session_->SetCredential(
-      set.id(), {set.uid(), set.gid(), {set.groups().begin(), set.groups().end()}});
+      set.id(), {.uid = set.uid(),
+                 .gid = set.gid(),
+                 .groups = {set.groups().begin(), set.groups().end()},
+                 .job_id = set.job_id().substr(0, kJobIdBytesMax)});
   ReplyTo(message.header, stored ? Response{} : Response::Of(stored.error()));
 }
 
@@ -194,6 +197,7 @@ async::Task<void> Server::Connection::Goodbye(std::shared_ptr<Connection> self,
 void Server::Connection::Enqueue(Message message) {
   if (queue_.empty() && MayStart()) {
     ++in_flight_;
+    session_->use.in_flight.Add();
     server_->shard->Spawn(Serve(shared_from_this(), std::move(message)));
     return;
   }
@@ -202,6 +206,7 @@ void Server::Connection::Enqueue(Message message) {
                                " requests waiting, more than may be");
     return;
   }
+  session_->use.queued.Add();
   queue_.push_back({std::move(message), last_heard_});
   StartQueued();
 }
@@ -226,6 +231,7 @@ void Server::Connection::StartQueued() {
       continue;
     }
     ++in_flight_;
+    session_->use.in_flight.Add();
     server_->shard->Spawn(Serve(shared_from_this(), std::move(next.message)));
   }
   starting_ = false;
@@ -263,6 +269,7 @@ async::Task<void> Server::Connection::Serve(std::shared_ptr<Connection> self, Me
     server->gate.Leave(server->shard);
   }
   --self->in_flight_;
+  self->session_->use.in_flight.Sub();
   if (self->phase_ == Phase::kClosed) {
     if (self->in_flight_ == 0) self->session_->RemoveLink(self->tracker_.get());
     co_return;

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "rpc/address.h"
 #include "rpc/server_connection.h"
 
 namespace sheen::rpc {
@@ -124,6 +125,7 @@ void Server::Connection::Establish(const v1::Hello& hello, std::shared_ptr<Sessi
   session_ = std::move(session);
   client_name_ = hello.client_name().empty() ? peer_ : hello.client_name();
   session_->SetClientName(client_name_);
+  session_->SetAddress(HostOfPeer(peer_));
   phase_ = Phase::kEstablished;
   server_->shard->CancelTimer(phase_timer_);
   phase_timer_set_ = false;

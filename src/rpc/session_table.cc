@@ -25,9 +25,27 @@ std::optional<Credential> Session::FindCredential(uint32_t id) const {
   return found->second;
 }
 
+std::optional<Origin> Session::FindOrigin(uint32_t id) const {
+  if (id == 0) return Origin{};
+  std::lock_guard lock(mutex_);
+  const auto found = credentials_.find(id);
+  if (found == credentials_.end()) return std::nullopt;
+  return Origin{found->second.uid, found->second.job_id};
+}
+
 void Session::SetClientName(std::string name) {
   const std::lock_guard lock(mutex_);
   client_name_ = std::move(name);
+}
+
+void Session::SetAddress(std::string address) {
+  std::lock_guard lock(mutex_);
+  address_ = std::move(address);
+}
+
+std::string Session::address() const {
+  std::lock_guard lock(mutex_);
+  return address_;
 }
 
 std::string Session::client_name() const {

@@ -208,6 +208,22 @@ Input ReportSize() {
   return Make(Opcode::kMdsReportSize, m);
 }
 
+Input ReadChangelog() {
+  v1::ReadChangelogRequest m;
+  m.set_start(1);
+  m.set_end(100);
+  m.set_bytes_max(5000);
+  m.set_user("cl1");
+  return Make(Opcode::kMdsReadChangelog, m);
+}
+
+Input ClearChangelog() {
+  v1::ClearChangelogRequest m;
+  m.set_user("cl1");
+  m.set_end(1);
+  return Make(Opcode::kMdsClearChangelog, m);
+}
+
 std::vector<Input> MdsInputs() {
   return {OnName<v1::LookupRequest>(Opcode::kMdsLookup, "f"),
           OnFid<v1::GetAttrRequest>(Opcode::kMdsGetAttr, kFile),
@@ -236,7 +252,8 @@ std::vector<Input> MdsInputs() {
           Make(Opcode::kMdsClusterMap, v1::ClusterMapRequest()),
           ReportSize(), LockCancel(),
           Make(Opcode::kMdsFileLockGet, OnFileLock<v1::FileLockGetRequest>()),
-          FileLockSet(), FileLockCancel(), FileLockReclaim()};
+          FileLockSet(), FileLockCancel(), FileLockReclaim(),
+          ReadChangelog(), ClearChangelog()};
 }
 
 void SetObject(v1::ObjectName* out) {

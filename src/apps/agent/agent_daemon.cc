@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "apps/agent/agent_params.h"
 #include "apps/common/version.h"
 #include "base/log.h"
 #include "rpc/address.h"
@@ -44,6 +45,7 @@ Status AgentDaemon::Start() {
       .pool = shards_->pool(),
       .import = [this](const auto& batch) { return mds_->ImportEntries(batch); },
       .refresh = [this] { return mds_->ListRepositories(); }});
+  SHEEN_TRY(StartNodeControl());
   SHEEN_TRY(StartPlanes());
   // Who starts an agent wants to use it: ready when the MDS knows it, or is away.
   const auto known = SayHello();
@@ -60,6 +62,15 @@ Status AgentDaemon::Start() {
   return {};
 }
 
+Status AgentDaemon::StartNodeControl() {
+  node_ = std::make_unique<NodeControl>(
+      NodeControlOptions{.program = "sheen-agent",
+                         .metrics = config_.network.metrics,
+                         .allow = config_.network.allow});
+  AddAgentParams({service_.get(), config_.name, config_.fsname}, node_.get());
+  return node_->Start();
+}
+
 Status AgentDaemon::StartPlanes() {
   const NetworkOptions& network = config_.network;
   SHEEN_TRY_ASSIGN(plane_, DataPlane::Listen(shards_.get(), {network.listen, static_cast<uint16_t>(
@@ -73,9 +84,7 @@ Status AgentDaemon::StartPlanes() {
   SHEEN_TRY_ASSIGN(control_, network.StartControl([this](rpc::GrpcServerOptions options) {
     auto server = std::make_unique<rpc::GrpcServer>(std::move(options));
     server->AddAgentControl(service_.get(), shards_->At(0)->shard.get());
-    rpc::AdminFunctions functions;
-    functions.status = [this] { return StatusReply(); };
-    server->AddAdmin(std::move(functions));
+    server->AddAdmin(node_->Functions([this] { return StatusReply(); }));
     return server;
   }));
   return {};
@@ -136,6 +145,7 @@ void AgentDaemon::Stop() {
     stopping_ = true;
   }
   changed_.notify_all();
+  if (node_ != nullptr) node_->Stop();
   if (thread_.joinable()) {
     thread_.join();
     const Result<rpc::Address> address = rpc::ParseAddress(config_.mgs, 7989);

@@ -13,6 +13,7 @@
 #include "agent/agent_service.h"
 #include "apps/common/daemon.h"
 #include "apps/common/data_plane.h"
+#include "apps/common/node_control.h"
 #include "apps/common/server_options.h"
 #include "apps/common/shard_set.h"
 #include "rpc/grpc_repositories.h"
@@ -41,6 +42,7 @@ class AgentDaemon final {
 
  private:
   Status StartPlanes();
+  Status StartNodeControl();
   v1::AgentHeartbeatRequest Beat(bool leaving) const;
   Result<v1::ListRepositoriesReply> SayHello();
   void ThreadMain();
@@ -52,6 +54,7 @@ class AgentDaemon final {
   std::unique_ptr<agent::AgentService> service_;
   std::unique_ptr<rpc::SessionTable> sessions_;
   std::unique_ptr<DataPlane> plane_;
+  std::unique_ptr<NodeControl> node_;
   std::unique_ptr<rpc::GrpcServer> control_;
   std::thread thread_;
   std::mutex mutex_;  // guards stopping_

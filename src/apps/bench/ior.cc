@@ -1,6 +1,5 @@
 // `sheen-bench ior`: the parent's part.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -36,19 +35,22 @@ std::vector<Access> PhasesOf(const IorOptions& options) {
   return out;
 }
 
-double RemoveFiles(const IorOptions& options, uint64_t* errors) {
+double RemoveFiles(const IorOptions& options, const BenchApi& api, uint64_t* errors) {
   const double begin = SecondsNow();
   for (uint32_t i = 0; i < (options.file_per_process ? options.task_count : 1); ++i) {
-    if (unlink(FileOf(options, i).c_str()) == 0) continue;
-    fmt::print(stderr, "ERROR: remove {}: {}\n", FileOf(options, i), std::strerror(errno));
+    const Status removed = api.Remove(FileOf(options, i));
+    if (removed) continue;
+    fmt::print(stderr, "ERROR: remove {}: {}\n", FileOf(options, i),
+               std::strerror(ErrnoOf(removed.error().code())));
     ++*errors;
   }
   return SecondsNow() - begin;
 }
 
 void TaskMain(const IorOptions& options, uint32_t task, SharedState* shared) {
+  const BenchApi api(options);
   for (uint32_t repetition = 0; repetition < options.repetitions; ++repetition) {
-    for (const Access access : PhasesOf(options)) RunPhase(options, access, task, shared);
+    for (const Access access : PhasesOf(options)) RunPhase(options, access, task, shared, api);
     pthread_barrier_wait(&shared->barrier);  // the parent removes the files before it
   }
 }
@@ -62,6 +64,7 @@ struct Outcome {
 // The parent's part of the phases. Prints rows as they come, in the default format.
 Outcome Conduct(const IorOptions& options, SharedState* shared, std::FILE* out) {
   const bool rows = options.summary_format == SummaryFormat::kDefault;
+  const BenchApi api(options);  // the tasks are there: it is not theirs
   Outcome all;
   for (uint32_t repetition = 0; repetition < options.repetitions; ++repetition) {
     for (const Access access : PhasesOf(options)) {
@@ -74,7 +77,7 @@ Outcome Conduct(const IorOptions& options, SharedState* shared, std::FILE* out) 
       std::fflush(out);
     }
     if (!options.keep_file) {
-      const double seconds = RemoveFiles(options, &all.errors);
+      const double seconds = RemoveFiles(options, api, &all.errors);
       if (rows) fmt::print(out, "{}", FormatRemoveRow(seconds, repetition));
     }
     pthread_barrier_wait(&shared->barrier);

@@ -26,7 +26,7 @@ std::string TimeText(std::time_t time) {
 Json ParametersOf(const IorOptions& options) {
   return {{"testID", 0},
           {"refnum", 0},
-          {"api", "POSIX"},
+          {"api", NameOf(options.api)},
           {"testFileName", options.test_file},
           {"repetitions", options.repetitions},
           {"fsync", options.fsync ? 1 : 0},
@@ -73,7 +73,7 @@ Json SummaryOf(const IorOptions& options, const std::vector<PhaseResult>& result
   const Spread bandwidth = SpreadOf(bandwidths);
   const Spread rate = SpreadOf(rates);
   return {{"operation", NameOf(access)},
-          {"API", "POSIX"},
+          {"API", NameOf(options.api)},
           {"TestID", 0},
           {"ReferenceNumber", 0},
           {"segmentCount", options.segment_count},

@@ -29,7 +29,11 @@ DESCRIPTION
   place, so that -R and -W find what is lost, torn or in the wrong place.
 
 OPTIONS
-  -a API     POSIX (the only one here)
+  -a API     POSIX: system calls (default); SHEEN: libsheen, without a mount
+  --sheen.source HOST[:HOST...]:/FSNAME[/SUBDIR]
+             of -a SHEEN: the filesystem, as mount(8) takes it; -o is a path in it
+  --sheen.port N
+             data port of its MDS (default 7988)
   -b BYTES   block size: contiguous bytes of one task in a segment (default 1m)
   -B         O_DIRECT (also --posix.odirect)
   -C         read what the neighbouring task wrote
@@ -60,6 +64,8 @@ EXAMPLE
 )";
 
 constexpr int kSeed = 1000;
+constexpr int kSheenSource = 1001;
+constexpr int kSheenPort = 1002;
 
 Status Validate(const IorOptions& options) {
   if (options.block_bytes % options.transfer_bytes != 0) {
@@ -70,6 +76,16 @@ Status Validate(const IorOptions& options) {
   }
   if (options.direct && options.transfer_bytes % 512 != 0) {
     return Fail(Errc::kInvalid, "-B: direct I/O needs a transfer size that is a multiple of 512");
+  }
+  const bool sheen = options.api == Api::kSheen;
+  if (sheen && options.sheen_source.empty()) {
+    return Fail(Errc::kInvalid, "-a SHEEN needs --sheen.source HOST:/FSNAME");
+  }
+  if (!sheen && !options.sheen_source.empty()) {
+    return Fail(Errc::kInvalid, "--sheen.source is for -a SHEEN");
+  }
+  if (sheen && options.direct) {
+    return Fail(Errc::kInvalid, "-B: -a SHEEN has no cache to be passed by");
   }
   if (options.transfer_bytes > (1ULL << 30)) return Fail(Errc::kInvalid, "-t: at most 1g");
   return {};
@@ -155,8 +171,21 @@ Status Apply(int letter, const char* argument, IorOptions* options) {
     }
   }
   if (letter == 'a') {
-    if (std::string_view(argument) == "POSIX") return {};
-    return Fail(Errc::kInvalid, fmt::format("-a {}: only POSIX is known here", argument));
+    const std::string_view api = argument;
+    if (api != "POSIX" && api != "SHEEN") {
+      return Fail(Errc::kInvalid, fmt::format("-a {}: must be POSIX or SHEEN", argument));
+    }
+    options->api = api == "SHEEN" ? Api::kSheen : Api::kPosix;
+    return {};
+  }
+  if (letter == kSheenSource) {
+    options->sheen_source = argument;
+    return {};
+  }
+  if (letter == kSheenPort) {
+    SHEEN_TRY_ASSIGN(const uint32_t port, ParseCount("--sheen.port", argument, 1, UINT16_MAX));
+    options->sheen_port = static_cast<uint16_t>(port);
+    return {};
   }
   if (letter == 'o') {
     options->test_file = argument;
@@ -175,6 +204,8 @@ Status Apply(int letter, const char* argument, IorOptions* options) {
 Result<IorOptions> ParseIorOptions(int argc, char** argv) {
   static const option kLong[] = {{"posix.odirect", no_argument, nullptr, 'B'},
                                  {"seed", required_argument, nullptr, kSeed},
+                                 {"sheen.source", required_argument, nullptr, kSheenSource},
+                                 {"sheen.port", required_argument, nullptr, kSheenPort},
                                  {"tasks", required_argument, nullptr, 'N'},
                                  {"help", no_argument, nullptr, 'h'},
                                  {nullptr, 0, nullptr, 0}};

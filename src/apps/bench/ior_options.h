@@ -9,9 +9,14 @@
 
 namespace sheen::bench {
 
+enum class Api : uint8_t { kPosix, kSheen };  // system calls, or libsheen without a mount
+constexpr const char* NameOf(Api api) { return api == Api::kSheen ? "SHEEN" : "POSIX"; }
 enum class SummaryFormat : uint8_t { kDefault, kJson, kCsv };
 
 struct IorOptions {
+  Api api = Api::kPosix;                // -a
+  std::string sheen_source;             // --sheen.source: of -a SHEEN, as mount(8) takes it
+  uint16_t sheen_port = 7988;           // --sheen.port
   uint64_t block_bytes = 1 << 20;       // -b: contiguous bytes a task writes per segment
   uint64_t transfer_bytes = 256 << 10;  // -t: bytes of one call
   uint64_t segment_count = 1;           // -s

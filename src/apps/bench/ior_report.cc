@@ -79,7 +79,7 @@ std::string FormatHeader(const IorOptions& options, const std::vector<std::strin
   const auto row = [&out](const char* label, const std::string& value) {
     out += fmt::format("{:<20}: {}\n", label, value);
   };
-  row("api", "POSIX");
+  row("api", NameOf(options.api));
   row("apiVersion", "");
   row("test filename", options.test_file);
   row("access", options.file_per_process ? "file-per-process" : "single-shared-file");
@@ -139,12 +139,12 @@ std::string FormatSummary(const IorOptions& options, const std::vector<PhaseResu
     const Spread ops = SpreadOf(rates);
     out += fmt::format(
         "{:<9} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f} "
-        "{:>10.5f} {:>6} {:>4} {:>3} {:>5} {:>6} {:>8} {:>8} {:>9.1f}   POSIX\n",
+        "{:>10.5f} {:>6} {:>4} {:>3} {:>5} {:>6} {:>8} {:>8} {:>9.1f}   {}\n",
         NameOf(access), bw.max, bw.min, bw.mean, bw.deviation, ops.max, ops.min, ops.mean,
         ops.deviation, SpreadOf(seconds).mean, options.task_count, options.repetitions,
         options.file_per_process ? 1 : 0, options.reorder_tasks ? 1 : 0, options.segment_count,
         options.block_bytes, options.transfer_bytes,
-        static_cast<double>(options.bytes_total()) / kMebi);
+        static_cast<double>(options.bytes_total()) / kMebi, NameOf(options.api));
   }
   return out;
 }

@@ -1,14 +1,12 @@
 #include "apps/bench/ior_task.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "apps/bench/data_pattern.h"
@@ -28,8 +26,9 @@ using AlignedBytes = std::unique_ptr<std::byte[], FreeDeleter>;
 // What one task does in one phase.
 class Phase final {
  public:
-  Phase(const IorOptions& options, Access access, uint32_t task, TaskTimes* times)
-      : options_(options), access_(access), times_(times) {
+  Phase(const IorOptions& options, Access access, uint32_t task, TaskTimes* times,
+        const BenchApi& api)
+      : options_(options), access_(access), times_(times), file_(api.MakeFile()) {
     const bool shift = access == Access::kRead && options.reorder_tasks;
     part_ = shift ? (task + 1) % options.task_count : task;
     path_ = FileOf(options, part_);
@@ -44,20 +43,24 @@ class Phase final {
   }
 
   void Open() {
-    int flags = access_ == Access::kWrite ? O_CREAT | O_RDWR : O_RDONLY;
-    if (options_.direct) flags |= O_DIRECT;
-    file_ = open(path_.c_str(), flags, 0664);
-    if (file_ < 0) Failed("open");
+    const Status opened =
+        file_->Open(path_, {.write = access_ == Access::kWrite, .direct = options_.direct});
+    if (!opened) return Failed("open", opened.error());
+    open_ = true;
   }
 
   void Transfer() {
-    if (file_ < 0) return;
+    if (!open_) return;
     for (const uint64_t index : order_) TransferOne(OffsetOf(index));
-    if (access_ == Access::kWrite && options_.fsync && fsync(file_) != 0) Failed("fsync");
+    if (access_ != Access::kWrite || !options_.fsync) return;
+    const Status synced = file_->Sync();
+    if (!synced) Failed("fsync", synced.error());
   }
 
   void Close() {
-    if (file_ >= 0 && close(file_) != 0) Failed("close");
+    if (!open_) return;
+    const Status closed = file_->Close();
+    if (!closed) Failed("close", closed.error());
   }
 
  private:
@@ -81,17 +84,14 @@ class Phase final {
     if (write) FillPattern(offset);
     size_t done = 0;
     while (done < options_.transfer_bytes) {
-      const size_t left = options_.transfer_bytes - done;
-      const off_t at = static_cast<off_t>(offset + done);
-      const ssize_t n = write ? pwrite(file_, buffer_.get() + done, left, at)
-                              : pread(file_, buffer_.get() + done, left, at);
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) {
-        if (n == 0) errno = ENODATA;
-        Failed(write ? "write" : "read");
-        return;
+      const std::span<std::byte> left(buffer_.get() + done, options_.transfer_bytes - done);
+      const Result<size_t> n =
+          write ? file_->WriteAt(offset + done, left) : file_->ReadAt(offset + done, left);
+      if (!n || *n == 0) {
+        return Failed(write ? "write" : "read",
+                      n ? Error(Errc::kNoData, "the file ends here") : n.error());
       }
-      done += static_cast<size_t>(n);
+      done += *n;
     }
     if (access_ == Access::kCheckWrite || (access_ == Access::kRead && options_.check_read)) {
       CheckPattern(offset);
@@ -117,10 +117,11 @@ class Phase final {
     }
   }
 
-  void Failed(const char* call) {
-    if (times_->errors++ < kBadWordsShown) {
-      fmt::print(stderr, "ERROR: {} {}: {}\n", call, path_, std::strerror(errno));
-    }
+  void Failed(const char* call, const Error& error) {
+    if (times_->errors++ >= kBadWordsShown) return;
+    const std::string more = error.message() == call ? "" : error.message() + ": ";
+    fmt::print(stderr, "ERROR: {} {}: {}{}\n", call, path_, more,
+               std::strerror(ErrnoOf(error.code())));
   }
 
   const IorOptions& options_;
@@ -130,7 +131,8 @@ class Phase final {
   std::string path_;
   AlignedBytes buffer_;
   std::vector<uint64_t> order_;
-  int file_ = -1;
+  const std::unique_ptr<BenchFile> file_;
+  bool open_ = false;
 };
 
 }  // namespace
@@ -140,10 +142,11 @@ std::string FileOf(const IorOptions& options, uint32_t task) {
                                   : options.test_file;
 }
 
-void RunPhase(const IorOptions& options, Access access, uint32_t task, SharedState* shared) {
+void RunPhase(const IorOptions& options, Access access, uint32_t task, SharedState* shared,
+              const BenchApi& api) {
   TaskTimes* times = &shared->times[task];
   *times = {};
-  Phase phase(options, access, task, times);
+  Phase phase(options, access, task, times, api);
   pthread_barrier_wait(&shared->barrier);
   times->open_begin = SecondsNow();
   phase.Open();

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string>
 
+#include "apps/bench/ior_file.h"
 #include "apps/bench/ior_options.h"
 
 namespace sheen::bench {
@@ -33,7 +34,8 @@ struct SharedState {
 
 std::string FileOf(const IorOptions& options, uint32_t task);
 // Every task calls it for each phase; returns when all are through. Fills shared->times[task].
-void RunPhase(const IorOptions& options, Access access, uint32_t task, SharedState* shared);
+void RunPhase(const IorOptions& options, Access access, uint32_t task, SharedState* shared,
+              const BenchApi& api);
 // How often RunPhase waits at the barrier; the parent does as often.
 inline int BarriersOfPhase(const IorOptions& options) { return options.barriers ? 4 : 2; }
 

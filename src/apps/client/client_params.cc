@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <tuple>
+
 #include "apps/common/stats_params.h"
 #include "client/client_stats.h"
+#include "fuse/job_id.h"
 #include "fuse/op_stats.h"
 
 namespace sheen::apps {
@@ -70,7 +73,24 @@ void AddMountParams(const ClientParamsOwner& owner, ParamList* list) {
   list->push_back(ReadOnly(base + ".write_behind", OnOff(fs->options().write_behind)));
   list->push_back(ReadOnly(base + ".cur_dirty_bytes", fs->held().bytes));
   list->push_back(ReadOnly(base + ".max_dirty_mb", fs->held().limit >> 20));
+  list->push_back(ReadOnly(base + ".cache_stats", [fs] {
+    const client::ClientStats* const counts = fs->stats();
+    return fmt::format("lookup_hits {}\nlookup_misses {}\ngetattr_hits {}\ngetattr_misses {}\n",
+                       counts->name_hits.value(), counts->name_misses.value(),
+                       counts->attr_hits.value(), counts->attr_misses.value());
+  }));
   list->push_back(ReadOnly(base + ".transport", owner.session->TransportText()));
+}
+
+// Of the process: all its mounts tell jobs alike.
+void AddJobParams(ParamList* list) {
+  fuse::JobIds* const jobs = fuse::JobIds::Instance();
+  list->push_back({"jobid_var", [jobs] { return jobs->variable(); },
+                   [jobs](const std::string& value) { return jobs->SetVariable(value); }});
+  list->push_back({"jobid_name", [jobs] { return jobs->name(); },
+                   [jobs](const std::string& value) { return jobs->SetName(value); }});
+  list->push_back({"jobid_this_session", [jobs] { return jobs->session(); },
+                   [jobs](const std::string& value) { return jobs->SetSession(value); }});
 }
 
 std::string Devices(const ClientParamsOwner& owner) {
@@ -105,6 +125,22 @@ void AddMetrics(const ClientParamsOwner& owner, MetricsText* text) {
   const MetricLabels labels = {{"component", "client"}, {"target", mount.target}};
   text->Gauge("lustre_lock_count_total", "Inodes of which something is kept under locks.", labels,
               static_cast<double>(fs.inode_locks().inodes));
+  const client::ClientStats& counts = *fs.stats();
+  for (const auto& [operation, hits, misses] :
+       {std::tuple("lookup", &counts.name_hits, &counts.name_misses),
+        {"getattr", &counts.attr_hits, &counts.attr_misses}}) {
+    MetricLabels whose = labels;
+    whose.emplace_back("operation", operation);
+    text->Counter("sheen_client_cache_hits_total", "Answered from what locks cover.", whose,
+                  hits->value());
+    text->Counter("sheen_client_cache_misses_total", "Asked of the MDS.", whose, misses->value());
+  }
+  for (const auto& [index, server] : fs.OstServers()) {
+    const MetricLabels ost = {{"component", "client"},
+                              {"target", fmt::format("{}-OST{:04x}", fs.options().fsname, index)}};
+    text->Gauge("sheen_client_grant_bytes", "Space that the OST has granted.", ost,
+                static_cast<double>(fs.GrantedBytes(index)));
+  }
   text->Gauge("sheen_client_held_bytes", "Bytes accepted and not yet written to OSTs.", labels,
               static_cast<double>(fs.held().bytes));
 }
@@ -120,6 +156,7 @@ void AddClientParams(const ClientParamsOwner& owner, NodeControl* control) {
     AddMountParams(owner, list);
     AddLockParams(owner, list);
     AddTargetParams(owner, list);
+    AddJobParams(list);
     list->push_back(ReadOnly("devices", [owner] { return Devices(owner); }));
     list->push_back(ReadOnly("health_check", std::string("healthy")));
   });

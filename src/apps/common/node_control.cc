@@ -230,6 +230,22 @@ void NodeControl::ThreadMain() {
   }
 }
 
+void NodeControl::ServeChangelogUser(int fd, const v1::ChangelogUserRequest& request,
+                                     v1::LocalReply* reply) {
+  if (!changelog_user_) {
+    PutError(Error(Errc::kNoSys, "this daemon has no changelog"), reply);
+  } else if (!MaySet(fd)) {
+    PutError(Error(Errc::kPerm, "changelog users: only root may"), reply);
+  } else {
+    Result<v1::ChangelogUserReply> changed = changelog_user_(request);
+    if (changed) {
+      *reply->mutable_changelog_user() = std::move(*changed);
+    } else {
+      PutError(changed.error(), reply);
+    }
+  }
+}
+
 void NodeControl::ServeLocal(int fd) {
   v1::LocalRequest request;
   if (!ReceiveMessage(fd, &request)) return;
@@ -248,6 +264,8 @@ void NodeControl::ServeLocal(int fd) {
     } else {
       PutError(set.error(), &reply);
     }
+  } else if (request.has_changelog_user()) {
+    ServeChangelogUser(fd, request.changelog_user(), &reply);
   } else {
     PutError(Error(Errc::kNoSys, "this daemon does not know the request"), &reply);
   }

@@ -46,6 +46,11 @@ class NodeControl final {
   using KeepFunction = std::function<Status(const v1::SetParamRequest&)>;
   void set_keep(KeepFunction keep) { keep_ = std::move(keep); }
 
+  // Of an MDS.
+  using ChangelogUserFunction =
+      std::function<Result<v1::ChangelogUserReply>(const v1::ChangelogUserRequest&)>;
+  void set_changelog_user(ChangelogUserFunction change) { changelog_user_ = std::move(change); }
+
   // Fault points of the daemon, for tests: "fail_loc" and "fail_val" as lctl sets them. Without it
   // setting them is refused.
   using FaultFunction = std::function<Status(const std::string& name, uint64_t value)>;
@@ -76,6 +81,7 @@ class NodeControl final {
   Status ListenMetrics();
   void ThreadMain();
   void ServeLocal(int fd);
+  void ServeChangelogUser(int fd, const v1::ChangelogUserRequest& request, v1::LocalReply* reply);
   void ServeMetrics(int fd);
   void AddOwnParams(ParamList* list);
   Status SetFault(const std::string& name, const std::string& value, std::atomic<uint64_t>* kept);
@@ -86,6 +92,7 @@ class NodeControl final {
   std::map<std::string, std::string> kept_;
   std::vector<MetricsSource> metrics_;
   KeepFunction keep_;
+  ChangelogUserFunction changelog_user_;
   FaultFunction faults_;
   std::atomic<uint64_t> fail_loc_{0};
   std::atomic<uint64_t> fail_val_{0};

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
+
 #include "base/clock.h"
 
 namespace sheen::apps {
@@ -29,6 +32,32 @@ Param StatsParam(std::string name, std::vector<const TallyTable*> tables,
       }};
 }
 
+void AddOriginParams(const std::string& prefix, OriginStats* jobs, OriginStats* users,
+                     ParamList* list) {
+  const auto add = [&](const char* what, const char* key, OriginStats* stats) {
+    list->push_back({prefix + "." + what + "_stats",
+                     [what, key, stats] {
+                       const std::string text = stats->Yaml(key, SystemClock().Wall().count());
+                       return text.empty() ? text : fmt::format("{}_stats:\n{}", what, text);
+                     },
+                     [stats](const std::string& value) -> Status {
+                       stats->Clear(value);
+                       return {};
+                     }});
+  };
+  add("job", "job_id", jobs);
+  add("uid", "uid", users);
+  list->push_back({prefix + ".job_cleanup_interval",
+                   [jobs] { return std::to_string(jobs->cleanup_seconds()); },
+                   [jobs, users](const std::string& value) -> Status {
+                     constexpr uint64_t kYear = 31'536'000;
+                     SHEEN_TRY_ASSIGN(const uint64_t seconds, ParseParamNumber(value, 0, kYear));
+                     jobs->set_cleanup_seconds(seconds);
+                     users->set_cleanup_seconds(seconds);
+                     return {};
+                   }});
+}
+
 void AddSpaceParams(const std::string& prefix, const v1::TargetSpace& space, ParamList* list) {
   list->push_back(ReadOnly(prefix + ".kbytestotal", space.bytes_total() / 1024));
   list->push_back(ReadOnly(prefix + ".kbytesfree", space.bytes_free() / 1024));
@@ -44,9 +73,11 @@ void AddExportParams(const std::string& prefix,
     const std::string base = prefix + ".exports." + session->client_uuid().ToString();
     list->push_back(ReadOnly(base + ".nid", session->client_name()));
     list->push_back(ReadOnly(base + ".stats", [session] {
-      return fmt::format("reqs {}\nread_bytes {}\nwrite_bytes {}\nconnections {}\n",
-                         session->use.requests.value(), session->use.read_bytes.value(),
-                         session->use.written_bytes.value(), session->link_count.load());
+      return fmt::format(
+          "reqs {}\nread_bytes {}\nwrite_bytes {}\nconnections {}\nin_flight {}\nqueued {}\n",
+          session->use.requests.value(), session->use.read_bytes.value(),
+          session->use.written_bytes.value(), session->link_count.load(),
+          session->use.in_flight.value(), session->use.queued.value());
     }));
   }
 }
@@ -73,6 +104,54 @@ void AddTableMetrics(const MetricsOwner& owner, const TallyTable& table, Metrics
                   "Time from an operation's request to its answer; wait_*: of that, waits.", labels,
                   values);
   }
+}
+
+void AddOriginMetrics(const MetricsOwner& owner, const OriginStats& jobs, const OriginStats& users,
+                      MetricsText* text) {
+  const auto add = [&](const OriginStats& stats, const char* label, const std::string& prefix) {
+    std::vector<OriginStats::Origin> all = stats.All(SystemClock().Wall().count());
+    std::ranges::sort(all, std::ranges::greater(), &OriginStats::Origin::last_ns);
+    all.resize(std::min(all.size(), kOriginSeriesMax));
+    for (const OriginStats::Origin& origin : all) {
+      const MetricLabels whose = {{"component", std::string(owner.component)},
+                                  {"target", owner.target},
+                                  {label, origin.name}};
+      for (size_t i = 0; i < origin.sums.size(); ++i) {
+        const TallySpec& spec = stats.specs()[i];
+        const OriginStats::Sums& sums = origin.sums[i];
+        if (sums.samples == 0) continue;
+        if (spec.unit == Unit::kBytes) {
+          const bool reads = spec.name == "read_bytes";
+          text->Counter(prefix + (reads ? "_read_bytes_total" : "_write_bytes_total"),
+                        reads ? "Bytes read." : "Bytes written.", whose, sums.sum);
+          continue;
+        }
+        MetricLabels labels = whose;
+        labels.emplace_back("operation", std::string(spec.name));
+        text->Counter(prefix + "_stats_total", "Operations done.", labels, sums.samples);
+      }
+    }
+  };
+  add(jobs, "jobid", "lustre_job");
+  add(users, "uid", "sheen_uid");
+}
+
+void AddQueueMetrics(const MetricsOwner& owner,
+                     const std::vector<std::shared_ptr<rpc::Session>>& sessions,
+                     MetricsText* text) {
+  uint64_t in_flight = 0;
+  uint64_t queued = 0;
+  for (const std::shared_ptr<rpc::Session>& session : sessions) {
+    in_flight += session->use.in_flight.value();
+    queued += session->use.queued.value();
+  }
+  const MetricLabels labels = {{"component", std::string(owner.component)},
+                               {"target", owner.target}};
+  text->Gauge("sheen_requests_in_flight", "Requests that are being worked on.", labels,
+              static_cast<double>(in_flight));
+  text->Counter("sheen_requests_queued_total",
+                "Requests of the clients there are that waited for others of their connection.",
+                labels, queued);
 }
 
 void AddSpaceMetrics(const MetricsOwner& owner, const v1::TargetSpace& space, MetricsText* text) {

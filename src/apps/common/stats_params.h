@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/metrics.h"
+#include "base/origin_stats.h"
 #include "base/params.h"
 #include "base/stats.h"
 #include "rpc/server.h"
@@ -21,6 +22,10 @@ Param ReadOnly(std::string name, std::string value);
 Param StatsParam(std::string name, std::vector<const TallyTable*> tables,
                  std::function<void(int64_t now_ns)> clear);
 // PREFIX.kbytestotal, kbytesfree, kbytesavail, filestotal, filesfree.
+// PREFIX.job_stats and PREFIX.uid_stats in Lustre's YAML; setting one to a job's id, or a user's
+// number, forgets it, to anything empty or "clear" all. With PREFIX.job_cleanup_interval.
+void AddOriginParams(const std::string& prefix, OriginStats* jobs, OriginStats* users,
+                     ParamList* list);
 void AddSpaceParams(const std::string& prefix, const v1::TargetSpace& space, ParamList* list);
 // PREFIX.num_exports, and for each client PREFIX.exports.UUID.{nid,stats}.
 void AddExportParams(const std::string& prefix,
@@ -35,6 +40,13 @@ struct MetricsOwner {
 // lustre_read_bytes_total and so on.
 void AddTableMetrics(const MetricsOwner& owner, const TallyTable& table, MetricsText* text);
 // lustre_capacity_kibibytes and so on; lustre_health_check.
+// By job and by user, of those that did something last: at most kOriginSeriesMax of each.
+inline constexpr size_t kOriginSeriesMax = 100;
+void AddOriginMetrics(const MetricsOwner& owner, const OriginStats& jobs, const OriginStats& users,
+                      MetricsText* text);
+// How many requests are at work and how many have queued, of all clients.
+void AddQueueMetrics(const MetricsOwner& owner,
+                     const std::vector<std::shared_ptr<rpc::Session>>& sessions, MetricsText* text);
 void AddSpaceMetrics(const MetricsOwner& owner, const v1::TargetSpace& space, MetricsText* text);
 
 }  // namespace sheen::apps

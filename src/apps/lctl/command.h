@@ -42,6 +42,8 @@ int RunListParam(const Context& context, const Arguments& args);
 int RunDeviceList(const Context& context, const Arguments& args);
 int RunListNids(const Context& context, const Arguments& args);
 int RunPing(const Context& context, const Arguments& args);
+int RunChangelogRegister(const Context& context, const Arguments& args);
+int RunChangelogDeregister(const Context& context, const Arguments& args);
 int RunHelp(const Context& context, const Arguments& args);
 int RunVersion(const Context& context, const Arguments& args);
 int RunListCommands(const Context& context, const Arguments& args);

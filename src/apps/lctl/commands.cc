@@ -35,6 +35,16 @@ constexpr Command kCommands[] = {
      "HOST[:PORT][@tcp] [TIMEOUT]\n"
      "\tasks whether a Sheen server answers there (data port; default 7988, then 7990)\n",
      RunPing},
+    {"changelog_register",
+     "[-n|--nameonly] [-u|--user NAME] [-m|--mask TYPES]\n"
+     "\tregisters a user of an MDT's changelog, from now on: lctl --device sheen-MDT0000 ...\n"
+     "\t-n: prints the user's id alone  -u: gives it a name  -m: only these record types, as\n"
+     "\t    CREAT,UNLNK\n",
+     RunChangelogRegister},
+    {"changelog_deregister",
+     "USER | -u|--user NAME\n"
+     "\tforgets a user of an MDT's changelog, and the records that only it still needed\n",
+     RunChangelogDeregister},
     {"help", "[COMMAND]\n", RunHelp},
     {"version", "\n", RunVersion},
     {"--list-commands", "\n", RunListCommands},
@@ -48,8 +58,6 @@ constexpr const char* kMissing[] = {"abort_recovery",
                                     "barrier_freeze",
                                     "barrier_stat",
                                     "barrier_thaw",
-                                    "changelog_deregister",
-                                    "changelog_register",
                                     "clear",
                                     "conf_param",
                                     "deactivate",

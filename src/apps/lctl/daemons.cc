@@ -46,6 +46,18 @@ Result<std::vector<v1::GetParamsReply>> AskAll(const Context& context,
   return replies;
 }
 
+// "sheen-MDT0000" of "mdt.sheen-MDT0000.uuid".
+Result<std::vector<std::string>> MdtsOfHost(const Context& context) {
+  SHEEN_TRY_ASSIGN(const std::vector<v1::ParamValue> params,
+                   GetParams(context, {"mdt.*.uuid"}, true));
+  std::vector<std::string> names;
+  for (const v1::ParamValue& param : params) {
+    const size_t begin = param.name().find('.') + 1;
+    names.push_back(param.name().substr(begin, param.name().rfind('.') - begin));
+  }
+  return names;
+}
+
 }  // namespace
 
 std::vector<v1::ParamValue> MergeParams(const std::vector<v1::GetParamsReply>& replies) {
@@ -107,6 +119,36 @@ Result<std::vector<std::string>> SetParam(const Context& context,
       failed && (failed->code() == Errc::kNoEntry || failed->code() == Errc::kNotSupported);
   if (failed && (names.empty() || !only_elsewhere)) return std::unexpected(*failed);
   return std::vector<std::string>(names.begin(), names.end());
+}
+
+Result<v1::ChangelogUserReply> ChangeChangelogUser(const Context& context,
+                                                   v1::ChangelogUserRequest request) {
+  if (!context.server.empty()) {
+    return Fail(Errc::kPerm, "not through the control port; run lctl as root on the MDS's host");
+  }
+  SHEEN_TRY_ASSIGN(const std::vector<std::string> mdts, MdtsOfHost(context));
+  std::string known;
+  for (const std::string& mdt : mdts) known += (known.empty() ? "" : ", ") + mdt;
+  if (mdts.empty()) return Fail(Errc::kNoEntry, "no MDS runs on this host");
+  if (context.device.empty() && mdts.size() > 1) {
+    return Fail(Errc::kInvalid, "which MDT? give --device, one of " + known);
+  }
+  const std::string device = context.device.empty() ? mdts.front() : context.device;
+  if (std::ranges::find(mdts, device) == mdts.end()) {
+    return Fail(Errc::kNoEntry, "no MDT " + device + " on this host (there is " + known + ")");
+  }
+  request.set_device(device);
+  v1::LocalRequest local;
+  *local.mutable_changelog_user() = std::move(request);
+  for (const std::string& socket : apps::DaemonSockets()) {
+    Result<v1::LocalReply> reply = apps::AskDaemon(socket, local);
+    if (reply) return std::move(*reply->mutable_changelog_user());
+    const Errc code = reply.error().code();
+    const bool another = code == Errc::kConnectionRefused || code == Errc::kTimedOut ||
+                         code == Errc::kNoSys || code == Errc::kNotThisServer;
+    if (!another) return std::unexpected(reply.error());
+  }
+  return Fail(Errc::kUnavailable, device + " does not answer");
 }
 
 }  // namespace sheen::lctl

@@ -20,6 +20,11 @@ Result<std::vector<v1::ParamValue>> GetParams(const Context& context,
 Result<std::vector<std::string>> SetParam(const Context& context,
                                           const v1::SetParamRequest& request);
 
+// Of the MDT `context.device`, or the only one of this host. Errors: kNoEntry (no such MDT or user;
+// says which MDTs there are), the daemon's.
+Result<v1::ChangelogUserReply> ChangeChangelogUser(const Context& context,
+                                                   v1::ChangelogUserRequest request);
+
 // For tests: merges what daemons answered.
 std::vector<v1::ParamValue> MergeParams(const std::vector<v1::GetParamsReply>& replies);
 

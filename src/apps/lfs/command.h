@@ -58,6 +58,8 @@ int RunGetdirstripe(const Arguments& args);
 int RunMkdir(const Arguments& args);
 int RunPath2Fid(const Arguments& args);
 int RunFid2Path(const Arguments& args);
+int RunChangelog(const Arguments& args);
+int RunChangelogClear(const Arguments& args);
 int RunHelp(const Arguments& args);
 int RunVersion(const Arguments& args);
 int RunListCommands(const Arguments& args);

@@ -51,6 +51,12 @@ constexpr Command kCommands[] = {
      "[--print-fid|-f] [--link|-l LINK_NUMBER] [--name|-n] [--null|-0]\n"
      "          FSNAME|MOUNT_POINT FID ...\n",
      RunFid2Path},
+    {"changelog", kChangelogUsage, RunChangelog},
+    {"changelog_clear",
+     "MDTNAME|MOUNT_POINT USER ENDREC\n"
+     "\tUSER (cl1) is done with the records up to ENDREC (0: all); what all users are done\n"
+     "\twith is gone\n",
+     RunChangelogClear},
     {"help", "[COMMAND]\n", RunHelp},
     {"version", "\n", RunVersion},
     {"--version", "\n", RunVersion},
@@ -61,7 +67,7 @@ constexpr Command kCommands[] = {
 
 constexpr const char* kMissing[] = {
     "rm_entry",     "unlink_foreign", "pool_list", "setquota",
-    "quota",        "project",      "changelog",   "changelog_clear", "rmfid",
+    "quota",        "project",      "rmfid",
     "data_version", "hsm",          "hsm_state",   "hsm_set",    "hsm_clear",       "hsm_action",
     "hsm_archive",  "hsm_restore",  "hsm_release", "hsm_remove", "hsm_cancel",      "swap_layouts",
     "migrate",      "mv",           "mirror",      "getsom",     "somsync",         "heat_get",

@@ -45,6 +45,13 @@ Status CheckChunk(const IoctlMessage& message, uint32_t index) {
   return {};
 }
 
+Status PutRequest(const google::protobuf::MessageLite& request, IoctlMessage* message) {
+  if (request.ByteSizeLong() > kIoctlDataBytes) return Fail(Errc::kInvalid, "too long");
+  message->data_bytes = static_cast<uint32_t>(request.ByteSizeLong());
+  request.SerializeToArray(message->data, static_cast<int>(message->data_bytes));
+  return {};
+}
+
 Fid FidOf(const IoctlMessage& message) {
   return {message.fid_seq, message.fid_oid, message.fid_ver};
 }
@@ -169,6 +176,26 @@ Result<std::vector<std::string>> Device::FidToPath(const Fid& fid) const {
     }
     if (paths.size() >= message->total) return paths;
   }
+}
+
+Result<v1::ReadChangelogReply> Device::ReadChangelog(
+    uint32_t mdt, const v1::ReadChangelogRequest& request) const {
+  const auto message = NewMessage();
+  message->index = mdt;
+  SHEEN_TRY(PutRequest(request, message.get()));
+  SHEEN_TRY(Call(kIoctlReadChangelog, message.get()));
+  v1::ReadChangelogReply reply;
+  if (message->data_bytes > kIoctlDataBytes ||
+      !reply.ParseFromArray(message->data, static_cast<int>(message->data_bytes)))
+    return std::unexpected(BadAnswer().error());
+  return reply;
+}
+
+Status Device::ClearChangelog(uint32_t mdt, const v1::ClearChangelogRequest& request) const {
+  const auto message = NewMessage();
+  message->index = mdt;
+  SHEEN_TRY(PutRequest(request, message.get()));
+  return Call(kIoctlClearChangelog, message.get());
 }
 
 Result<std::string> Device::ClientUuid() const {

@@ -40,6 +40,10 @@ class Device final {
                                const layout::Layout& layout_template) const;
   Result<std::vector<v1::TargetSpace>> Targets() const;
   Result<std::vector<std::string>> FidToPath(const Fid& fid) const;
+  // Of the changelog of MDT `mdt`. Errors: kNoSuchDevice, kNoEntry (no such user), kPerm, kInvalid.
+  Result<v1::ReadChangelogReply> ReadChangelog(uint32_t mdt,
+                                               const v1::ReadChangelogRequest& request) const;
+  Status ClearChangelog(uint32_t mdt, const v1::ClearChangelogRequest& request) const;
   // UUID of the mount.
   Result<std::string> ClientUuid() const;
 

@@ -17,6 +17,13 @@ inline constexpr char kFindUsage[] = R"(DIRECTORY|FILENAME ... [[!] TEST] ...
           %Lp, %LF are stripe count, size, first OST, OSTs, pool and FID
 )";
 
+inline constexpr char kChangelogUsage[] =
+    R"([--follow|-f] [--user|-u USER] [--mask|-m TYPES] [--json] MDTNAME|MOUNT_POINT [START [END]]
+        prints the changelog of an MDT (sheen-MDT0000) from record START to END
+        --follow: waits for new records   --user: what USER (cl1) has not cleared yet
+        --mask: only these types, as CREAT,UNLNK   --json: one object a line
+)";
+
 inline constexpr char kSetstripeUsage[] =
     R"([--stripe-count|-c STRIPE_COUNT] [--stripe-size|-S STRIPE_SIZE]
           [--stripe-index|-i START_OST_IDX] [--ost|-o OST_INDICES]

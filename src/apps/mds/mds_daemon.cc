@@ -147,6 +147,10 @@ Status MdsDaemon::StartNodeControl() {
   node_ = std::make_unique<NodeControl>(NodeControlOptions{
       .program = "sheen-mds", .metrics = config_.network.metrics, .allow = config_.network.allow});
   AddMdsParams({service_.get(), sessions_.get()}, node_.get());
+  node_->set_changelog_user([this](const v1::ChangelogUserRequest& request) {
+    return shards_->Await<Result<v1::ChangelogUserReply>>(
+        0, [this, request] { return service_->ChangeChangelogUser(request); });
+  });
   for (const auto& [name, value] : service_->KeptParams()) node_->Apply(name, value);
   return node_->Start();
 }

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "apps/common/stats_params.h"
+#include "base/clock.h"
+#include "mds/changelog.h"
 #include "mds/op_stats.h"
 
 namespace sheen::apps {
@@ -67,6 +69,53 @@ void AddLockParams(const MdsParamsOwner& owner, ParamList* list) {
   }));
 }
 
+Param Limit(std::string name, std::atomic<uint64_t>* limit) {
+  return {std::move(name), [limit] { return std::to_string(limit->load()); },
+          [limit](const std::string& value) -> Status {
+            SHEEN_TRY_ASSIGN(const uint64_t number, ParseParamNumber(value, 1, INT64_MAX));
+            limit->store(number);
+            return {};
+          }};
+}
+
+void AddChangelogParams(const MdsParamsOwner& owner, ParamList* list) {
+  const std::string mdd = "mdd." + owner.service->mdt_name();
+  mds::Changelog* const log = &owner.service->changelog();
+  list->push_back(ReadOnly(mdd + ".changelog_users",
+                           [log] { return log->UsersText(SystemClock().Wall().count()); }));
+  list->push_back({mdd + ".changelog_mask", [log] { return log->MaskText(); },
+                   [log](const std::string& value) { return log->SetMask(value); }});
+  mds::ChangelogLimits* const limits = &log->limits();
+  list->push_back({mdd + ".changelog_gc",
+                   [limits] { return std::string(limits->collect.load() ? "1" : "0"); },
+                   [limits](const std::string& value) -> Status {
+                     SHEEN_TRY_ASSIGN(const bool on, ParseParamSwitch(value));
+                     limits->collect.store(on);
+                     return {};
+                   }});
+  list->push_back(Limit(mdd + ".changelog_max_idle_time", &limits->idle_seconds_max));
+  list->push_back(Limit(mdd + ".changelog_max_idle_indexes", &limits->idle_indexes_max));
+  list->push_back(Limit(mdd + ".changelog_min_gc_interval", &limits->interval_seconds));
+}
+
+void AddChangelogMetrics(const MdsParamsOwner& owner, const MetricLabels& labels,
+                         MetricsText* text) {
+  const mds::Changelog& log = owner.service->changelog();
+  text->Gauge("lustre_changelog_current_index", "Last record of the changelog.", labels,
+              static_cast<double>(log.LowWater()));
+  const auto state = log.ReadState();
+  if (!state) return;
+  const int64_t now_ns = SystemClock().Wall().count();
+  for (const mdt::ChangelogUser& user : state->users) {
+    MetricLabels whose = labels;
+    whose.emplace_back("id", user.ToString());
+    text->Gauge("lustre_changelog_user_index", "Last record that the user has cleared.", whose,
+                static_cast<double>(user.index));
+    text->Gauge("lustre_changelog_user_idle_time", "Seconds since the user last cleared.", whose,
+                static_cast<double>(now_ns - user.used_ns) / 1e9);
+  }
+}
+
 void AddParams(const MdsParamsOwner& owner, ParamList* list) {
   const std::string& name = owner.service->mdt_name();
   const std::string mdt = "mdt." + name;
@@ -74,11 +123,13 @@ void AddParams(const MdsParamsOwner& owner, ParamList* list) {
   const auto clear = [service](int64_t) { service->ClearStats(); };
   list->push_back(StatsParam(mdt + ".md_stats", {&service->stats().operations()}, clear));
   list->push_back(StatsParam(mdt + ".wait_stats", {&service->stats().waits()}, clear));
+  AddOriginParams(mdt, &service->stats().jobs(), &service->stats().users(), list);
   list->push_back(ReadOnly(mdt + ".uuid", service->mdt_uuid().ToString()));
   list->push_back(
       ReadOnly(mdt + ".recovery_status", [service] { return service->RecoveryText(); }));
   AddExportParams(mdt, owner.sessions->All(), list);
   AddLockParams(owner, list);
+  AddChangelogParams(owner, list);
   const std::vector<v1::TargetSpace> targets = service->TargetStates();
   AddLayoutParams(owner, targets, list);
   if (const v1::TargetSpace* const own = OwnSpace(targets, name)) {
@@ -105,6 +156,8 @@ void AddMetrics(const MdsParamsOwner& owner, MetricsText* text) {
   const mds::OpStats& stats = owner.service->stats();
   AddTableMetrics(mdt, stats.operations(), text);
   AddTableMetrics(mdt, stats.waits(), text);
+  AddOriginMetrics(mdt, stats.jobs(), stats.users(), text);
+  AddQueueMetrics(mdt, owner.sessions->All(), text);
   const MetricLabels labels = {{"component", "mdt"}, {"target", name}};
   text->Gauge("lustre_exports_total", "Clients that are known.", labels,
               static_cast<double>(owner.sessions->All().size()));
@@ -112,6 +165,7 @@ void AddMetrics(const MdsParamsOwner& owner, MetricsText* text) {
               static_cast<double>(owner.service->lock_counts().granted));
   text->Counter("sheen_lock_callbacks_total", "Locks asked back from clients.", labels,
                 stats.lock_callbacks.value());
+  AddChangelogMetrics(owner, labels, text);
   const std::vector<v1::TargetSpace> targets = owner.service->TargetStates();
   if (const v1::TargetSpace* const own = OwnSpace(targets, name)) AddSpaceMetrics(mdt, *own, text);
 }

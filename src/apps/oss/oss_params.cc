@@ -28,6 +28,7 @@ void AddParams(const OssParamsOwner& owner, ParamList* list) {
     oss::OpStats* const stats = service->StatsOf(index);
     list->push_back(StatsParam(ost + ".stats", {&stats->operations()},
                                [stats](int64_t now_ns) { stats->Clear(now_ns); }));
+    AddOriginParams(ost, &stats->jobs(), &stats->users(), list);
     list->push_back(ReadOnly(ost + ".uuid", target->superblock().uuid.ToString()));
     list->push_back(ReadOnly(ost + ".tot_granted", service->GrantedBytes(index)));
     list->push_back(ReadOnly(ost + ".num_exports", owner.sessions->All().size()));
@@ -50,7 +51,9 @@ void AddMetrics(const OssParamsOwner& owner, MetricsText* text) {
   const std::vector<v1::TargetSpace> spaces = owner.spaces();
   for (const auto& [index, target] : owner.service->Targets()) {
     const MetricsOwner ost{"ost", target->name()};
-    AddTableMetrics(ost, owner.service->StatsOf(index)->operations(), text);
+    oss::OpStats* const stats = owner.service->StatsOf(index);
+    AddTableMetrics(ost, stats->operations(), text);
+    AddOriginMetrics(ost, stats->jobs(), stats->users(), text);
     const MetricLabels labels = {{"component", "ost"}, {"target", target->name()}};
     text->Gauge("lustre_exports_granted_total", "Bytes that clients may hold back.", labels,
                 static_cast<double>(owner.service->GrantedBytes(index)));
@@ -60,6 +63,7 @@ void AddMetrics(const OssParamsOwner& owner, MetricsText* text) {
       if (space.index() == index) AddSpaceMetrics(ost, space, text);
     }
   }
+  AddQueueMetrics({"ost", "OSS"}, owner.sessions->All(), text);
   text->Gauge("lustre_lock_count_total", "Locks that clients hold.",
               {{"component", "ost"}, {"target", "OSS"}},
               static_cast<double>(owner.service->lock_count()));

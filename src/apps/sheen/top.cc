@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
+#include <tuple>
 
 #include "apps/common/node_control.h"
 #include "apps/common/run_directory.h"
@@ -17,7 +19,7 @@ namespace sheen::apps {
 namespace {
 
 constexpr const char* kPatterns[] = {"mdt.*.md_stats", "obdfilter.*.stats", "mdt.*.exports.*.*",
-                                     "ost.OSS.exports.*.*"};
+                                     "ost.OSS.exports.*.*", "*.*.job_stats", "*.*.uid_stats"};
 
 Result<std::vector<v1::GetParamsReply>> AskAll() {
   v1::LocalRequest request;
@@ -72,6 +74,36 @@ TopNumbers NumbersOf(const std::string& text) {
     }
   }
   return out;
+}
+
+// The number behind "samples:" or "sum:"; 0: there is none.
+uint64_t FieldOf(const std::string& line, const std::string& name) {
+  const size_t at = line.find(name + ":");
+  if (at == std::string::npos) return 0;
+  return std::strtoull(line.c_str() + at + name.size() + 1, nullptr, 10);
+}
+
+// Of Lustre's job_stats: "- job_id: NAME" and "  open: { samples: N, unit: usecs, ..., sum: S".
+void AddOrigins(const std::string& text, std::map<std::string, TopNumbers>* out) {
+  std::istringstream lines(text);
+  TopNumbers* numbers = nullptr;
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line.starts_with("- ") ? line.substr(2) : line);
+    std::string name;
+    std::string value;
+    words >> name >> value;
+    if (line.starts_with("- ")) {
+      numbers = &(*out)[value];
+    } else if (numbers == nullptr || value != "{") {
+      continue;
+    } else if (name == "read_bytes:") {
+      numbers->read_bytes += FieldOf(line, " sum");
+    } else if (name == "write_bytes:") {
+      numbers->written_bytes += FieldOf(line, " sum");
+    } else {
+      numbers->requests += FieldOf(line, "samples");
+    }
+  }
 }
 
 double PerSecond(uint64_t count, double seconds) {
@@ -132,7 +164,11 @@ TopSample SampleOf(const std::vector<v1::GetParamsReply>& replies) {
   for (const v1::GetParamsReply& reply : replies) {
     for (const v1::ParamValue& param : reply.params()) {
       const std::vector<std::string> levels = LevelsOf(param.name());
-      if (levels.size() == 3) {
+      if (levels.size() == 3 && levels[2] == "job_stats") {
+        AddOrigins(param.value(), &sample.jobs);
+      } else if (levels.size() == 3 && levels[2] == "uid_stats") {
+        AddOrigins(param.value(), &sample.users);
+      } else if (levels.size() == 3) {
         sample.targets[levels[1]] += NumbersOf(param.value());
       } else if (levels.size() == 5 && levels[4] == "stats") {
         sample.clients[levels[3]] += NumbersOf(param.value());
@@ -156,13 +192,22 @@ std::string FormatTop(const TopSample& before, const TopSample& now, double seco
     out += LineOf(name == now.names.end() || name->second.empty() ? uuid : name->second, change,
                   seconds);
   }
+  for (const auto& [title, past, present] :
+       {std::tuple("UID", &before.users, &now.users), {"JOB", &before.jobs, &now.jobs}}) {
+    const std::vector<Row> rows = RowsOf(*past, *present, false);
+    if (rows.empty()) continue;
+    out += fmt::format("\n{:<40} {:>9} {:>9} {:>9}\n", title, "OPS/S", "READ MiB", "WRITE MiB");
+    for (const auto& [name, change] : rows) out += LineOf(name, change, seconds);
+  }
   return out;
 }
 
 std::string FormatTopJson(const TopSample& before, const TopSample& now, double seconds) {
   nlohmann::json out = {{"seconds", seconds},
                         {"targets", nlohmann::json::array()},
-                        {"clients", nlohmann::json::array()}};
+                        {"clients", nlohmann::json::array()},
+                        {"users", nlohmann::json::array()},
+                        {"jobs", nlohmann::json::array()}};
   const auto entry = [](const TopNumbers& change) {
     return nlohmann::json{{"requests", change.requests},
                           {"read_bytes", change.read_bytes},
@@ -179,7 +224,15 @@ std::string FormatTopJson(const TopSample& before, const TopSample& now, double 
     out["clients"].back()["uuid"] = uuid;
     out["clients"].back()["name"] = name == now.names.end() ? "" : name->second;
   }
-  return out.dump() + "\n";
+  for (const auto& [name, change] : RowsOf(before.users, now.users, true)) {
+    out["users"].push_back(entry(change));
+    out["users"].back()["uid"] = name;
+  }
+  for (const auto& [name, change] : RowsOf(before.jobs, now.jobs, true)) {
+    out["jobs"].push_back(entry(change));
+    out["jobs"].back()["job_id"] = name;
+  }
+  return out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 Status RunTop(const TopOptions& options) {

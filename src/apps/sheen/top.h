@@ -1,5 +1,5 @@
-// `sheen top`: what the daemons of this host do now, by target and by client, from the numbers that
-// their parameters show, once an interval.
+// `sheen top`: what the daemons of this host do now, by target, client, user and job, from the
+// numbers that their parameters show, once an interval.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +35,8 @@ struct TopNumbers {
 struct TopSample {
   std::map<std::string, TopNumbers> targets;  // by name
   std::map<std::string, TopNumbers> clients;  // by UUID
+  std::map<std::string, TopNumbers> users;    // by number
+  std::map<std::string, TopNumbers> jobs;     // by id
   std::map<std::string, std::string> names;   // of clients: host and mount point
 };
 

@@ -83,6 +83,10 @@ Status Close(OpContext* context, const v1::CloseRequest& request, v1::CloseReply
   context->handle_change = {OpContext::HandleChange::Kind::kRemove, fid, *open};
   SHEEN_TRY_ASSIGN(std::optional<mdt::Inode> inode, mdt::FindInode(*context->txn, fid));
   if (!inode) return {};
+  // As Lustre: of those that changed nothing only for who follows openings.
+  if (open->write || IsLogged(*context, mdt::LogType::kOpen)) {
+    LogChange(context, {.type = mdt::LogType::kClose, .flags = open->log_flags, .fid = fid});
+  }
 
   const HandleTable::Others others = core.handles.OthersOf(fid, session, request.handle());
   if (inode->nlink == 0 && others.all == 0 && !core.recovery.HandlesUnknown(core.Now())) {
@@ -98,6 +102,7 @@ Status Close(OpContext* context, const v1::CloseRequest& request, v1::CloseReply
   const int64_t atime_ns = SaneTime(*context, request.atime_ns());
   if (atime_ns > inode->atime_ns) {
     inode->atime_ns = atime_ns;
+    LogChange(context, {.type = mdt::LogType::kAtime, .flags = 1, .fid = fid});
     changed = true;
   }
   if (changed) mdt::PutInode(context->txn, fid, *inode);

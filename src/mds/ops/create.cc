@@ -34,6 +34,7 @@ Status OpenExisting(OpContext* context, const v1::CreateRequest& request, const 
     mdt::PutInode(context->txn, fid, inode);
     reply->mutable_attr()->set_size_epoch(inode.size_epoch);
   }
+  LogOpen(context, fid, request.open_flags());
   AddHandle(context, fid, request.open_flags(), request.handle());
   return {};
 }
@@ -104,6 +105,7 @@ Status Create(OpContext* context, const v1::CreateRequest& request, v1::CreateRe
   Touch(&directory, time_ns);
   mdt::PutInode(context->txn, parent, directory);
   context->txn->NoteParent(parent);
+  LogMade(context, parent, request.name(), fid, inode);
   AddHandle(context, fid, request.open_flags(), request.handle());
   reply->set_created(true);
   reply->set_cookie(cookie);

@@ -112,6 +112,7 @@ Status BringUpToDate(OpContext* context, const v1::ImportOrder& order, const Fid
   }
   inode.extra = mdt::Encode(SourceRecord(order));
   mdt::PutInode(context->txn, fid, inode);
+  LogChange(context, {.type = mdt::LogType::kLayout, .fid = fid});
   *what = v1::IMPORT_UPDATED;
   return {};
 }
@@ -152,6 +153,7 @@ Status MakeNew(OpContext* context, const v1::ImportOrder& order, const Fid& pare
   mdt::PutInode(context->txn, fid, inode);
   Touch(directory, time_ns);
   mdt::PutInode(context->txn, parent, *directory);
+  LogMade(context, parent, order.name(), fid, inode);
   return {};
 }
 

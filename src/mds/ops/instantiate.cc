@@ -60,6 +60,7 @@ Status Instantiate(OpContext* context, const v1::InstantiateRequest& request,
   if (changed) {
     inode.layout = reply->layout();
     mdt::PutInode(context->txn, fid, inode);
+    LogChange(context, {.type = mdt::LogType::kLayout, .fid = fid});
     context->durable = true;
     return {};
   }

@@ -39,6 +39,10 @@ Status Link(OpContext* context, const v1::LinkRequest& request, v1::LinkReply* r
   Touch(&directory, time_ns);
   mdt::PutInode(context->txn, parent, directory);
   context->txn->NoteParent(parent);
+  LogChange(context, {.type = mdt::LogType::kHardLink,
+                      .fid = fid,
+                      .parent = parent,
+                      .name = request.name()});
   FillAttr(fid, inode, false, reply->mutable_attr());
   FillAttr(parent, directory, false, reply->mutable_parent_attr());
   context->GrantAfter(parent, lock::kAttrBits);

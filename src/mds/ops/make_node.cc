@@ -83,6 +83,7 @@ Status MakeNode(OpContext* context, const v1::MakeNodeRequest& request, v1::Make
   Touch(&directory, time_ns);
   mdt::PutInode(context->txn, parent, directory);
   context->txn->NoteParent(parent);
+  LogMade(context, parent, request.name(), fid, inode);
   FillAttr(fid, inode, false, reply->mutable_attr());
   FillAttr(parent, directory, false, reply->mutable_parent_attr());
   context->GrantAfter(parent, lock::kAttrBits);

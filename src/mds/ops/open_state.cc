@@ -11,8 +11,17 @@ void AddHandle(OpContext* context, const Fid& fid, uint32_t flags, uint64_t hand
   const OpenHandle open{.session = context->session_id(),
                         .handle = handle,
                         .write = (AccessOfOpenFlags(flags) & kAccessWrite) != 0,
-                        .execute = (flags & kOpenForExecution) != 0};
+                        .execute = (flags & kOpenForExecution) != 0,
+                        .log_flags = LogOpenFlags(flags)};
   context->handle_change = {OpContext::HandleChange::Kind::kAdd, fid, open};
+}
+
+void LogOpen(OpContext* context, const Fid& fid, uint32_t flags) {
+  const uint16_t log_flags = LogOpenFlags(flags);
+  LogChange(context, {.type = mdt::LogType::kOpen,
+                      .flags = log_flags,
+                      .fid = fid,
+                      .open_mode = log_flags & 7U});
 }
 
 Status CheckTextBusy(const OpContext& context, const Fid& fid, uint32_t flags) {

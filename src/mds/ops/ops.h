@@ -36,9 +36,13 @@ Status Sync(OpContext*, const v1::MdsSyncRequest&, v1::MdsSyncReply*);
 Status GetClusterMap(OpContext*, const v1::ClusterMapRequest&, v1::ClusterMap*);
 Status LockCancel(OpContext*, const v1::LockList&, v1::LockCancelReply*);
 Status ReportSize(OpContext*, const v1::ReportSizeRequest&, v1::ReportSizeReply*);
+Status ReadChangelog(OpContext*, const v1::ReadChangelogRequest&, v1::ReadChangelogReply*);
+Status ClearChangelog(OpContext*, const v1::ClearChangelogRequest&, v1::ClearChangelogReply*);
 
 // An open's handle, added with the answer.
 void AddHandle(OpContext* context, const Fid& fid, uint32_t flags, uint64_t handle);
+// For who asked for kOpen.
+void LogOpen(OpContext* context, const Fid& fid, uint32_t flags);
 // What one client runs no other opens for writing, nor the other way about. Errors: kTextBusy.
 Status CheckTextBusy(const OpContext& context, const Fid& fid, uint32_t flags);
 

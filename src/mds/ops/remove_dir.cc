@@ -31,6 +31,11 @@ Status RemoveDir(OpContext* context, const v1::RemoveDirRequest& request,
   mdt::PutInode(context->txn, parent, directory);
   context->txn->NoteParent(parent);
   SHEEN_TRY(DropName(context, fid, &inode, time_ns));
+  LogChange(context, {.type = mdt::LogType::kRemoveDir,
+                      .flags = LostNameFlags(inode),
+                      .fid = fid,
+                      .parent = parent,
+                      .name = request.name()});
   FillAttr(parent, directory, false, reply->mutable_parent_attr());
   context->GrantAfter(parent, lock::kAttrBits);
   SetFid(fid, reply->mutable_fid());

@@ -179,6 +179,23 @@ Status Apply(OpContext* context, const v1::RenameRequest& request, Move* move) {
   return {};
 }
 
+void Log(OpContext* context, const Move& move) {
+  const auto moved = [context](const Side& from, const Side& to, const Fid& replaced,
+                               uint16_t flags) {
+    LogChange(context, {.type = mdt::LogType::kRename,
+                        .flags = flags,
+                        .fid = replaced,
+                        .parent = to.parent,
+                        .name = to.name,
+                        .source = from.fid,
+                        .source_parent = from.parent,
+                        .source_name = from.name});
+  };
+  const bool gone = move.replaces() && !move.exchange;
+  moved(move.from, move.to, gone ? move.to.fid : Fid(), gone ? LostNameFlags(move.to.inode) : 0);
+  if (move.exchange) moved(move.to, move.from, Fid(), 0);
+}
+
 void Answer(const Move& move, v1::RenameReply* reply) {
   SetFid(move.from.fid, reply->mutable_fid());
   if (move.replaces()) SetFid(move.to.fid, reply->mutable_replaced());
@@ -228,6 +245,7 @@ Status Rename(OpContext* context, const v1::RenameRequest& request, v1::RenameRe
   SHEEN_TRY(CheckTypes(move, flags));
   SHEEN_TRY(CheckPermissions(*context, move));
   SHEEN_TRY(Apply(context, request, &move));
+  Log(context, move);
   Answer(move, reply);
   FillAttr(move.from.parent, *move.from.directory, false, reply->mutable_old_parent_attr());
   context->GrantAfter(move.from.parent, lock::kAttrBits);

@@ -66,6 +66,7 @@ Status SetLayout(OpContext* context, const v1::SetLayoutRequest& request,
   if (inode.layout.size() > layout_bytes) SHEEN_TRY(context->CheckRoom());
   inode.ctime_ns = context->TimeFor(0, {&inode});
   mdt::PutInode(context->txn, fid, inode);
+  LogChange(context, {.type = mdt::LogType::kLayout, .fid = fid});
   reply->set_layout(inode.layout);
   context->durable = true;
   return {};

@@ -33,6 +33,7 @@ Status SetXattr(OpContext* context, const v1::SetXattrRequest& request, v1::SetX
   const int64_t time_ns = context->TimeFor(request.decided_time_ns(), {&inode});
   inode.ctime_ns = std::max(inode.ctime_ns, time_ns);
   mdt::PutInode(context->txn, fid, inode);
+  LogChange(context, {.type = mdt::LogType::kXattr, .fid = fid, .xattr = request.name()});
   reply->set_time_ns(time_ns);
   return {};
 }

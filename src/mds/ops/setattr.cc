@@ -106,6 +106,37 @@ Status ChangeOwner(OpContext* context, const v1::SetAttrRequest& request, mdt::I
   return {};
 }
 
+// One record: of the first type among what was set that somebody asked for. Its flags are Lustre's
+// bits of attributes.
+Status Log(OpContext* context, const v1::SetAttrRequest& request, const Fid& fid) {
+  constexpr uint16_t kAtimeBit = 1, kMtimeBit = 2, kCtimeBit = 4, kSizeBit = 8, kModeBit = 16,
+                     kUidBit = 32, kGidBit = 64;
+  uint16_t flags = kCtimeBit;
+  if (Has(request, v1::SET_ATIME)) flags |= kAtimeBit;
+  if (Has(request, v1::SET_MTIME | v1::SET_TRUNCATED)) flags |= kMtimeBit;
+  if (Has(request, v1::SET_TRUNCATED)) flags |= kSizeBit;
+  if (Has(request, v1::SET_MODE)) flags |= kModeBit;
+  if (Has(request, v1::SET_UID)) flags |= kUidBit;
+  if (Has(request, v1::SET_GID)) flags |= kGidBit;
+  constexpr std::pair<uint16_t, mdt::LogType> kTypes[] = {
+      {kSizeBit, mdt::LogType::kTruncate},
+      {kModeBit | kUidBit | kGidBit, mdt::LogType::kSetAttr},
+      {kMtimeBit, mdt::LogType::kMtime},
+      {kCtimeBit, mdt::LogType::kCtime},
+      {kAtimeBit, mdt::LogType::kAtime}};
+  for (const auto& [bits, type] : kTypes) {
+    if ((flags & bits) == 0 || !IsLogged(*context, type)) continue;
+    LogEntry entry{.type = type, .flags = flags, .fid = fid};
+    if (type == mdt::LogType::kTruncate) {
+      SHEEN_TRY_ASSIGN(const auto links, mdt::ListLinks(*context->txn, fid, 1));
+      if (!links.empty()) entry.parent = links.front().parent;
+    }
+    LogChange(context, entry);
+    break;
+  }
+  return {};
+}
+
 }  // namespace
 
 Status SetAttr(OpContext* context, const v1::SetAttrRequest& request, v1::SetAttrReply* reply) {
@@ -130,6 +161,7 @@ Status SetAttr(OpContext* context, const v1::SetAttrRequest& request, v1::SetAtt
   }
   inode.ctime_ns = std::max(inode.ctime_ns, time_ns);
   mdt::PutInode(context->txn, fid, inode);
+  SHEEN_TRY(Log(context, request, fid));
   // An unsafe size only to whom alone changes it: as after create.
   if (!inode.size_unsafe() || context->IsSoleWriter(inode)) {
     context->GrantAfter(fid, lock::kAttrBits);

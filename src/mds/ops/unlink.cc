@@ -29,6 +29,11 @@ Status Unlink(OpContext* context, const v1::UnlinkRequest& request, v1::UnlinkRe
   mdt::PutInode(context->txn, parent, directory);
   context->txn->NoteParent(parent);
   SHEEN_TRY(DropName(context, fid, &inode, time_ns));
+  LogChange(context, {.type = mdt::LogType::kUnlink,
+                      .flags = LostNameFlags(inode),
+                      .fid = fid,
+                      .parent = parent,
+                      .name = request.name()});
   FillAttr(parent, directory, false, reply->mutable_parent_attr());
   context->GrantAfter(parent, lock::kAttrBits);
   SetFid(fid, reply->mutable_fid());

@@ -51,9 +51,22 @@ TEST(IorOptions, DirectivesOfTheSummaryMindNoCase) {
   EXPECT_EQ(Parse({"-O", "summaryFormat=default"})->summary_format, SummaryFormat::kDefault);
 }
 
+TEST(IorOptions, TheLibraryNeedsToBeToldTheFilesystem) {
+  const auto options =
+      Parse({"-a", "SHEEN", "--sheen.source", "mds1:/sheen", "--sheen.port", "7000"});
+  ASSERT_TRUE(options);
+  EXPECT_EQ(options->api, Api::kSheen);
+  EXPECT_EQ(options->sheen_source, "mds1:/sheen");
+  EXPECT_EQ(options->sheen_port, 7000);
+  EXPECT_EQ(Parse({})->api, Api::kPosix);
+}
+
 TEST(IorOptions, WhatIsWrongIsNamed) {
   const std::pair<std::vector<std::string>, std::string> cases[] = {
       {{"-a", "MPIIO"}, "-a MPIIO"},
+      {{"-a", "SHEEN"}, "--sheen.source"},
+      {{"--sheen.source", "a:/b"}, "--sheen.source"},
+      {{"-a", "SHEEN", "--sheen.source", "a:/b", "-B"}, "-B"},
       {{"-O", "checkRead=1"}, "-O checkRead=1"},
       {{"-O", "summaryFormat=XML"}, "-O summaryFormat=XML"},
       {{"-N", "0"}, "-N 0"},

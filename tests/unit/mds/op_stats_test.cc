@@ -23,10 +23,33 @@ class OpStatsTest : public ::testing::Test {
   void Note(Opcode opcode, const std::string& body = "", const WaitTimes& waits = {}) {
     rpc::FrameHeader header;
     header.opcode = opcode;
-    stats.Note(header, body, nullptr, waits, std::chrono::microseconds(5), {});
+    stats.Note(header, body, nullptr, waits, std::chrono::microseconds(5), {}, kNow);
   }
+  static constexpr int64_t kNow = 1'700'000'000'000'000'000;
   OpStats stats;
 };
+
+TEST_F(OpStatsTest, WhatIsDoneIsCountedForWhoAskedForIt) {
+  rpc::Session session(1, Uuid::Random(), {});
+  ASSERT_TRUE(session.SetCredential(7, {1000, 1000, {}, "4711"}).has_value());
+  ASSERT_TRUE(session.SetCredential(8, {1000, 1000, {}}).has_value());
+  rpc::FrameHeader header;
+  header.opcode = Opcode::kMdsUnlink;
+  for (const uint32_t credential : {7U, 8U, 8U, 0U, 99U}) {
+    header.credential = credential;
+    stats.Note(header, "", &session, {}, std::chrono::microseconds(5), {}, kNow);
+  }
+  const auto jobs = stats.jobs().All(kNow);
+  ASSERT_EQ(jobs.size(), 1u);
+  EXPECT_EQ(jobs[0].name, "4711");
+  const auto users = stats.users().All(kNow);
+  ASSERT_EQ(users.size(), 2u) << "a credential that nobody has set counts for nobody";
+  EXPECT_EQ(users[0].name, "0");
+  EXPECT_EQ(users[1].name, "1000");
+  uint64_t samples = 0;
+  for (const auto& sums : users[1].sums) samples += sums.samples;
+  EXPECT_EQ(samples, 3u);
+}
 
 TEST_F(OpStatsTest, DirectoriesAndOtherNodesCountApart) {
   v1::MakeNodeRequest request;
