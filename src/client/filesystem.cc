@@ -137,6 +137,17 @@ async::Task<void> StopAll(State* state, async::Shard* here) {
   }
 }
 
+// Nobody is there to repeat them if the MDS's machine loses its power after this.
+async::Task<void> CommitChanges(State* state) {
+  ShardContext* const here = state->Here();
+  const Status committed = co_await here->CommitMds(here->shard()->Now() + kUnmountWait);
+  if (committed) co_return;
+  SHEEN_LOG(Warn,
+            "unmount: mds0 has not said that the last {} changes are on its disk: {}; they are "
+            "lost if its machine loses power before they are",
+            state->kept_requests.size(), committed.error().ToString());
+}
+
 // This mount is not changing the file's size and times.
 bool Settled(State* state, const Fid& fid) {
   const std::shared_ptr<OpenFile> file = state->files.Find(fid);
@@ -205,6 +216,7 @@ async::Task<void> Filesystem::Unmount() {
               "report (sizes of closed files) the servers will find out themselves",
               state->background.load());
   }
+  if (state->kept_requests.size() > 0) co_await CommitChanges(state);
   state->stopping = true;
   co_await StopAll(state, here);
   co_await AwaitZero(here, &state->background, Nanos::max());

@@ -44,6 +44,7 @@ struct Options {
   std::function<void(const v1::ClusterMap& map)> on_map;
   // Longest wait of one request for its server; Nanos::max(): for ever.
   Nanos deadline = Nanos::max();
+  rpc::FaultPoints* faults = nullptr;  // outlives the Filesystem
   Nanos mount_timeout = std::chrono::seconds(20);
   // Inodes whose attributes and names are kept under locks, at most about so many; 0: none.
   uint64_t locks_max = 100'000;

@@ -1,6 +1,7 @@
 // What is done with KeptWrites while servers run: see kept_writes.h; after a restart: replay.cc.
 #include "client/shard_context.h"
 #include "client/state.h"
+#include "sheen/v1/mds.pb.h"
 #include "sheen/v1/oss.pb.h"
 
 namespace sheen::client {
@@ -12,6 +13,27 @@ constexpr Nanos kLook = std::chrono::milliseconds(100);
 
 }  // namespace
 
+void ShardContext::KeepRequest(const rpc::Call& call, const rpc::Answer& answer) {
+  if (answer.transno <= answer.last_committed || !rpc::IsMutating(call.opcode)) return;
+  state_->kept_requests.Keep({.opcode = call.opcode,
+                              .credential = call.credential,
+                              .slot = answer.slot,
+                              .xid = answer.xid,
+                              .transno = answer.transno,
+                              .body = call.body,
+                              .reply = answer.body},
+                             answer.last_committed);
+}
+
+async::Task<Status> ShardContext::CommitMds(Nanos deadline) {
+  rpc::Call call = MakeCall(rpc::Opcode::kMdsSync, 0, v1::MdsSyncRequest());
+  call.deadline = deadline;
+  const Result<rpc::Answer> answer = co_await Mds(std::move(call));
+  if (!answer) co_return std::unexpected(answer.error());
+  state_->kept_requests.Committed(answer->last_committed);
+  co_return Status();
+}
+
 void ShardContext::KeepWrite(const std::string& server, uint32_t ost, const rpc::Call& call,
                              const rpc::Answer& answer) {
   state_->kept_writes.Committed(ost, answer.last_committed);
@@ -21,8 +43,10 @@ void ShardContext::KeepWrite(const std::string& server, uint32_t ost, const rpc:
   KeptWrite write;
   write.opcode = call.opcode;
   write.ost = ost;
-  write.boot = session.server_boot;
+  write.boot = answer.boot;
   write.transno = answer.transno;
+  write.xid = answer.xid;
+  write.slot = answer.slot;
   write.since = shard_->Now();
   write.body = call.body;
   write.reply = answer.body;

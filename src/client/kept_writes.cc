@@ -95,6 +95,7 @@ void KeptWrites::Committed(uint32_t ost, uint64_t last_committed) {
 std::vector<KeptWrite> KeptWrites::Take(const std::set<uint32_t>& osts) {
   std::vector<KeptWrite> taken;
   const std::scoped_lock lock(mutex_);
+  replaying_.insert(osts.begin(), osts.end());
   for (const uint32_t ost : osts) {
     const auto target = targets_.find(ost);
     if (target == targets_.end()) continue;
@@ -108,6 +109,23 @@ std::vector<KeptWrite> KeptWrites::Take(const std::set<uint32_t>& osts) {
                       &KeptWrite::order);
   }
   return taken;
+}
+
+void KeptWrites::EndReplay(const std::set<uint32_t>& osts) {
+  const std::scoped_lock lock(mutex_);
+  for (const uint32_t ost : osts) {
+    const auto one = replaying_.find(ost);
+    if (one != replaying_.end()) replaying_.erase(one);
+  }
+}
+
+bool KeptWrites::AwaitReplay(uint32_t ost, uint64_t boot) const {
+  const std::scoped_lock lock(mutex_);
+  if (replaying_.contains(ost)) return true;
+  const auto target = targets_.find(ost);
+  if (target == targets_.end() || target->second.writes.empty()) return false;
+  // Those of earlier boots are first.
+  return target->second.writes.begin()->second.boot < boot;
 }
 
 std::set<uint32_t> KeptWrites::OlderThan(Nanos before) const {

@@ -29,6 +29,8 @@ struct KeptWrite {
   uint64_t boot = 0;     // of the server that answered
   uint64_t transno = 0;  // of the target's boot
   uint64_t order = 0;    // the first transno that it got; 0: `transno`
+  uint64_t xid = 0;      // of the request, and its slot: a replay is the same request
+  uint32_t slot = 0;
   Nanos since{0};
   std::string body;
   std::string reply;                  // the times that were decided are in it
@@ -47,6 +49,11 @@ class KeptWrites final {
   // All of these targets, in the order in which they were first answered. Whoever takes them keeps
   // them again, or not.
   std::vector<KeptWrite> Take(const std::set<uint32_t>& osts);
+  // They have been repeated, or kept again.
+  void EndReplay(const std::set<uint32_t>& osts);
+  // There are some that this boot of the server may not have: a sync that it has answered does not
+  // speak for them.
+  bool AwaitReplay(uint32_t ost, uint64_t boot) const;
   // What all of them cost, and those of one target.
   uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
   uint64_t BytesOf(uint32_t ost) const;
@@ -75,6 +82,7 @@ class KeptWrites final {
   std::atomic<uint64_t> count_{0};
   mutable std::mutex mutex_;  // guards what follows
   std::map<uint32_t, Target> targets_;
+  std::multiset<uint32_t> replaying_;  // Take to EndReplay
   bool watching_ = false;
 };
 

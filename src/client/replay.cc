@@ -81,14 +81,13 @@ void TellLost(State* state, const KeptWrite& write, const std::string& server, c
 
 }  // namespace
 
-bool ShardContext::HearsEarlierBoot(const std::string& server, uint64_t boot) const {
+bool ShardContext::EndEarlierBoot(const std::string& server, uint64_t boot) {
   const auto found = clients_.find(server);
-  return found != clients_.end() && found->second->linked() &&
-         found->second->server_boot() != 0 && found->second->server_boot() != boot;
+  return found != clients_.end() && found->second->EndEarlierBoot(boot);
 }
 
-// Answers of the time before may still lie in the sockets of other shards: they are kept when they
-// come, so they must have come.
+// Answers of the time before may still lie in the sockets of other shards, where the end of a
+// machine without power is not heard of: they are not read any more, their requests are sent again.
 async::Task<void> ShardContext::AwaitEndOfBoot(std::string server, uint64_t boot) {
   for (const std::unique_ptr<ShardContext>& context : state_->contexts) {
     if (!context || context.get() == this) continue;
@@ -96,7 +95,7 @@ async::Task<void> ShardContext::AwaitEndOfBoot(std::string server, uint64_t boot
     for (bool ended = false; !ended && !state_->stopping;) {
       const auto looked = std::make_shared<std::atomic<int>>(-1);
       other->shard_->Post([other, server, boot, looked] {
-        looked->store(other->HearsEarlierBoot(server, boot) ? 0 : 1);
+        looked->store(other->EndEarlierBoot(server, boot) ? 0 : 1);
       });
       while (looked->load() < 0 && !state_->stopping) co_await shard_->Sleep(kLook);
       ended = looked->load() == 1;
@@ -168,7 +167,10 @@ async::Task<bool> ShardContext::ReplayOst(std::string server) {
     const ReplayTurns::Turn turn = state_->replay_turns.Take(server, boot);
     if (turn == ReplayTurns::Turn::kDone) co_return true;
     if (turn == ReplayTurns::Turn::kMine) {
-      const bool done = co_await ReplayWrites(server, boot);
+      co_await AwaitEndOfBoot(server, boot);
+      const std::set<uint32_t> osts = OstsOf(server);
+      const bool done = co_await ReplayWrites(server, boot, state_->kept_writes.Take(osts));
+      state_->kept_writes.EndReplay(osts);
       state_->replay_turns.End(server, boot, done);
       co_return done;
     }
@@ -177,16 +179,19 @@ async::Task<bool> ShardContext::ReplayOst(std::string server) {
   }
 }
 
-// False: the connection ended first; all is kept, for the next.
-async::Task<bool> ShardContext::ReplayWrites(std::string server, uint64_t boot) {
-  co_await AwaitEndOfBoot(server, boot);
-  rpc::Client* const client = ClientOf(server);
+std::set<uint32_t> ShardContext::OstsOf(const std::string& server) const {
   const std::shared_ptr<const Cluster> cluster = state_->cluster.Get();
   std::set<uint32_t> osts;
   for (const auto& [ost, name] : cluster->ost_servers) {
     if (name == server) osts.insert(ost);
   }
-  std::vector<KeptWrite> kept = state_->kept_writes.Take(osts);
+  return osts;
+}
+
+// False: the connection ended first; all is kept, for the next.
+async::Task<bool> ShardContext::ReplayWrites(std::string server, uint64_t boot,
+                                             std::vector<KeptWrite> kept) {
+  rpc::Client* const client = ClientOf(server);
   size_t repeated = 0;
   for (size_t i = 0; i < kept.size(); ++i) {
     KeptWrite& write = kept[i];
@@ -199,7 +204,8 @@ async::Task<bool> ShardContext::ReplayWrites(std::string server, uint64_t boot) 
     call.target = write.ost;
     call.body = ReplayBody(write);
     call.bulk = write.bytes;
-    call.replay_xid = state_->identity.NextXid();
+    call.replay_xid = write.xid;
+    call.replay_slot = write.slot;
     call.deadline = shard_->Now() + kReplayCallTimeout;
     const Result<rpc::Answer> answer = co_await client->Execute(std::move(call));
     if (answer) {

@@ -14,20 +14,6 @@ constexpr Nanos kRetryFirst = std::chrono::milliseconds(20);
 constexpr Nanos kRetryMax = std::chrono::seconds(1);
 constexpr Nanos kRefreshTimeout = std::chrono::seconds(10);
 
-// Right when the answer has come: no replay can miss it.
-void KeepRequest(State* state, const rpc::Call& call, const rpc::Answer& answer) {
-  if (answer.transno > answer.last_committed && rpc::IsMutating(call.opcode)) {
-    state->kept_requests.Keep({.opcode = call.opcode,
-                               .credential = call.credential,
-                               .slot = answer.slot,
-                               .xid = answer.xid,
-                               .transno = answer.transno,
-                               .body = call.body,
-                               .reply = answer.body},
-                              answer.last_committed);
-  }
-}
-
 bool MayRetry(Errc code) {
   switch (code) {
     case Errc::kUnavailable:
@@ -155,6 +141,7 @@ rpc::Client* ShardContext::ClientOf(const std::string& server) {
   options.slot_count = kSlotsPerShard;
   options.checksums = state_->options.checksums;
   options.client_name = state_->options.client_name;
+  options.faults = state_->options.faults;
   if (server == kMdsName) {
     options.features = rpc::kInodeLocks | rpc::kFileLocks;
     options.pulse = state_->pulses[ordinal_];
@@ -166,6 +153,10 @@ rpc::Client* ShardContext::ClientOf(const std::string& server) {
   client->OnServerRequest([this](rpc::Opcode opcode, const std::string& body,
                                  rpc::Client::AnswerFunction answer) {
     OnServerRequest(opcode, body, std::move(answer));
+  });
+  client->OnLateAnswer([this, server](const rpc::Call& call, const rpc::Answer& answer) {
+    if (server == kMdsName) KeepRequest(call, answer);
+    if (server != kMdsName) KeepWrite(server, call.target, call, answer);
   });
   if (server != kMdsName) {
     client->OnReconnect([this, server](bool restarted) { return RecoverOst(server, restarted); });
@@ -323,13 +314,17 @@ ShardContext::OstSlot* ShardContext::SlotOf(uint32_t ost) {
 async::Task<Result<rpc::Answer>> ShardContext::Mds(rpc::Call call) {
   call.deadline = DeadlineOf(call);
   RequestTimer timer(&state_->stats, state_->stats.Mdt(0), call.opcode, 0, &shard_->clock());
+  if (rpc::IsMutating(call.opcode) && state_->kept_requests.bytes() > KeptRequests::kBytesMax) {
+    const Status committed = co_await CommitMds(call.deadline);
+    static_cast<void>(committed);  // the request itself hears of it
+  }
   for (uint32_t attempt = 0;; ++attempt) {
     if (state_->stopping) co_return Fail(Errc::kCancelled, "the filesystem is being unmounted");
     if (call.credential != 0) {
       SHEEN_CO_TRY(co_await EnsureCredential(call.credential, call.deadline));
     }
     Result<rpc::Answer> answer = co_await MdsClient()->Execute(call);
-    if (answer) KeepRequest(state_, call, *answer);
+    if (answer) KeepRequest(call, *answer);
     if (answer) timer.Answered(answer->bulk_bytes);
     if (answer || !MayRetry(answer.error().code())) co_return answer;
     timer.Failed(answer.error().ToString());

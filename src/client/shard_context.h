@@ -20,6 +20,7 @@
 #include "async/sync.h"
 #include "client/cluster.h"
 #include "client/file_lock_orders.h"
+#include "client/kept_writes.h"
 #include "client/lock_cache.h"
 #include "client/types.h"
 #include "google/protobuf/message_lite.h"
@@ -57,6 +58,8 @@ class ShardContext final {
   bool HasLocalOpens() const;
   // Before a change of ours takes the locks that files are open under.
   async::Task<void> TellOpensOf(std::vector<Fid> fids);
+  // What the MDS has answered until now is durable, and not kept any more. Errors: those of Mds.
+  async::Task<Status> CommitMds(Nanos deadline);
 
   State* state() const { return state_; }
   // Ends when the kernel has forgotten what the bits cover, after a change that it has not seen.
@@ -109,6 +112,7 @@ class ShardContext final {
   async::Task<void> GiveBack(std::shared_ptr<OpenFile> file, uint64_t lock,
                              rpc::Client::AnswerFunction answer);
   // kept_ops.cc: right when an answer has come, so that no replay can miss it.
+  void KeepRequest(const rpc::Call& call, const rpc::Answer& answer);
   void KeepWrite(const std::string& server, uint32_t ost, const rpc::Call& call,
                  const rpc::Answer& answer);
   // Returns when less is kept than may be.
@@ -131,8 +135,9 @@ class ShardContext final {
   async::Task<bool> ReplayMds();
   // The same for an OSS, by one shard; the others wait.
   async::Task<bool> ReplayOst(std::string server);
-  async::Task<bool> ReplayWrites(std::string server, uint64_t boot);
-  bool HearsEarlierBoot(const std::string& server, uint64_t boot) const;
+  async::Task<bool> ReplayWrites(std::string server, uint64_t boot, std::vector<KeptWrite> kept);
+  std::set<uint32_t> OstsOf(const std::string& server) const;
+  bool EndEarlierBoot(const std::string& server, uint64_t boot);
   // After the MDS has evicted this client: the OSSs refuse its sessions, so on every shard new ones
   // are begun.
   async::Task<void> RejoinOsts();

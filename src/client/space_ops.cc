@@ -17,12 +17,21 @@ namespace {
 constexpr uint32_t kKeepSize = FALLOC_FL_KEEP_SIZE;
 constexpr uint32_t kPunchHole = FALLOC_FL_PUNCH_HOLE;
 constexpr uint32_t kZeroRange = FALLOC_FL_ZERO_RANGE;
+constexpr Nanos kReplayLook = std::chrono::milliseconds(5);
 
 async::Task<Status> SyncOst(State* state, uint32_t ost, v1::OstSyncRequest request) {
-  rpc::Call call = MakeCall(rpc::Opcode::kOstSync, 0, request);
-  auto answered = co_await OstCall<v1::OstSyncReply>(state->Here(), ost, std::move(call));
-  if (!answered) co_return std::unexpected(answered.error());
-  co_return Status();
+  ShardContext* const here = state->Here();
+  const Nanos wait = state->options.deadline;
+  const Nanos until = wait == Nanos::max() ? wait : here->shard()->Now() + wait;
+  for (;;) {
+    rpc::Call call = MakeCall(rpc::Opcode::kOstSync, 0, request);
+    call.deadline = until;
+    const Result<rpc::Answer> answer = co_await here->Ost(ost, std::move(call));
+    if (!answer) co_return std::unexpected(answer.error());
+    // A restarted server may have been asked before it was told again what it had lost.
+    if (!state->kept_writes.AwaitReplay(ost, answer->boot)) co_return Status();
+    co_await here->shard()->Sleep(kReplayLook);
+  }
 }
 
 async::Task<Status> SyncMds(State* state, uint64_t transno) {

@@ -114,7 +114,10 @@ void ReplyError(fuse_req_t req, const Error& error) {
   if (error.code() == Errc::kCorrupt || error.code() == Errc::kIo) {
     SHEEN_LOG(Warn, "an application gets an I/O error: {}", error.ToString());
   }
-  fuse_reply_err(req, ErrnoOf(error.code()));
+  // A server did not answer within the mount's deadline.
+  const bool outage = error.code() == Errc::kTimedOut || error.code() == Errc::kDisconnected ||
+                      error.code() == Errc::kConnectionRefused;
+  fuse_reply_err(req, outage ? EIO : ErrnoOf(error.code()));
 }
 
 void ReplyStatus(fuse_req_t req, const Status& status) {

@@ -116,6 +116,7 @@ async::Task<void> Background::Loop() {
   while (!stopping_) {
     core_->committer->Kick();
     if (!orphans_reaped_) co_await SettleOrphans();
+    co_await NoteRecovered();
     EvictSilent();
     co_await StartSenders();
     co_await RefreshSpace();
@@ -131,6 +132,16 @@ void Background::EvictSilent() {
       core_->idle_sessions.TakeExpired(core_->Now(), core_->options.session_lease);
   for (const uint64_t id : expired) {
     core_->eviction->Request(id, "it had no connection for the length of its lease");
+  }
+}
+
+async::Task<void> Background::NoteRecovered() {
+  if (!core_->mdt->lost_power() || core_->recovery.Active(core_->Now())) co_return;
+  std::function<Status()> note = [this] { return core_->mdt->EndRecovery(); };
+  const Status noted = co_await core_->options.pool->Run<Status>(std::move(note));
+  if (!noted) {
+    SHEEN_LOG(Error, "{}: the end of the recovery is not noted: {}", core_->mdt->name(),
+              noted.error().ToString());
   }
 }
 

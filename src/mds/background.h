@@ -39,6 +39,7 @@ class Background final {
   async::Task<void> WaitTick();
   void EvictSilent();
   async::Task<void> SettleOrphans();
+  async::Task<void> NoteRecovered();
   async::Task<void> ReapOrphans();
   async::Task<void> StartSenders();
   async::Task<void> SendAll(uint32_t ost_index);

@@ -15,6 +15,7 @@
 #include "mds/file_lock_table.h"
 #include "mds/dependencies.h"
 #include "mds/handle_table.h"
+#include "mds/idle_marks.h"
 #include "mds/idle_sessions.h"
 #include "mds/lock_table.h"
 #include "mds/op_stats.h"
@@ -46,6 +47,7 @@ struct Core {
   FileLockTable file_locks;
   SessionMap sessions;
   IdleSessions idle_sessions;
+  IdleMarks idle_marks;
   Recovery recovery;
   Dependencies dependencies;
   Changelog changelog;

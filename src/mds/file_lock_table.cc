@@ -211,6 +211,11 @@ Result<std::vector<uint32_t>> FileLockTable::Reclaim(const std::vector<Held>& lo
   return lost;
 }
 
+bool FileLockTable::Knows(uint64_t session_id) const {
+  std::lock_guard lock(mutex_);
+  return sessions_.contains(session_id);
+}
+
 void FileLockTable::Declared(uint64_t session_id) {
   const std::scoped_lock lock(mutex_);
   if (awaited_.erase(session_id) != 0 && awaited_.empty())

@@ -86,6 +86,8 @@ class FileLockTable final {
                                              Nanos now);
   // False: it does not wait: never did, or was granted.
   bool Cancel(const Fid& fid, const lock::FileLockRequestName& name);
+  // The session holds or waits, or did.
+  bool Knows(uint64_t session_id) const;
   // Indexes of those that others hold now. Errors: kNoLocks, kEvicted.
   Result<std::vector<uint32_t>> Reclaim(const std::vector<Held>& locks, const Client& client);
   // The session has declared all that it holds, or does not know how.

@@ -30,6 +30,7 @@ struct Job {
   const rpc::Session* connection = nullptr;
   uint32_t slot = 0;  // 0: no exactly-once
   uint64_t xid = 0;
+  rpc::Opcode opcode = rpc::Opcode::kPing;  // of a client's request
   bool replay = false;
   PeerPtr peer;                 // may be granted locks; null: none
   std::vector<Fid> set_aside;   // the session's own locks there do not conflict
@@ -65,6 +66,7 @@ class Run final {
   Status Execute(kv::Blocking blocking);
   Status AnswerAgain(const SlotMemo& memo, mdt::Txn* txn);
   Status Commit(OpContext* context, mdt::Txn* txn);
+  Status MeetFault(rpc::FaultStep step) const;
   Status CheckGround(const OpContext& context, const mdt::Txn& txn);
   Status AnnounceChanges(const mdt::Txn& txn);
   bool MustWaitForClients(const OpContext& context, const mdt::Txn& txn) const;
@@ -238,6 +240,12 @@ Status Run::AnswerAgain(const SlotMemo& memo, mdt::Txn* txn) {
   return {};
 }
 
+Status Run::MeetFault(rpc::FaultStep step) const {
+  rpc::FaultPoints* const faults = core_->options.faults;
+  if (faults == nullptr || !faults->Hit(step, job_.opcode)) return {};
+  return Fail(Errc::kUnavailable, "a fault point refuses it");
+}
+
 Status Run::Commit(OpContext* context, mdt::Txn* txn) {
   if (!txn->has_writes() && context->log.empty()) return {};
   if (MustWaitForClients(*context, *txn)) {
@@ -251,6 +259,7 @@ Status Run::Commit(OpContext* context, mdt::Txn* txn) {
     mdt::SlotRow row{job_.xid, transno, response_.body};
     txn->Put(mdt::kSlots, mdt::SlotKey(context->session_id(), job_.slot), mdt::Encode(row));
   }
+  SHEEN_TRY(MeetFault(rpc::FaultStep::kChanging));
   // Before others can read it.
   core_->dependencies.Note(rows, context->session_id(), transno, core_->mdt->LastCommitted());
   LogNumbers numbers(&core_->changelog);
@@ -261,6 +270,8 @@ Status Run::Commit(OpContext* context, mdt::Txn* txn) {
   }
   if (job_.slot != 0) job_.session->SetSlot(job_.slot, {job_.xid, transno});
   response_.transno = transno;
+  // A test that outlives it has cut the connections.
+  static_cast<void>(MeetFault(rpc::FaultStep::kChanged));
   return {};
 }
 
@@ -418,6 +429,7 @@ async::Task<rpc::Response> RunRequest(Core* core, const rpc::Request* from, Wait
   job.session = session.get();
   job.connection = request.session.get();
   job.xid = header.xid;
+  job.opcode = header.opcode;
   job.replay = (header.flags & rpc::kReplay) != 0;
   if (rpc::IsMutating(header.opcode)) job.slot = header.slot;
   TakeLockFields(request, &job);

@@ -88,6 +88,7 @@ MdsService::MdsService(MdsOptions options) : state_(std::make_unique<State>(std:
 MdsService::~MdsService() {
   if (state_->core.committer) state_->core.committer->Drain();
   if (state_->core.space) state_->core.space->Drain();
+  state_->core.idle_marks.Drain();
 }
 
 Status MdsService::Open() {
@@ -111,29 +112,29 @@ Status MdsService::Open() {
     core.cluster->SetOwnSpace(space);
   }
   SHEEN_TRY_ASSIGN(state_->stored, ReadClients(core.mdt.get()));
-  std::vector<std::shared_ptr<ClientSession>> awaited;
-  std::vector<uint64_t> evicted;
+  SHEEN_TRY_ASSIGN(const std::set<uint64_t> idle, core.idle_marks.Load(core.mdt.get()));
+  Recovery::Known known;
+  std::vector<uint64_t> awaited_ids;
   for (const StoredSession& stored : state_->stored) {
     const auto session = core.sessions.Insert(stored.id, stored.row.client);
     session->earlier_boot.store(true);
     session->ended.store(stored.row.evicted);
     session->evicted.store(stored.row.evicted);
     if (stored.row.evicted) {
-      evicted.push_back(stored.id);
+      known.evicted.push_back(stored.id);
       continue;
     }
-    session->awaited.store(true);
     core.handles.AddSession(stored.id);
-    awaited.push_back(session);
+    session->awaited.store(!idle.contains(stored.id));
+    (idle.contains(stored.id) ? known.idle : known.awaited).push_back(session);
+    if (!idle.contains(stored.id)) awaited_ids.push_back(stored.id);
   }
   SHEEN_TRY(ReadSlots(core.mdt.get(), core.sessions));
-  std::vector<uint64_t> awaited_ids;
-  for (const auto& session : awaited) awaited_ids.push_back(session->id());
   core.file_locks.Begin(boot(), awaited_ids, core.Now() + options.recovery_wait);
-  core.recovery.Begin(awaited, evicted, core.Now() + options.recovery_wait);
+  core.recovery.Begin(known, core.Now() + options.recovery_wait);
   core.outbox_waiting.store(true);
   SHEEN_LOG(Info, "{}: boot {}, recovered up to transno {:#x}, {} known clients", state_->mdt_name,
-            boot(), recovered_transno(), awaited.size());
+            boot(), recovered_transno(), awaited_ids.size());
   return {};
 }
 
@@ -267,8 +268,24 @@ Status MdsService::CheckCommitted(uint32_t target, uint64_t transno) {
 }
 
 void MdsService::OnSessionIdle(std::shared_ptr<rpc::Session> session) {
-  state_->core.idle_sessions.Add(session);
-  OnClientIdle(&state_->core, *session);
+  Core& core = state_->core;
+  core.idle_sessions.Add(session);
+  OnClientIdle(&core, *session);
+  // Who may hold file locks is waited for: nobody else may get them before it has said so.
+  if (core.file_locks.Knows(session->id())) return;
+  core.idle_marks.Left(core.mdt.get(), core.options.pool, std::move(session));
+}
+
+async::Task<Status> MdsService::Resumed(uint64_t session_id) {
+  Core& core = state_->core;
+  if (!core.idle_marks.Returned(session_id)) co_return Status();
+  std::function<Result<uint64_t>()> unmark = [&core, session_id] {
+    return core.idle_marks.Unmark(core.mdt.get(), session_id);
+  };
+  SHEEN_CO_TRY_ASSIGN(const uint64_t transno,
+                      co_await core.options.pool->Run<Result<uint64_t>>(std::move(unmark)));
+  if (transno == 0) co_return Status();
+  co_return co_await core.committer->WaitCommitted(transno);
 }
 
 void MdsService::OnPeerEnded(std::shared_ptr<rpc::Peer> peer) {

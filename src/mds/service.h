@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "kv/store.h"
 #include "rpc/control.h"
+#include "rpc/fault_points.h"
 #include "rpc/repositories.h"
 #include "rpc/server.h"
 #include "sheen/result.h"
@@ -53,6 +54,8 @@ struct MdsOptions {
   // The server has ended a session: wire it to rpc::SessionTable::Erase. Called on the shard of
   // StartBackground().
   std::function<void(uint64_t session_id)> on_session_evicted;
+
+  rpc::FaultPoints* faults = nullptr;
 
   Nanos commit_interval = std::chrono::seconds(1);
   // After a restart: open-unlinked files wait this long for clients to declare their handles again.
@@ -133,6 +136,7 @@ class MdsService final : public rpc::Service,
   // rpc::SessionStore: a saved session survives power loss when Save has answered.
   async::Task<Status> Save(uint64_t session_id, Uuid client,
                            std::array<uint8_t, 16> secret) override;
+  async::Task<Status> Resumed(uint64_t session_id) override;
   async::Task<Status> Remove(uint64_t session_id) override;
   // rpc::ManagementService: what a registration changes survives power loss when it is answered.
   Result<v1::RegisterServerReply> RegisterServer(const v1::RegisterServerRequest& request) override;

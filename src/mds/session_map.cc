@@ -71,11 +71,11 @@ size_t SessionMap::size() const {
   return sessions_.size();
 }
 
-void Recovery::Begin(const std::vector<std::shared_ptr<ClientSession>>& awaited,
-                     const std::vector<uint64_t>& evicted, Nanos deadline) {
+void Recovery::Begin(const Known& known, Nanos deadline) {
   std::lock_guard lock(mutex_);
-  for (const auto& session : awaited) awaited_.emplace(session->id(), session);
-  evicted_.insert(evicted.begin(), evicted.end());
+  for (const auto& session : known.awaited) awaited_.emplace(session->id(), session);
+  for (const auto& session : known.idle) silent_.emplace(session->id(), session);
+  evicted_.insert(known.evicted.begin(), known.evicted.end());
   CountLocked();
   deadline_ = deadline;
   active_.store(!awaited_.empty(), std::memory_order_release);

@@ -91,8 +91,14 @@ class SessionMap final {
 // every OSS refuses them. Thread-safe.
 class Recovery final {
  public:
-  void Begin(const std::vector<std::shared_ptr<ClientSession>>& awaited,
-             const std::vector<uint64_t>& evicted, Nanos deadline);
+  // `idle`: they had gone before the restart, and nobody waits for them; but they may have files
+  // open.
+  struct Known {
+    std::vector<std::shared_ptr<ClientSession>> awaited;
+    std::vector<std::shared_ptr<ClientSession>> idle;
+    std::vector<uint64_t> evicted;
+  };
+  void Begin(const Known& known, Nanos deadline);
   // The session made its first ordinary request, or ended.
   void Back(uint64_t session);
   // The time for coming back is not over.

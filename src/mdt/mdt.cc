@@ -82,13 +82,28 @@ Result<std::unique_ptr<Mdt>> Mdt::Open(kv::Store* store, const OpenOptions& opti
   SHEEN_TRY_ASSIGN(const std::optional<std::string> machine, ReadConfig(store, kMachineBootKey));
   ++superblock.boot;
   kv::Batch batch;
-  batch.Put(kConfig, std::string(kMachineBootKey), options.machine_boot_id);
+  // What a power cut took is missing until the clients have brought it back, however often the
+  // server starts until then.
+  const bool lost_power = machine && *machine != options.machine_boot_id;
+  if (!lost_power) batch.Put(kConfig, std::string(kMachineBootKey), options.machine_boot_id);
   batch.Put(kConfig, std::string(kSuperblockKey), Encode(superblock));
   SHEEN_TRY(store->Write(batch, kv::Blocking::kMayBlock));
   SHEEN_TRY(store->Sync());
   std::unique_ptr<Mdt> mdt(new Mdt(store, std::move(superblock), recovered, options.hash));
-  mdt->lost_power_ = machine && *machine != options.machine_boot_id;
+  mdt->lost_power_ = lost_power;
+  mdt->machine_boot_id_ = options.machine_boot_id;
   return mdt;
+}
+
+Status Mdt::EndRecovery() {
+  if (!lost_power_.load() || stopped()) return {};
+  kv::Batch batch;
+  batch.Put(kConfig, std::string(kMachineBootKey), machine_boot_id_);
+  // Before the row says that nothing is missing any more, what was brought back is durable.
+  SHEEN_TRY(Sync());
+  SHEEN_TRY(store_->Write(batch, kv::Blocking::kMayBlock));
+  lost_power_.store(false);
+  return {};
 }
 
 Mdt::Mdt(kv::Store* store, Superblock superblock, uint64_t recovered, NameHash::Function hash)

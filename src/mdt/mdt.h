@@ -72,9 +72,12 @@ class Mdt final {
   // Everything committed before the call survives power loss when it returns. Blocks; calls take
   // turns. Errors: the store's; they stop the target.
   Status Sync();
+  // The machine was another one, or has been started, since the store was open last, or since a
+  // recovery ended last.
+  bool lost_power() const { return lost_power_.load(std::memory_order_relaxed); }
+  // The clients have brought back what they know, or will not any more. Blocks.
+  Status EndRecovery();
   // Every transno up to it survives power loss.
-  // The machine was another one, or has been started, since the store was open last.
-  bool lost_power() const { return lost_power_; }
   uint64_t LastCommitted() const { return last_committed_.load(std::memory_order_acquire); }
   // Highest transno whose batch is in the log; numbers below it may be in flight.
   uint64_t LastWritten() const { return written_.load(std::memory_order_acquire); }
@@ -102,7 +105,8 @@ class Mdt final {
 
   kv::Store* const store_;
   const Superblock superblock_;
-  bool lost_power_ = false;  // fixed by Open
+  std::atomic<bool> lost_power_{false};
+  std::string machine_boot_id_;  // fixed by Open
   const uint64_t recovered_;
   const NameHash hash_;
   TransnoTracker transnos_;

@@ -35,13 +35,14 @@ async::Task<Result<ChangeTurn>> BeginChange(RequestContext context, const rpc::R
   // After a restart it is waited for.
   if (keeps) SHEEN_CO_TRY(co_await context.service->RememberHolder(session));
   const ObjectKey key{request->header.target, id};
+  uint64_t place = 0;
+  ChangeTurn turn;
   for (;;) {
-    uint64_t turn = 0;
+    const bool first = place == 0;
     const Uncommitted::Answer answer = context.uncommitted->Begin(
-        key, session, extent, context.target->last_committed(), &turn);
-    if (answer == Uncommitted::Answer::kGoOn) {
-      co_return ChangeTurn(context.uncommitted, key, turn);
-    }
+        key, session, extent, context.target->last_committed(), &place);
+    if (first) turn = ChangeTurn(context.uncommitted, key, place);
+    if (answer == Uncommitted::Answer::kGoOn) co_return std::move(turn);
     if (answer == Uncommitted::Answer::kCommit) {
       SHEEN_CO_TRY(co_await context.target->Commit(context.io));
     } else {

@@ -99,6 +99,8 @@ class ObjectLocks final {
   // Does the session hold this write lock over all of `extent`?
   bool Holds(const ObjectKey& key, lock::LockName name, const lock::Extent& extent);
   void Release(const ObjectKey& key, lock::LockName name);
+  // Does the session hold a lock, or is it at work?
+  bool HoldsAny(uint64_t session);
 
   // What a client says that it holds, after it has come back. The locks refused are lost.
   struct Held {

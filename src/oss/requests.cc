@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "oss/block_sums.h"
+#include "oss/change_once.h"
 #include "oss/change_turn.h"
 #include "oss/convert.h"
 #include "oss/lazy_requests.h"
@@ -33,12 +34,28 @@ uint64_t SessionOf(const rpc::Request& request) {
   return request.session ? request.session->id() : 0;
 }
 
+async::Task<Status> MeetFault(const RequestContext& context, rpc::FaultStep step) {
+  if (context.faults == nullptr) co_return Status();
+  const auto fault = context.faults->Hit(step, context.opcode);
+  if (!fault) co_return Status();
+  if (fault->action != rpc::FaultAction::kDelay) {
+    co_return Fail(Errc::kUnavailable, "a fault point refuses it");
+  }
+  co_await async::Shard::Current()->Sleep(std::chrono::milliseconds(fault->delay_ms));
+  co_return Status();
+}
+
 // Returns when nobody else holds what conflicts.
 async::Task<Result<ObjectLocks::Access>> EnterCounted(const RequestContext& context, ObjectKey key,
                                                       ObjectLocks::Wish wish) {
   const Nanos began = async::Shard::Current()->Now();
   Result<ObjectLocks::Access> access = co_await context.locks->Enter(key, wish);
   *context.lock_wait += async::Shard::Current()->Now() - began;
+  const Status met = co_await MeetFault(context, rpc::FaultStep::kLocked);
+  if (!met) {
+    if (access) access->DoNotKeep();
+    co_return std::unexpected(met.error());
+  }
   co_return access;
 }
 
@@ -137,6 +154,7 @@ async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* re
   }
   ost::WriteArgs args;
   args.id = id;
+  args.request = NameOf(*request);
   args.offset = body.offset();
   args.data = data;
   args.owner = OwnerOf(body.owner());
@@ -203,6 +221,7 @@ async::Task<ResponseResult> Truncate(RequestContext context, const rpc::Request*
   SHEEN_CO_TRY(Parse(*request, &body));
   if (HasLasted(context, *request, body.replay_of())) co_return Answer(v1::OstTruncateReply());
   ost::TruncateArgs args;
+  args.request = NameOf(*request);
   SHEEN_CO_TRY_ASSIGN(args.id, ObjectIdOf(body.object()));
   if (body.create() && body.handle() == 0) {
     co_return Fail(Errc::kBadHandle, "only an open file's truncate makes an object");
@@ -229,6 +248,7 @@ async::Task<ResponseResult> Allocate(RequestContext context, const rpc::Request*
   SHEEN_CO_TRY(Parse(*request, &body));
   if (HasLasted(context, *request, body.replay_of())) co_return Answer(v1::OstAllocateReply());
   ost::AllocateArgs args;
+  args.request = NameOf(*request);
   SHEEN_CO_TRY_ASSIGN(args.id, ObjectIdOf(body.object()));
   args.offset = body.offset();
   args.length = body.length();
@@ -340,19 +360,39 @@ async::Task<ResponseResult> Unknown(const rpc::Request* request) {
                                            static_cast<uint16_t>(request->header.opcode)));
 }
 
+async::Task<ResponseResult> Change(RequestContext context, const rpc::Request* request) {
+  switch (request->header.opcode) {
+    case rpc::Opcode::kOstWrite:
+      return Write(context, request);
+    case rpc::Opcode::kOstTruncate:
+      return Truncate(context, request);
+    default:
+      return Allocate(context, request);
+  }
+}
+
+// Once, however often it comes.
+async::Task<ResponseResult> ChangeOnce(RequestContext context, const rpc::Request* request) {
+  SHEEN_CO_TRY(CheckSlot(*request));
+  if (auto again = AnswerAgain(context, *request)) co_return std::move(*again);
+  SHEEN_CO_TRY(co_await MeetFault(context, rpc::FaultStep::kChanging));
+  ResponseResult changed = co_await Change(context, request);
+  SHEEN_CO_TRY(co_await MeetFault(context, rpc::FaultStep::kChanged));
+  if (changed) RememberAnswer(context, *request, *changed);
+  co_return changed;
+}
+
 // Lazy: runs when awaited, while the caller's frame holds `request`.
 async::Task<ResponseResult> Choose(RequestContext context, const rpc::Request* request) {
   switch (request->header.opcode) {
     case rpc::Opcode::kOstRead:
       return Read(context, request);
-    case rpc::Opcode::kOstWrite:
-      return Write(context, request);
     case rpc::Opcode::kOstGetAttr:
       return GetAttr(context, request);
+    case rpc::Opcode::kOstWrite:
     case rpc::Opcode::kOstTruncate:
-      return Truncate(context, request);
     case rpc::Opcode::kOstAllocate:
-      return Allocate(context, request);
+      return ChangeOnce(context, request);
     case rpc::Opcode::kOstSync:
       return Sync(context, request);
     case rpc::Opcode::kOstSeek:

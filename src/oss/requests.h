@@ -15,6 +15,7 @@ class LazyLoader;
 class ObjectLocks;
 class OpStats;
 class OssService;
+class ReplySlots;
 class Uncommitted;
 
 struct RequestContext {
@@ -25,9 +26,12 @@ struct RequestContext {
   ObjectLocks* locks = nullptr;
   Grants* grants = nullptr;
   Uncommitted* uncommitted = nullptr;
+  ReplySlots* slots = nullptr;
   OpStats* stats = nullptr;
   Nanos* lock_wait = nullptr;  // gets the time waited for others' locks
   LazyLoader* lazy = nullptr;
+  rpc::FaultPoints* faults = nullptr;
+  rpc::Opcode opcode = rpc::Opcode::kPing;
 };
 
 // Always answers; an error's body says what happened and to what.

@@ -9,6 +9,11 @@
 #include "oss/requests.h"
 
 namespace sheen::oss {
+namespace {
+
+constexpr Nanos kSettleLook = std::chrono::milliseconds(2);
+
+}  // namespace
 
 OssService::OssService(OssOptions options) : options_(options) {}
 
@@ -74,6 +79,9 @@ async::Task<rpc::Response> OssService::Handle(rpc::Request request) {
   context.locks = &locks_;
   context.grants = &grants_;
   context.uncommitted = &uncommitted_;
+  context.slots = &slots_;
+  context.faults = options_.faults;
+  context.opcode = request.header.opcode;
   context.stats = StatsOf(request.header.target);
   context.lazy = &lazy_;
   co_return co_await HandleRequest(context, std::move(request));
@@ -109,7 +117,8 @@ async::Task<void> OssService::BackgroundLoop(async::Shard* shard) {
                                         [this, shard] { background_wait_.WakeAll(shard); });
     co_await background_wait_.Wait();
     if (stopping_) break;
-    const int64_t oldest_ns = in_flight_.OldestNs(shard->WallNow().count());
+    const int64_t now_ns = shard->WallNow().count();
+    const int64_t oldest_ns = std::min(in_flight_.OldestNs(now_ns), away_.OldestNs(now_ns));
     for (const auto& [index, target] : targets_) {
       co_await target->Tick(CurrentIo(), oldest_ns);
       uncommitted_.Committed(index, target->last_committed());
@@ -128,6 +137,7 @@ async::Task<Status> OssService::Stop() {
     background_wait_.WakeAll(background_shard_);
   }
   while (background_runs_) co_await background_wait_.Wait();
+  while (settling_.load() > 0) co_await async::Shard::Current()->Sleep(kSettleLook);
   Status first;
   for (const auto& [index, target] : targets_) {
     const Status committed = co_await target->Commit(CurrentIo());

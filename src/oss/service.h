@@ -18,19 +18,23 @@
 #include <utility>
 #include <vector>
 
+#include "async/rw_lock.h"
 #include "async/shard.h"
 #include "async/sync.h"
 #include "async/task.h"
 #include "base/random.h"
 #include "io/file_io.h"
+#include "oss/away_sessions.h"
 #include "oss/grants.h"
 #include "oss/in_flight.h"
 #include "oss/lazy_loader.h"
 #include "oss/object_locks.h"
 #include "oss/op_stats.h"
+#include "oss/reply_slots.h"
 #include "oss/uncommitted.h"
 #include "ost/target.h"
 #include "rpc/control.h"
+#include "rpc/fault_points.h"
 #include "rpc/server.h"
 #include "sheen/v1/mds.pb.h"
 
@@ -40,6 +44,7 @@ struct OssOptions {
   Nanos commit_interval = std::chrono::seconds(1);
   // Sum what is read for the client to check. Sums that come with a write are always checked.
   bool checksums = true;
+  rpc::FaultPoints* faults = nullptr;  // outlives the service
 };
 
 class OssService final : public rpc::Service,
@@ -80,6 +85,7 @@ class OssService final : public rpc::Service,
   uint64_t LastCommitted(uint32_t target) const override;
   Status CheckCommitted(uint32_t target, uint64_t transno) override;
   void OnPeerEnded(std::shared_ptr<rpc::Peer> peer) override;
+  void OnSessionIdle(std::shared_ptr<rpc::Session> session) override;
 
   // What the server's handshakes have to offer (rpc::Feature).
   static constexpr uint64_t kFeatures =
@@ -108,10 +114,19 @@ class OssService final : public rpc::Service,
   // rpc::SessionStore: rows in the index of the first target. "survives power loss".
   async::Task<Status> Save(uint64_t session_id, Uuid client,
                            std::array<uint8_t, 16> secret) override;
+  async::Task<Status> Resumed(uint64_t session_id) override;
   async::Task<Status> Remove(uint64_t session_id) override;
 
  private:
   async::Task<void> ForgetHolders(std::set<uint64_t> sessions);
+  async::Task<Status> ForgetHoldersLocked(std::set<uint64_t> sessions);
+  // A restart need not wait for a client that has gone and has left nothing here.
+  async::Task<void> SettleIdle(std::shared_ptr<rpc::Session> session);
+  async::Task<Status> ForgetAnswers(uint64_t session_id);
+  void TakeRows(const std::vector<std::pair<std::string, std::string>>& rows);
+  // Sessions that may hold locks or have kept writes, of an earlier life of the server.
+  std::set<uint64_t> Awaited() const;
+  std::set<uint64_t> Fenced() const;
   Result<ost::Target*> FindTarget(uint32_t index) const;
   ost::Target* SessionTarget() const;
   io::FileIo* CurrentIo() const;
@@ -128,6 +143,11 @@ class OssService final : public rpc::Service,
   ObjectLocks locks_;
   Grants grants_;
   Uncommitted uncommitted_;
+  ReplySlots slots_;
+  AwaySessions away_;
+  async::AsyncRwLock holders_lock_;  // held alone over changes of the holders' rows
+  std::atomic<uint64_t> settling_{0};  // SettleIdle under way
+  std::atomic<bool> stopping_{false};
   LazyLoader lazy_;
 
   std::atomic<bool> has_fences_{false};
@@ -138,7 +158,6 @@ class OssService final : public rpc::Service,
 
   // Shard-confined to the shard of StartBackground.
   async::Shard* background_shard_ = nullptr;
-  bool stopping_ = false;
   bool background_runs_ = false;
   async::TimerId background_timer_;
   async::WaitQueue background_wait_;

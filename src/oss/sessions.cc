@@ -124,6 +124,15 @@ async::Task<Status> OssService::Remove(uint64_t session_id) {
   // After this no request of the session keeps a lock (RememberHolder).
   locks_.DropSession(session_id);
   grants_.DropSession(session_id);
+  away_.Forget(session_id);
+  co_return co_await ForgetAnswers(session_id);
+}
+
+async::Task<Status> OssService::ForgetAnswers(uint64_t session_id) {
+  slots_.DropSession(session_id);
+  for (const auto& [index, target] : targets_) {
+    SHEEN_CO_TRY(co_await target->ForgetAnswered(session_id));
+  }
   co_return Status();
 }
 
@@ -158,22 +167,63 @@ async::Task<Status> OssService::FenceSession(v1::FenceSessionRequest request) {
   for (const uint64_t session_id : fenced) {
     locks_.DropSession(session_id);
     grants_.DropSession(session_id);
+    away_.Forget(session_id);
+    // Whatever else fails: nothing of a fenced session is answered.
+    const Status forgotten = co_await ForgetAnswers(session_id);
+    if (!forgotten) SHEEN_LOG(Warn, "answers to keep: {}", forgotten.error().ToString());
   }
   co_return Status();
 }
 
+async::Task<Status> OssService::Resumed(uint64_t session_id) {
+  away_.Back(session_id, async::Shard::Current()->WallNow().count());
+  co_return Status();
+}
+
+void OssService::OnSessionIdle(std::shared_ptr<rpc::Session> session) {
+  async::Shard* const shard = async::Shard::Current();
+  away_.Away(session->id(), shard->WallNow().count());
+  if (stopping_) return;
+  settling_.fetch_add(1);
+  shard->Spawn(SettleIdle(std::move(session)));
+}
+
+async::Task<void> OssService::SettleIdle(std::shared_ptr<rpc::Session> session) {
+  // What it was answered until now is durable after this.
+  bool settled = !locks_.HoldsAny(session->id());
+  for (const auto& [index, target] : targets_) {
+    if (!settled) break;
+    settled = (co_await target->Commit(CurrentIo())).has_value();
+  }
+  if (settled) {
+    const async::RwGuard guard = co_await holders_lock_.Exclusive();
+    // One that has come back is waited for as before.
+    if (session->link_count.load() == 0 && !locks_.HoldsAny(session->id())) {
+      const Status written = co_await ForgetHoldersLocked({session->id()});
+      if (!written) SHEEN_LOG(Warn, "a client that has gone is not noted: {}",
+                              written.error().ToString());
+    }
+  }
+  settling_.fetch_sub(1);
+}
+
 async::Task<void> OssService::ForgetHolders(std::set<uint64_t> sessions) {
+  const async::RwGuard guard = co_await holders_lock_.Exclusive();
+  const Status written = co_await ForgetHoldersLocked(std::move(sessions));
+  if (!written) SHEEN_LOG(Error, "lost locks are not noted: {}", written.error().ToString());
+}
+
+async::Task<Status> OssService::ForgetHoldersLocked(std::set<uint64_t> sessions) {
   kv::Batch batch;
   {
     std::lock_guard guard(mutex_);
     for (const uint64_t session_id : sessions) {
-      holders_.erase(session_id);
+      if (holders_.erase(session_id) == 0) continue;
       batch.Delete(ost::kSessionFamily, Key(kHolderPrefix, session_id));
     }
   }
-  const Status written =
-      co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch));
-  if (!written) SHEEN_LOG(Error, "lost locks are not noted: {}", written.error().ToString());
+  if (batch.empty()) co_return Status();
+  co_return co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch));
 }
 
 async::Task<Status> OssService::RememberHolder(uint64_t session_id) {
@@ -188,10 +238,11 @@ async::Task<Status> OssService::RememberHolder(uint64_t session_id) {
     if (holders_.contains(session_id)) co_return Status();
     client = known->second;
   }
+  const async::RwGuard guard = co_await holders_lock_.Exclusive();
   kv::Batch batch;
   batch.Put(ost::kSessionFamily, Key(kHolderPrefix, session_id), MarkOf(client));
   SHEEN_CO_TRY(co_await target->WriteSessionRows(CurrentIo(), std::move(batch)));
-  std::lock_guard guard(mutex_);
+  std::lock_guard mutex_guard(mutex_);
   holders_.insert(session_id);
   co_return Status();
 }
@@ -212,27 +263,52 @@ async::Task<Result<std::vector<std::shared_ptr<rpc::Session>>>> OssService::Load
   if (target == nullptr) co_return out;
   using Rows = std::vector<std::pair<std::string, std::string>>;
   SHEEN_CO_TRY_ASSIGN(const Rows rows, co_await target->ReadSessionRows());
-  std::lock_guard guard(mutex_);
+  std::set<uint64_t> known;
   for (const auto& [key, value] : rows) {
     SHEEN_CO_TRY_ASSIGN(const Row row, DecodeRow(key, value));
-    if (key.front() == kFencePrefix) {
-      fenced_.insert(row.session_id);
-      continue;
-    }
-    if (key.front() == kHolderPrefix) {
-      holders_.insert(row.session_id);
-      continue;
-    }
-    sessions_[row.session_id] = row.client;
+    if (key.front() != kSessionPrefix) continue;
+    known.insert(row.session_id);
     out.push_back(std::make_shared<rpc::Session>(row.session_id, row.client, row.secret));
   }
+  for (const auto& [index, other] : targets_) {
+    SHEEN_CO_TRY(co_await other->KeepAnsweredOf(known));
+  }
+  for (const uint64_t session_id : known) away_.Away(session_id, 0);
+  TakeRows(rows);
+  for (const uint64_t session_id : Fenced()) away_.Forget(session_id);
+  locks_.OnLost([this](std::set<uint64_t> lost) { return ForgetHolders(std::move(lost)); });
+  locks_.BeginRecovery(Awaited());
+  co_return out;
+}
+
+// REQUIRES: all rows can be decoded.
+void OssService::TakeRows(const std::vector<std::pair<std::string, std::string>>& rows) {
+  std::lock_guard guard(mutex_);
+  for (const auto& [key, value] : rows) {
+    const Result<Row> row = DecodeRow(key, value);
+    if (!row) continue;
+    if (key.front() == kFencePrefix) {
+      fenced_.insert(row->session_id);
+    } else if (key.front() == kHolderPrefix) {
+      holders_.insert(row->session_id);
+    } else {
+      sessions_[row->session_id] = row->client;
+    }
+  }
   has_fences_.store(!fenced_.empty(), std::memory_order_release);
+}
+
+std::set<uint64_t> OssService::Fenced() const {
+  std::lock_guard guard(mutex_);
+  return fenced_;
+}
+
+std::set<uint64_t> OssService::Awaited() const {
+  std::lock_guard guard(mutex_);
   std::set<uint64_t> awaited;
   std::ranges::set_difference(holders_, fenced_, std::inserter(awaited, awaited.end()));
   std::erase_if(awaited, [this](uint64_t id) { return !sessions_.contains(id); });
-  locks_.OnLost([this](std::set<uint64_t> lost) { return ForgetHolders(std::move(lost)); });
-  locks_.BeginRecovery(std::move(awaited));
-  co_return out;
+  return awaited;
 }
 
 }  // namespace sheen::oss

@@ -17,16 +17,23 @@ Uncommitted::Answer Uncommitted::Begin(const ObjectKey& key, uint64_t session,
   const std::scoped_lock lock(bucket.mutex);
   std::vector<Range>& ranges = bucket.objects[key];
   Prune(&ranges, last_committed);
+  if (*id == 0) {
+    *id = bucket.next_id++;
+    ranges.push_back({*id, session, extent, 0, true});
+  }
   Answer answer = Answer::kGoOn;
-  for (const Range& range : ranges) {
+  bool later = false;  // those after its own place
+  for (Range& range : ranges) {
+    if (range.id == *id) {
+      later = true;
+      continue;
+    }
     const bool overlaps = range.extent.start < extent.end && extent.start < range.extent.end;
-    if (range.session == session || !overlaps) continue;
+    if (range.session == session || !overlaps || (later && range.waits)) continue;
     if (range.transno != 0) return Answer::kCommit;
     answer = Answer::kWait;
   }
-  if (answer != Answer::kGoOn) return answer;
-  *id = bucket.next_id++;
-  ranges.push_back({*id, session, extent, 0});
+  if (answer == Answer::kGoOn) std::ranges::find(ranges, *id, &Range::id)->waits = false;
   return answer;
 }
 

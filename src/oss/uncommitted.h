@@ -3,7 +3,8 @@
 // newer one, bytes are committed before somebody else changes them.
 //
 //   Begin   nobody else has uncommitted bytes there: the change may go on, and counts from now on
-//           somebody has: commit, ask again
+//           somebody has: commit, ask again; from now on it has its place before those who come
+//           later, so that a change of a whole object does not wait for ever behind steady writers
 //   End     the change has this transno, or was not made
 //
 // Bytes are dropped when the target has committed them. Thread-safe; mutexes are leaves.
@@ -26,7 +27,8 @@ class Uncommitted final {
   static constexpr size_t kRangesMax = 512;
 
   enum class Answer : uint8_t { kGoOn, kCommit, kWait };
-  // kWait: a change of somebody else is under way there.
+  // kWait: a change of somebody else is under way there, or waits since before this one. `*id` 0:
+  // asked for the first time; else what the last call gave. Whatever the answer: End.
   Answer Begin(const ObjectKey& key, uint64_t session, const lock::Extent& extent,
                uint64_t last_committed, uint64_t* id);
   // `transno` 0: nothing was changed.
@@ -40,7 +42,8 @@ class Uncommitted final {
     uint64_t id = 0;
     uint64_t session = 0;
     lock::Extent extent;
-    uint64_t transno = 0;  // 0: under way
+    uint64_t transno = 0;  // 0: under way, or it waits
+    bool waits = false;
   };
   struct KeyHash {
     size_t operator()(const ObjectKey& key) const {

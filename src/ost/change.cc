@@ -152,7 +152,8 @@ async::Task<Result<ChangeResult>> AllocateLocked(Target::Core* core, io::FileIo*
                                               .preallocated_end = keep_size && !punch ? end : 0,
                                               .ctime_seen_ns = args.ctime_seen_ns,
                                               .decided_ctime_ns = args.decided_ctime_ns,
-                                              .owner = args.owner});
+                                              .owner = args.owner,
+                                              .request = args.request});
   const Status counted = co_await Recount(core, io, object);
   core->space.Unreserve(reserved);
   SHEEN_CO_TRY(counted);
@@ -247,7 +248,7 @@ async::Task<Result<ChangeResult>> Target::Truncate(io::FileIo* io, TruncateArgs 
   const async::RwGuard guard = co_await object->lock.Exclusive();
   SHEEN_CO_TRY(core->CheckUsable(object.get(), args.owner));
   if (!Core::AttrOf(object.get()).exists) {
-    if (!args.create) co_return ChangeResult();
+    if (!args.create) co_return core->FinishNothing(args.request);
     SHEEN_CO_TRY(co_await core->Create(io, object, args.owner));
   }
   SHEEN_CO_TRY(co_await TruncateFile(core, io, object, args.size));
@@ -255,7 +256,8 @@ async::Task<Result<ChangeResult>> Target::Truncate(io::FileIo* io, TruncateArgs 
       object, {.size = args.size,
                .ctime_seen_ns = args.ctime_seen_ns,
                .decided_ctime_ns = args.decided_ctime_ns,
-               .owner = args.owner});
+               .owner = args.owner,
+               .request = args.request});
   SHEEN_CO_TRY(co_await Recount(core, io, object));
   SHEEN_CO_TRY(core->CheckServing());
   result.attr = Core::AttrOf(object.get());
@@ -273,7 +275,9 @@ async::Task<Result<ChangeResult>> Target::Allocate(io::FileIo* io, AllocateArgs 
   const async::RwGuard guard = co_await object->lock.Exclusive();
   SHEEN_CO_TRY(core->CheckUsable(object.get(), args.owner));
   if (!Core::AttrOf(object.get()).exists) {
-    if ((args.mode & FALLOC_FL_PUNCH_HOLE) != 0) co_return ChangeResult();  // a hole already
+    if ((args.mode & FALLOC_FL_PUNCH_HOLE) != 0) {
+      co_return core->FinishNothing(args.request);  // a hole already
+    }
     if (!args.create) SHEEN_CO_TRY(core->RefuseAbsent(object->id));
     SHEEN_CO_TRY(co_await core->Create(io, object, args.owner));
   }

@@ -4,7 +4,8 @@
 //      a number up to the mark is outside of them, because Finish numbers and lists in one step
 //   2. per object: the size to commit is captured before its data are synced
 //   3. fdatasync of all files, sync of directories of new files, in parallel
-//   4. with all row locks held: one batch with the rows of objects that nothing cut since 2
+//   4. with all row locks held: one batch with the rows of objects that nothing cut since 2, and of
+//      the requests up to the mark (answered.h)
 //   5. store sync; last_committed = mark
 //
 // An object that was cut (truncate, punch, destroy) since step 2 keeps its row, whose intent says
@@ -38,6 +39,7 @@ struct Round {
   uint64_t bytes = 0;
   std::vector<Captured> objects;  // in the order of their ids
   std::vector<std::string> directories;
+  Answered::Slots answered;  // requests with a number up to the mark
 };
 
 Round TakeRound(Target::Core* core) {
@@ -53,12 +55,14 @@ Round TakeRound(Target::Core* core) {
   core->dirty.clear();
   round.directories.assign(core->unsynced_directories.begin(), core->unsynced_directories.end());
   core->unsynced_directories.clear();
+  round.answered = core->answered.Take();
   return round;
 }
 
 // A later round does all of it.
 void PutBack(Target::Core* core, const Round& round) {
   std::lock_guard guard(core->commit_mutex);
+  core->answered.PutBack(round.answered);
   core->uncommitted_bytes.fetch_add(round.bytes);
   core->unsynced_directories.insert(round.directories.begin(), round.directories.end());
   for (const Captured& captured : round.objects) {
@@ -229,6 +233,7 @@ async::Task<Status> WriteCommitRows(Target::Core* core, const Round* round) {
   }
   const CommittedRow committed{round->mark, async::Shard::Current()->WallNow().count()};
   batch.Put(kMetaFamily, std::string(kCommittedRow), EncodeCommitted(committed));
+  Answered::AppendRows(round->answered, &batch);
   SHEEN_CO_TRY(co_await core->WriteRows(&batch));
   for (auto& [object, record] : cut_records) {
     std::lock_guard guard(object->mutex);

@@ -405,6 +405,16 @@ ChangeResult Target::Core::Finish(const ObjectPointer& object, const Change& cha
   }
   object->mtime_ns = object->ctime_ns;
   result.attr = {true, object->size, object->charged_bytes, object->mtime_ns, object->ctime_ns};
+  answered.Note(change.request, result.transno, result.attr);
+  return result;
+}
+
+ChangeResult Target::Core::FinishNothing(const RequestName& request) {
+  ChangeResult result;
+  if (request.slot == 0) return result;
+  std::lock_guard commit_guard(commit_mutex);
+  result.transno = boot << 40 | ++counter;
+  answered.Note(request, result.transno, result.attr);
   return result;
 }
 

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "ost/answered.h"
 #include "ost/group_call.h"
 #include "ost/object_table.h"
 #include "ost/space.h"
@@ -30,6 +31,7 @@ struct Change {
   int64_t ctime_seen_ns = 0;
   int64_t decided_ctime_ns = 0;
   Owner owner;
+  RequestName request;
 };
 
 using ObjectPointer = std::shared_ptr<Object>;
@@ -53,6 +55,7 @@ struct Target::Core {
   ObjectTable table;
   SpaceAccount space;
   Tombstones tombstones;
+  Answered answered;                   // noted under commit_mutex
   GroupCall commit_group;              // CommitRound
   GroupCall sync_group;                // kv::Store::Sync
   async::AsyncRwLock background_lock;  // shared by spawned commits; Close waits for them
@@ -109,6 +112,8 @@ struct Target::Core {
                                         uint64_t length, uint64_t granted = 0);
   // Gives the change its transno, times and place in the next commit.
   ChangeResult Finish(const ObjectPointer& object, const Change& change);
+  // Of a request that found nothing to change: that, too, is remembered.
+  ChangeResult FinishNothing(const RequestName& request);
   // Puts it into the next commit without a change of its own.
   void MarkDirty(const ObjectPointer& object);
   void RequestCommitIfDue(io::FileIo* io);

@@ -218,6 +218,10 @@ async::Task<Status> Target::Core::Start(io::FileIo* io, std::string machine_boot
   machine = MachineHash(machine_boot_id);
   recovered_transno = committed.transno;
   last_committed.store(committed.transno);
+  SHEEN_CO_TRY_ASSIGN(const std::vector<KeyValue> rows, co_await ReadAllRows(this, kMetaFamily));
+  for (const KeyValue& row : rows) {
+    if (Answered::IsKey(row.key)) SHEEN_CO_TRY(answered.Load(row.key, row.value));
+  }
 
   const bool same_machine_boot =
       !machine_boot_id.empty() && previous.machine_boot_id == machine_boot_id;

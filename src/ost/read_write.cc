@@ -106,7 +106,8 @@ async::Task<Result<ChangeResult>> WriteLocked(Target::Core* core, io::FileIo* io
                                   .size_at_least = args.offset + length,
                                   .ctime_seen_ns = args.ctime_seen_ns,
                                   .decided_ctime_ns = args.decided_ctime_ns,
-                                  .owner = args.owner});
+                                  .owner = args.owner,
+                                  .request = args.request});
 }
 
 async::Task<Result<ObjectPointer>> LoadForWrite(Target::Core* core, io::FileIo* io,

@@ -114,4 +114,23 @@ async::Task<Result<std::vector<std::pair<std::string, std::string>>>> Target::Re
   });
 }
 
+std::optional<AnsweredRequest> Target::FindAnswered(uint64_t session, uint32_t slot) const {
+  return core_->answered.Find(session, slot);
+}
+
+async::Task<Status> Target::ForgetAnswered(uint64_t session) {
+  SHEEN_CO_TRY(core_->CheckServing());
+  core_->answered.Forget(session);
+  kv::Batch batch;
+  Answered::DeleteRows(session, &batch);
+  co_return co_await core_->WriteRows(&batch);
+}
+
+async::Task<Status> Target::KeepAnsweredOf(std::set<uint64_t> sessions) {
+  for (const uint64_t session : core_->answered.Sessions()) {
+    if (!sessions.contains(session)) SHEEN_CO_TRY(co_await ForgetAnswered(session));
+  }
+  co_return Status();
+}
+
 }  // namespace sheen::ost

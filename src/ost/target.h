@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -72,8 +73,23 @@ struct ChangeResult {
   uint64_t transno = 0;  // 0: nothing changed
 };
 
+// Which request of which client a change is: remembered with it (answered.h).
+struct RequestName {
+  uint64_t session = 0;
+  uint32_t slot = 0;  // 0: is not remembered
+  uint64_t xid = 0;
+};
+
+// The last request of a slot that the target has executed.
+struct AnsweredRequest {
+  uint64_t xid = 0;
+  uint64_t transno = 0;
+  ObjectAttr attr;  // as it was right after
+};
+
 struct WriteArgs {
   layout::ObjectId id;
+  RequestName request;
   uint64_t offset = 0;
   ByteSpan data;
   Owner owner;
@@ -86,6 +102,7 @@ struct WriteArgs {
 
 struct TruncateArgs {
   layout::ObjectId id;
+  RequestName request;
   uint64_t size = 0;
   Owner owner;
   int64_t ctime_seen_ns = 0;
@@ -95,6 +112,7 @@ struct TruncateArgs {
 
 struct AllocateArgs {
   layout::ObjectId id;
+  RequestName request;
   uint64_t offset = 0;
   uint64_t length = 0;
   bool create = true;
@@ -206,6 +224,13 @@ class Target final {
   void ReturnGrant(uint64_t bytes);
   // Commits and closes all files. No call may be running or follow.
   async::Task<Status> Close(io::FileIo* io);
+
+  // The last request in that slot that was committed before the target was opened.
+  std::optional<AnsweredRequest> FindAnswered(uint64_t session, uint32_t slot) const;
+  // Of a session that has ended; "buffered".
+  async::Task<Status> ForgetAnswered(uint64_t session);
+  // And of all sessions but these.
+  async::Task<Status> KeepAnsweredOf(std::set<uint64_t> sessions);
 
   // Rows of the OSS in kSessionFamily. Write: "survives power loss".
   async::Task<Status> WriteSessionRows(io::FileIo* io, kv::Batch batch);

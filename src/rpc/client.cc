@@ -37,6 +37,10 @@ void Client::OnServerRequest(ServerRequestFunction function) {
 
 void Client::OnReconnect(ReconnectFunction function) { state_->OnReconnect(std::move(function)); }
 
+void Client::OnLateAnswer(LateAnswerFunction function) {
+  state_->OnLateAnswer(std::move(function));
+}
+
 void Client::SetAddresses(std::vector<Address> addresses) {
   state_->SetAddresses(std::move(addresses));
 }
@@ -46,6 +50,11 @@ bool Client::connected() const { return state_->ready(); }
 bool Client::linked() const { return state_->linked(); }
 
 uint64_t Client::server_boot() const { return state_->server_boot(); }
+
+bool Client::EndEarlierBoot(uint64_t boot) {
+  const std::shared_ptr<State> state = state_;
+  return state->EndEarlierBoot(boot);
+}
 
 const std::string& Client::server_name() const { return state_->options().server_name; }
 

@@ -23,10 +23,13 @@
 
 namespace sheen::rpc {
 
+class FaultPoints;
+
 struct ServerSession {
   uint64_t session_id = 0;  // 0: not connected yet
   std::array<uint8_t, 16> secret{};
   uint64_t server_boot = 0;  // the server's boot epoch at the last handshake
+  uint64_t first_boot = 0;   // and when the session began
   uint64_t recovered_transno = 0;
   uint64_t features = 0;  // rpc::Feature bits that both sides know
 };
@@ -129,11 +132,13 @@ struct Answer {
   uint64_t transno = 0;
   uint64_t last_committed = 0;
   uint64_t link = 0;  // LinkPulse::ended_count of the connection that it came by
+  uint64_t boot = 0;  // of the server that answered
   uint64_t xid = 0;   // the request's, and its slot: for a replay
   uint32_t slot = 0;
 };
 
 struct ClientOptions {
+  FaultPoints* faults = nullptr;   // outlives the Client
   std::string server_name;         // as in the cluster map
   std::vector<Address> addresses;  // of one server; tried in turn
   uint32_t slot_base = 1;          // slots [slot_base, slot_base + slot_count) are this shard's
@@ -165,11 +170,16 @@ class Client final {
   // Connects now if not connected. Errors: the last connection attempt's.
   async::Task<Status> Connect(Nanos deadline);
   void OnServerRequest(ServerRequestFunction function);
-  // Called on each handshake after the first, with the new server boot epoch when it changed:
-  // the place to declare open handles again. Calls made from it go before the waiting ones, which
+  // Called on each handshake after the first, and on a first that resumes the session of a server
+  // that has restarted since; "restarted" says that the boot epoch changed: the place to declare
+  // open handles again. Calls made from it go before the waiting ones, which
   // are held until it has returned (at most 20 s). "restarted" also when the session was lost.
   using ReconnectFunction = std::function<async::Task<void>(bool server_restarted)>;
   void OnReconnect(ReconnectFunction function);
+  // Gets the answers of changes that nobody waits for any more (a deadline, Cancel), with the call:
+  // they were made. What is not answered before the connection ends is not told.
+  using LateAnswerFunction = std::function<void(const Call& call, const Answer& answer)>;
+  void OnLateAnswer(LateAnswerFunction function);
   void SetAddresses(std::vector<Address> addresses);
   // No new calls; waits at most `timeout` for those in flight; with `goodbye` ends the session at
   // the server (unmount; one shard's Client is enough, the last); then fails what is left.
@@ -180,6 +190,9 @@ class Client final {
   bool linked() const;
   // The server's boot epoch at the last handshake; 0: none yet.
   uint64_t server_boot() const;
+  // Ends a connection to an earlier boot than this, which cannot live any more: what came by it and
+  // was not read yet is asked for again. False: there is none (any more).
+  bool EndEarlierBoot(uint64_t boot);
   // The call with this ticket (Call::ticket_out) returns kInterrupted, soon; its slot stays taken
   // until the real answer comes. Nothing when it has returned.
   void Cancel(uint64_t ticket);

@@ -13,6 +13,16 @@ constexpr Nanos kBackOffMin = std::chrono::milliseconds(10);
 // right; asking all shards for each request would cost more than it saves.
 constexpr uint32_t kFloorAgeMax = 8;
 
+// The caller's buffers go with it.
+void OwnBytes(Call* call) {
+  call->bulk_sink = {};
+  call->ticket_out = nullptr;
+  if (call->bulk.empty() || call->bulk_owner) return;
+  const auto copy = std::make_shared<std::vector<std::byte>>(call->bulk.begin(), call->bulk.end());
+  call->bulk = *copy;
+  call->bulk_owner = copy;
+}
+
 }  // namespace
 
 void Client::State::List::PushBack(Pending* pending) {
@@ -121,11 +131,23 @@ bool Client::State::CanSend(const Pending& pending) const {
 }
 
 void Client::State::Send(Pending* pending) {
+  const Opcode opcode = pending->call.opcode;
+  if (const auto fault = HitFault(FaultStep::kClientSend, opcode)) {
+    MeetSend(pending, *fault);
+  } else {
+    SendNow(pending, 0);
+  }
+  if (HitFault(FaultStep::kClientSent, opcode)) {
+    CloseLink(Errc::kDisconnected, "a fault point ends the connection");
+  }
+}
+
+void Client::State::SendNow(Pending* pending, uint16_t flags) {
   const Call& call = pending->call;
   Message message;
   FrameHeader& header = message.header;
   header.opcode = call.opcode;
-  header.flags = CrcFlags();
+  header.flags = static_cast<uint16_t>(CrcFlags() | flags);
   if (pending->sent_session != 0) header.flags |= kResend;
   if (pending->replay) header.flags |= kReplay;
   header.target = call.target;
@@ -193,8 +215,12 @@ void Client::State::OnReply(Message message) {
   answer.transno = message.header.transno;
   answer.last_committed = message.header.last_committed;
   answer.link = pulse_->ended_count.load(std::memory_order_relaxed);
+  answer.boot = server_boot_;
   answer.xid = pending->xid;
   answer.slot = pending->slot;
+  // The answer of a ping that took the place of the request says nothing of it.
+  const bool late = pending->late && message.header.opcode == pending->late->opcode;
+  if (late && on_late_answer_) on_late_answer_(*pending->late, answer);
   Finish(pending, std::move(answer));
 }
 
@@ -284,6 +310,10 @@ void Client::State::LeaveOrphan(Pending* pending) {
   orphan->call.opcode = Opcode::kPing;
   orphan->call.target = pending->call.target;
   orphan->call.keep = std::move(pending->call.keep);
+  if (on_late_answer_) {
+    orphan->late = std::make_unique<Call>(std::move(pending->call));
+    OwnBytes(orphan->late.get());
+  }
   orphan->xid = pending->xid;
   orphan->slot = std::exchange(pending->slot, 0);
   orphan->phase = pending->phase;

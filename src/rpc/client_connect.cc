@@ -61,6 +61,7 @@ void Client::State::Detach() {
   stopping_ = stopped_ = true;
   on_reconnect_ = nullptr;
   on_server_request_ = nullptr;
+  on_late_answer_ = nullptr;
   Wake();
   CloseLink(Errc::kCancelled, "the client has ended");
 }
@@ -205,6 +206,7 @@ Status Client::State::AcceptHello(const Message& message, const ServerSession& b
   session.recovered_transno = reply.recovered_transno();
   session.features = reply.features();
   if (!reply.session_resumed()) {
+    session.first_boot = reply.server_boot();
     if (reply.session_id() == 0 || reply.session_secret().size() != session.secret.size()) {
       return Fail(Errc::kProtocol, "the handshake's answer has no session");
     }
@@ -223,7 +225,11 @@ Status Client::State::AcceptHello(const Message& message, const ServerSession& b
   ++handshakes_;
   const bool new_boot = server_boot_ != 0 && server_boot_ != session.server_boot;
   const bool new_session = session_id_ != 0 && session_id_ != session.session_id;
-  restarted_ = restarted_ || new_boot || new_session;
+  // Of a server that other shards knew before it restarted.
+  const bool joins_late = server_boot_ == 0 && reply.session_resumed() &&
+                          session.first_boot != session.server_boot;
+  recovers_ = handshakes_ > 1 || joins_late;
+  restarted_ = restarted_ || new_boot || new_session || joins_late;
   server_boot_ = session.server_boot;
   session_id_ = session.session_id;
   SHEEN_LOG(Info, "{}: connected to {}, session {:x} ({})", options_.server_name, link_->peer(),
@@ -284,7 +290,7 @@ void Client::State::SendCredentials() {
 // Between the handshake and the waiting calls: on_reconnect_, the handles' chance.
 async::Task<void> Client::State::Recover() {
   if (link_ == nullptr) co_return;
-  if (handshakes_ > 1 && on_reconnect_) {
+  if (recovers_ && on_reconnect_) {
     phase_ = Phase::kRecovering;
     const Nanos until = shard_->Now() + kRecoveryMax;
     // One that the last connection's end interrupted goes on first.
@@ -319,6 +325,14 @@ async::Task<void> Client::State::RunHook(std::shared_ptr<State> self, bool resta
   self->Wake();
 }
 
+bool Client::State::EndEarlierBoot(uint64_t boot) {
+  // While hands are shaken it is not known yet which boot it is.
+  const bool shaken = phase_ == Phase::kReady || phase_ == Phase::kRecovering;
+  if (link_ == nullptr || !shaken || server_boot_ >= boot) return false;
+  CloseLink(Errc::kDisconnected, "the server has restarted");
+  return true;
+}
+
 void Client::State::CloseLink(Errc code, std::string reason) {
   if (link_ != nullptr) link_->Close(Error(code, std::move(reason)));
 }
@@ -333,7 +347,11 @@ void Client::State::OnMessage(Message message) {
     return;
   }
   if (message.header.is_reply()) {
-    OnReply(std::move(message));
+    if (const auto fault = HitFault(FaultStep::kClientAnswered, message.header.opcode)) {
+      MeetAnswer(std::move(message), *fault);
+    } else {
+      OnReply(std::move(message));
+    }
   } else {
     HandleServerRequest(message);
   }
@@ -342,9 +360,21 @@ void Client::State::OnMessage(Message message) {
 void Client::State::HandleServerRequest(const Message& request) {
   const FrameHeader& header = request.header;
   if (header.opcode == Opcode::kPing || !on_server_request_) {
-    AnswerServer(header);
+    SendAnswer(header);
     return;
   }
+  if (const auto fault = HitFault(FaultStep::kClientAsked, header.opcode)) {
+    Message copy;
+    copy.header = header;
+    copy.body = request.body;
+    MeetAsked(std::move(copy), *fault);
+  } else {
+    TakeServerRequest(request);
+  }
+}
+
+void Client::State::TakeServerRequest(const Message& request) {
+  const FrameHeader& header = request.header;
   const uint64_t link = pulse_->ended_count.load(std::memory_order_relaxed);
   const ServerRequestFunction function = on_server_request_;
   function(header.opcode, request.body, [weak = weak_from_this(), header, link] {
@@ -356,6 +386,14 @@ void Client::State::HandleServerRequest(const Message& request) {
 }
 
 void Client::State::AnswerServer(const FrameHeader& request) {
+  if (const auto fault = HitFault(FaultStep::kClientAnswering, request.opcode)) {
+    MeetAnswering(request, *fault);
+  } else {
+    SendAnswer(request);
+  }
+}
+
+void Client::State::SendAnswer(const FrameHeader& request) {
   if (link_ == nullptr) return;
   Message reply;
   reply.header.opcode = request.opcode;

@@ -21,6 +21,7 @@
 
 #include "async/sync.h"
 #include "rpc/client.h"
+#include "rpc/fault_points.h"
 #include "rpc/xid_table.h"
 
 namespace sheen::rpc {
@@ -41,6 +42,7 @@ struct Client::Pending {
   // Its caller has gone; it stays (on the heap) to keep its slot until the answer or the link's
   // end.
   bool orphan = false;
+  std::unique_ptr<Call> late;  // of an orphan: what was asked, with bytes of its own
   bool replay = false;  // its slot is not its own to give back
   std::optional<Error> give_up;  // to be its result when the link has ended
   std::string last_refusal;      // message of the last kUnavailable
@@ -65,12 +67,14 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
 
   bool ready() const { return phase_ == Phase::kReady; }
   bool linked() const { return link_ != nullptr; }
+  bool EndEarlierBoot(uint64_t boot);
   uint64_t server_boot() const { return server_boot_; }
   uint64_t last_committed() const { return last_committed_; }
   const ClientOptions& options() const { return options_; }
   void SetAddresses(std::vector<Address> addresses) { options_.addresses = std::move(addresses); }
   void OnServerRequest(ServerRequestFunction f) { on_server_request_ = std::move(f); }
   void OnReconnect(ReconnectFunction f) { on_reconnect_ = std::move(f); }
+  void OnLateAnswer(LateAnswerFunction f) { on_late_answer_ = std::move(f); }
 
  private:
   enum class Phase : uint8_t { kDisconnected, kHandshake, kRecovering, kReady };
@@ -100,6 +104,7 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   void Activate(Pending* pending);
   bool CanSend(const Pending& pending) const;
   void Send(Pending* pending);
+  void SendNow(Pending* pending, uint16_t flags);
   void SendHeld(bool recovery_only);
   void OnReply(Message message);
   void BackOff(Pending* pending, std::string refusal);
@@ -119,6 +124,15 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   uint16_t CrcFlags() const;
   void NoteCommitted(const FrameHeader& header);
 
+  // ---- fault points (client_faults.cc) ----
+  std::optional<FaultOrder> HitFault(FaultStep step, Opcode opcode) const;
+  void MeetSend(Pending* pending, FaultOrder fault);
+  void MeetAnswer(Message message, FaultOrder fault);
+  void MeetAsked(Message request, FaultOrder fault);
+  void MeetAnswering(FrameHeader request, FaultOrder fault);
+  // While the connection lasts.
+  void After(uint64_t delay_ms, std::function<void(State*)> then);
+
   // ---- connection (client_connect.cc) ----
   void StartLoop();
   static async::Task<void> RunLoop(std::shared_ptr<State> self);
@@ -134,7 +148,9 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   void ForgetSession(std::string reason);
   void CloseLink(Errc code, std::string reason);
   void HandleServerRequest(const Message& request);
+  void TakeServerRequest(const Message& request);
   void AnswerServer(const FrameHeader& request);
+  void SendAnswer(const FrameHeader& request);
   void ScheduleKeepAlive();
   void KeepAlive();
   // Gives its xid.
@@ -155,6 +171,7 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   const uint64_t link_number_;
   ServerRequestFunction on_server_request_;
   ReconnectFunction on_reconnect_;
+  LateAnswerFunction on_late_answer_;
 
   // Calls.
   List active_;  // with an xid; in its order
@@ -197,6 +214,7 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   bool keep_alive_running_ = false;
   bool hook_running_ = false;
   bool restarted_ = false;  // since on_reconnect_ last ran to its end
+  bool recovers_ = false;   // this connection continues something: on_reconnect_ runs
   bool stopping_ = false;   // no new calls
   bool stopped_ = false;    // no connection either
 };

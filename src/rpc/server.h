@@ -21,6 +21,7 @@
 
 namespace sheen::rpc {
 
+class FaultPoints;
 class XidTracker;
 
 // A client as this server knows it: (client UUID, epoch, secret). Links come and go under it.
@@ -168,6 +169,8 @@ class SessionStore {
   virtual ~SessionStore() = default;
   virtual async::Task<Status> Save(uint64_t session_id, Uuid client,
                                    std::array<uint8_t, 16> secret) = 0;
+  // The client of a known session has come back by a new connection, before it is answered.
+  virtual async::Task<Status> Resumed(uint64_t /*session_id*/) { co_return Status(); }
   // After unmount or eviction: open handles and locks of the session are to be dropped.
   virtual async::Task<Status> Remove(uint64_t session_id) = 0;
 };
@@ -208,6 +211,7 @@ class SessionTable final {
 
 struct ServerOptions {
   bool checksums = true;
+  FaultPoints* faults = nullptr;  // outlives the Server
   // "127.0.0.0/8" ...: other peers are closed before a byte is parsed. Empty: loopback only.
   std::vector<std::string> allow;
   uint32_t connections_max = 4096;

@@ -110,6 +110,14 @@ void Server::Connection::OnMessage(Message message) {
 }
 
 void Server::Connection::OnRequest(Message message) {
+  if (const auto fault = HitFault(FaultStep::kServerReceived, message.header.opcode)) {
+    MeetReceived(std::move(message), *fault);
+  } else {
+    Receive(std::move(message));
+  }
+}
+
+void Server::Connection::Receive(Message message) {
   session_->last_heard_ns.store(last_heard_.count(), std::memory_order_relaxed);
   RaiseTo(&session_->oldest_xid, message.header.transno);
   if (link_->queued_bytes() > kUnsentBytesClose) {
@@ -282,6 +290,13 @@ async::Task<void> Server::Connection::Execute(std::shared_ptr<Connection> self, 
   const FrameHeader header = message.header;
   // Fenced: the client has a newer connection, on which it has sent or will send this again.
   if (!self->tracker_->Begin(&entry, header.xid)) co_return;
+  if (const auto fault = self->HitFault(FaultStep::kServerParsed, header.opcode)) {
+    const bool goes_on = co_await MeetRunning(self, *fault, header);
+    if (!goes_on) {
+      self->tracker_->End(&entry);
+      co_return;
+    }
+  }
   Request request;
   request.header = header;
   request.body = std::move(message.body);
@@ -294,7 +309,18 @@ async::Task<void> Server::Connection::Execute(std::shared_ptr<Connection> self, 
   Response response = co_await self->server_->service->Handle(std::move(request));
   use->read_bytes.Add(response.bulk.size());
   self->tracker_->End(&entry);
+  std::optional<Response> again;
+  if (const auto fault = self->HitFault(FaultStep::kServerExecuted, header.opcode)) {
+    const bool goes_on = co_await MeetRunning(self, *fault, header);
+    if (!goes_on) co_return;
+    const bool twice = fault->action == FaultAction::kDuplicate;
+    if (twice) again = Response{response.status, response.body, {}, response.transno};
+  }
   self->ReplyTo(header, std::move(response));
+  if (again) self->ReplyTo(header, std::move(*again));
+  if (self->HitFault(FaultStep::kServerReplied, header.opcode)) {
+    self->Close(Errc::kDisconnected, "a fault point ends the connection");
+  }
 }
 
 async::Task<void> Server::Connection::WaitForOthers(std::shared_ptr<Connection> self,
@@ -336,6 +362,7 @@ void Server::Connection::ReplyError(const FrameHeader& header, Errc code, std::s
 }
 
 void Server::Connection::SendRequest(Opcode opcode, const std::string& body, uint64_t xid) {
+  if (link_ == nullptr) return;
   Message request;
   request.header.opcode = opcode;
   request.header.flags = static_cast<uint16_t>(kFromServer | CrcFlags());
@@ -351,9 +378,14 @@ void Server::Connection::Ask(Opcode opcode, std::string body, AnswerTime time,
     return;
   }
   const uint64_t xid = server_->next_xid++;
-  asked_.emplace(xid, Asked{std::string(NameOf(opcode)), std::move(answered), std::move(time), {}});
+  asked_.emplace(xid, Asked{opcode, std::string(NameOf(opcode)), std::move(answered),
+                            std::move(time), {}});
   AwaitAnswer(xid);
-  SendRequest(opcode, body, xid);
+  if (const auto fault = HitFault(FaultStep::kServerAsking, opcode)) {
+    MeetAsking(opcode, std::move(body), xid, *fault);
+  } else {
+    SendRequest(opcode, body, xid);
+  }
 }
 
 void Server::Connection::AwaitAnswer(uint64_t xid) {
@@ -375,6 +407,16 @@ void Server::Connection::AwaitAnswer(uint64_t xid) {
 }
 
 void Server::Connection::OnAnswer(uint64_t xid) {
+  const auto asked = asked_.find(xid);
+  if (asked == asked_.end()) return;
+  if (const auto fault = HitFault(FaultStep::kServerHeard, asked->second.opcode)) {
+    MeetHeard(xid, *fault);
+  } else {
+    TakeAnswer(xid);
+  }
+}
+
+void Server::Connection::TakeAnswer(uint64_t xid) {
   auto node = asked_.extract(xid);
   if (node.empty()) return;
   server_->shard->CancelTimer(node.mapped().timer);

@@ -15,8 +15,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "rpc/fault_points.h"
 #include "rpc/server.h"
 #include "rpc/socket_address.h"
 #include "rpc/xid_tracker.h"
@@ -75,6 +77,7 @@ class Server::Connection final : public LinkHandler,
     Nanos arrived{0};
   };
   struct Asked {
+    Opcode opcode = Opcode::kPing;
     std::string name;
     std::function<void(bool)> answered;
     AnswerTime time;
@@ -98,6 +101,7 @@ class Server::Connection final : public LinkHandler,
 
   // ---- requests (server_connection.cc) ----
   void OnRequest(Message message);
+  void Receive(Message message);
   void OnSessionRequest(Message message);
   void SetCredential(const Message& message);
   static async::Task<void> Goodbye(std::shared_ptr<Connection> self, FrameHeader header);
@@ -113,8 +117,19 @@ class Server::Connection final : public LinkHandler,
   void ReplyError(const FrameHeader& header, Errc code, std::string message);
   uint16_t CrcFlags() const;
   void OnAnswer(uint64_t xid);
+  void TakeAnswer(uint64_t xid);
   void EndPeer();
   void LeaveSession();
+
+  // ---- fault points (server_faults.cc) ----
+  std::optional<FaultOrder> HitFault(FaultStep step, Opcode opcode) const;
+  void MeetReceived(Message message, FaultOrder fault);
+  // False: the request goes no further.
+  static async::Task<bool> MeetRunning(std::shared_ptr<Connection> self, FaultOrder fault,
+                                       FrameHeader header);
+  void MeetAsking(Opcode opcode, std::string body, uint64_t xid, FaultOrder fault);
+  void MeetHeard(uint64_t xid, FaultOrder fault);
+  void After(uint64_t delay_ms, std::function<void(Connection*)> then);
 
   const std::shared_ptr<State> server_;
   std::unique_ptr<Link> link_;

@@ -115,6 +115,14 @@ async::Task<void> Server::Connection::Handshake(std::shared_ptr<Connection> self
       co_return;
     }
   }
+  SessionStore* const store = self->server_->sessions->store();
+  if (resumed && store != nullptr) {
+    const Status noted = co_await store->Resumed((*found)->id());
+    if (!noted) {
+      self->Refuse(message.header, Annotate(noted.error(), "the session cannot be kept: "));
+      co_return;
+    }
+  }
   if (self->phase_ != Phase::kHandshaking) co_return;  // the link ended meanwhile
   self->Establish(hello, std::move(*found), resumed, message.header);
 }

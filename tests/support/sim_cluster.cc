@@ -7,6 +7,7 @@
 #include "mdt/mdt.h"
 #include "mdt/schema.h"
 #include "ost/format.h"
+#include "support/mortal_disk.h"
 
 namespace sheen::test {
 namespace {
@@ -49,6 +50,8 @@ uint64_t TestSeed() {
 }
 
 struct SimCluster::Mds {
+  const std::shared_ptr<Fuse> fuse = std::make_shared<Fuse>();
+  std::unique_ptr<kv::Store> real_store;
   std::unique_ptr<kv::Store> store;
   std::unique_ptr<mds::MdsService> service;
   std::unique_ptr<rpc::SessionTable> sessions;
@@ -67,8 +70,11 @@ struct SimCluster::Ost {
   kv::MemoryDisk disk;
   std::string path;
   bool formatted = false;
+  std::shared_ptr<Fuse> fuse;
+  std::unique_ptr<kv::Store> real_store;
   std::unique_ptr<kv::Store> store;
-  std::unique_ptr<io::MemoryFileIo> io;
+  std::unique_ptr<io::MemoryFileIo> real_io;
+  std::unique_ptr<io::FileIo> io;
   std::unique_ptr<ost::Target> target;
 };
 
@@ -93,7 +99,7 @@ struct SimCluster::ClientNode {
 struct SimCluster::Control final : rpc::ObjectControl {
   explicit Control(SimCluster* c) : cluster(c) {}
   rpc::ObjectControlService* Find(const std::string& server) {
-    if (cluster->oss_ == nullptr || cluster->mds_dead_) return nullptr;
+    if (cluster->oss_ == nullptr || cluster->mds_dead_ || cluster->oss_dead_) return nullptr;
     for (auto& oss : cluster->oss_->servers) {
       if (oss.sessions->identity().server_name == server) return oss.service.get();
     }
@@ -141,6 +147,10 @@ SimCluster::SimCluster(SimOptions options)
 
 SimCluster::~SimCluster() {
   network_.SetOptions({});
+  for (const std::string& name : lost_) {
+    network_.Heal(name, "mds0");
+    for (auto& ost : osts_) network_.Heal(name, "oss" + std::to_string(ost->index));
+  }
   for (auto& client : clients_) Run(client->filesystem->Unmount());
   stopping_ = true;
   StopOss();
@@ -172,6 +182,7 @@ client::Filesystem* SimCluster::AddClient(const std::string& name, Nanos deadlin
   options.fsname = kFsname;
   options.mgs = {{"mds0", 7988}};
   options.deadline = deadline;
+  options.faults = faults(name);
   node->filesystem = std::make_unique<client::Filesystem>(options);
   node->filesystem->AddShard(&shard_, node->transport.get());
   bool mounted = false;
@@ -181,9 +192,35 @@ client::Filesystem* SimCluster::AddClient(const std::string& name, Nanos deadlin
   return clients_.back()->filesystem.get();
 }
 
+void SimCluster::RemoveClient(client::Filesystem* client) {
+  Run(client->Unmount());
+  async::RunFor(&shard_, std::chrono::seconds(1));
+  std::erase_if(clients_, [client](const auto& node) { return node->filesystem.get() == client; });
+}
+
+void SimCluster::LoseClient(const std::string& name) {
+  network_.Partition(name, "mds0");
+  network_.Break(name, "mds0");
+  for (auto& ost : osts_) {
+    network_.Partition(name, "oss" + std::to_string(ost->index));
+    network_.Break(name, "oss" + std::to_string(ost->index));
+  }
+  lost_.push_back(name);
+}
+
+size_t SimCluster::ObjectCount() {
+  size_t count = 0;
+  for (auto& ost : osts_) {
+    const auto cursor = ost->store->NewCursor(ost::kObjectFamily, kv::Blocking::kMayBlock);
+    for (cursor->Seek(""); cursor->Valid(); cursor->Next()) ++count;
+  }
+  return count;
+}
+
 void SimCluster::StartMds() {
   mds_ = std::make_unique<Mds>();
-  mds_->store = kv::OpenMemoryStore(&mds_disk_);
+  mds_->real_store = kv::OpenMemoryStore(&mds_disk_);
+  mds_->store = std::make_unique<MortalStore>(mds_->real_store.get(), mds_->fuse);
   mds_->service = std::make_unique<mds::MdsService>(mds::MdsOptions{
       .store = mds_->store.get(),
       .pool = &pool_,
@@ -191,14 +228,15 @@ void SimCluster::StartMds() {
       .clock = &clock_,
       .fsname = kFsname,
       .machine_boot_id = "sim" + std::to_string(mds_machine_boot_),
-      .on_session_evicted = [this](uint64_t session) { mds_->sessions->Erase(session); }});
+      .on_session_evicted = [this](uint64_t session) { mds_->sessions->Erase(session); },
+      .faults = faults("mds0")});
   const Status opened = mds_->service->Open();
   ASSERT_TRUE(opened) << opened.error().ToString();
   mds_->sessions =
       std::make_unique<rpc::SessionTable>(mds_->service->Identity(), mds_->service.get());
   mds_->sessions->Load(mds_->service->LoadSessions());
   mds_->server = std::make_unique<rpc::Server>(&shard_, mds_->sessions.get(), mds_->service.get(),
-                                               rpc::ServerOptions{});
+                                               rpc::ServerOptions{.faults = faults("mds0")});
   mds_->transport = std::make_unique<rpc::SimTransport>(&network_, "mds0");
   mds_->listener = ListenOn(mds_->transport.get(), 7988, mds_->server.get());
   mds_->service->StartBackground(&shard_);
@@ -213,14 +251,18 @@ void SimCluster::StopMds() {
 
 async::Task<void> SimCluster::OpenTargets() {
   for (auto& ost : osts_) {
-    ost->store = kv::OpenMemoryStore(&ost->disk);
-    ost->io = std::make_unique<io::MemoryFileIo>(&ost->files, &shard_);
+    ost->fuse = std::make_shared<Fuse>();
+    ost->real_store = kv::OpenMemoryStore(&ost->disk);
+    ost->store = std::make_unique<MortalStore>(ost->real_store.get(), ost->fuse);
+    ost->real_io = std::make_unique<io::MemoryFileIo>(&ost->files, &shard_);
+    ost->io = std::make_unique<MortalFileIo>(ost->real_io.get(), ost->fuse);
     if (!ost->formatted) {
       ost::FormatOptions format;
       format.directory = ost->path;
       format.fsname = kFsname;
       format.ost_index = ost->index;
       format.now_ns = clock_.Wall().count();
+      format.size_limit_bytes = options_.ost_bytes;
       auto made = co_await ost::Format(ost->io.get(), ost->store.get(), format);
       EXPECT_TRUE(made) << (made ? "" : made.error().ToString());
       ost->formatted = true;
@@ -254,7 +296,7 @@ void SimCluster::StartOss() {
   for (auto& ost : osts_) {
     Oss::Server& oss = oss_->servers.emplace_back();
     const std::string node = "oss" + std::to_string(ost->index);
-    oss.service = std::make_unique<oss::OssService>();
+    oss.service = std::make_unique<oss::OssService>(oss::OssOptions{.faults = faults(node)});
     oss.service->AddTarget(ost->index, ost->target.get());
     oss.service->RegisterShard(&shard_, ost->io.get());
     v1::RegisterServerRequest request;
@@ -280,7 +322,7 @@ void SimCluster::StartOss() {
     oss.sessions = std::make_unique<rpc::SessionTable>(identity, oss.service.get());
     Run(LoadSessions(oss.service.get(), oss.sessions.get()));
     oss.server = std::make_unique<rpc::Server>(&shard_, oss.sessions.get(), oss.service.get(),
-                                               rpc::ServerOptions{});
+                                               rpc::ServerOptions{.faults = faults(node)});
     oss.transport = std::make_unique<rpc::SimTransport>(&network_, node);
     oss.listener = ListenOn(oss.transport.get(), 7990, oss.server.get());
     oss.service->StartBackground(&shard_);
@@ -307,7 +349,7 @@ void SimCluster::StopOss() {
 
 async::Task<void> SimCluster::Heartbeats() {
   while (!stopping_) {
-    if (oss_ != nullptr && mds_ != nullptr) {
+    if (oss_ != nullptr && mds_ != nullptr && !mds_dead_ && !oss_dead_) {
       for (auto& oss : oss_->servers) {
         std::vector<v1::TargetSpace> spaces = co_await oss.service->TargetSpaces();
         v1::HeartbeatRequest beat;
@@ -369,6 +411,66 @@ void SimCluster::PowerCutOss(Random* random) {
     ost->disk.PowerOn();
   }
   StartOss();
+}
+
+rpc::FaultPoints* SimCluster::faults(const std::string& node) {
+  std::unique_ptr<rpc::FaultPoints>& points = faults_[node];
+  if (points) return points.get();
+  const auto kind = node == "mds0"             ? rpc::FaultNode::kMds
+                    : node.starts_with("oss") ? rpc::FaultNode::kOss
+                                              : rpc::FaultNode::kClient;
+  points = std::make_unique<rpc::FaultPoints>(kind);
+  points->OnKill([this, kind] {
+    if (kind == rpc::FaultNode::kMds) DieMds();
+    if (kind == rpc::FaultNode::kOss) DieOss();
+  });
+  return points.get();
+}
+
+// From now on nothing of it reaches the network or its disk.
+void SimCluster::DieMds() {
+  network_.Kill("mds0");
+  mds_->fuse->Blow();
+  mds_dead_ = true;
+}
+
+void SimCluster::DieOss() {
+  for (auto& ost : osts_) {
+    network_.Kill("oss" + std::to_string(ost->index));
+    ost->fuse->Blow();
+  }
+  oss_dead_ = true;
+}
+
+bool SimCluster::Revive() {
+  const bool any = mds_dead_ || oss_dead_;
+  if (mds_dead_) {
+    mds_->listener.reset();
+    Run([](Mds* mds) -> async::Task<void> {
+      co_await mds->server->Stop();
+      const Status stopped = co_await mds->service->Stop();
+      static_cast<void>(stopped);  // there is nothing to commit to
+    }(mds_.get()));
+    mds_.reset();
+    mds_dead_ = false;
+    StartMds();
+  }
+  if (oss_dead_) {
+    StopDeadOss();
+    oss_dead_ = false;
+    StartOss();
+  }
+  return any;
+}
+
+void SimCluster::KillMds() {
+  DieMds();
+  Revive();
+}
+
+void SimCluster::KillOss() {
+  DieOss();
+  Revive();
 }
 
 void SimCluster::RestartMds() {

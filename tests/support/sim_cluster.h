@@ -6,6 +6,7 @@
 //   cluster.Run(Workload(alice));            // until the task ends, else the test fails
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "kv/memory_store.h"
 #include "mds/service.h"
 #include "oss/service.h"
+#include "rpc/fault_points.h"
 #include "rpc/server.h"
 #include "rpc/sim_transport.h"
 
@@ -28,6 +30,7 @@ struct SimOptions {
   uint64_t break_one_in = 0;       // see rpc::SimNetworkOptions
   uint64_t would_block_every = 0;  // see kv::MemoryDisk
   uint32_t ost_count = 2;
+  uint64_t ost_bytes = 0;  // size limit of each; 0: none
 };
 
 // Seed of a test: SHEEN_SEED, else a fresh one; printed, so that a failure can be repeated.
@@ -40,6 +43,12 @@ class SimCluster final {
 
   // Mounted when it returns. `deadline`: client::Options::deadline.
   client::Filesystem* AddClient(const std::string& name, Nanos deadline = Nanos::max());
+  // Unmounted, in order.
+  void RemoveClient(client::Filesystem* client);
+  // Its process dies: nothing of it is heard again.
+  void LoseClient(const std::string& name);
+  // Objects on all OSTs.
+  size_t ObjectCount();
   // Runs until `task` ends; fails the test after an hour of virtual time.
   void Run(async::Task<void> task);
   // The same in two parts, for what happens meanwhile.
@@ -53,6 +62,14 @@ class SimCluster final {
   // `random` says which.
   void PowerCutMds(Random* random);
   void PowerCutOss(Random* random);
+  // As kill -9 and a new start: the process ends where it is, its disk keeps what was written.
+  void KillMds();
+  void KillOss();
+  // Of a node ("mds0", "oss1", a client's name). kKill at a server's point kills it there; it comes
+  // back with Revive().
+  rpc::FaultPoints* faults(const std::string& node);
+  // Starts the servers that have died. True: there were some.
+  bool Revive();
   // The MDS ends the client's session (MdsService::EvictSession).
   void Evict(client::Filesystem* client);
   async::Shard* shard() { return &shard_; }
@@ -73,6 +90,8 @@ class SimCluster final {
   async::Task<void> OpenTargets();
   async::Task<void> Heartbeats();
   void StopDeadOss();
+  void DieMds();
+  void DieOss();
 
   const SimOptions options_;
   ManualClock clock_;
@@ -91,6 +110,9 @@ class SimCluster final {
   uint64_t machine_boot_ = 1;  // of the OSSs
   uint64_t mds_machine_boot_ = 1;
   bool mds_dead_ = false;  // nothing of it leaves the machine
+  bool oss_dead_ = false;
+  std::vector<std::string> lost_;
+  std::map<std::string, std::unique_ptr<rpc::FaultPoints>> faults_;
 };
 
 }  // namespace sheen::test

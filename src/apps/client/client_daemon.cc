@@ -98,7 +98,9 @@ Status ClientDaemon::StartNodeControl() {
 Status ClientDaemon::ConnectFilesystem() {
   node_ = std::make_unique<NodeControl>(
       NodeControlOptions{.program = "sheen-client", .metrics = config_.options.metrics});
+  node_->set_faults(&faults_);
   client::Options options;
+  options.faults = &faults_;
   options.fsname = config_.spec.fsname;
   for (const std::string& host : config_.spec.hosts) {
     options.mgs.push_back({host, static_cast<uint16_t>(config_.options.port)});

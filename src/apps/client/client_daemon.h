@@ -46,6 +46,7 @@ class ClientDaemon final {
 
   const ClientConfig config_;
   // Destroyed in reverse; the session last but the shards that it was attached to outlive it.
+  rpc::FaultPoints faults_{rpc::FaultNode::kClient};
   std::unique_ptr<ShardSet> shards_;
   std::unique_ptr<client::Filesystem> filesystem_;
   std::unique_ptr<fuse::Session> session_;

@@ -11,11 +11,13 @@
 
 #include "apps/client/background.h"
 #include "apps/client/client_daemon.h"
+#include "apps/client/guardian.h"
 #include "apps/common/daemon.h"
 #include "apps/common/ost_notes.h"
 #include "apps/common/settings.h"
 #include "apps/common/words.h"
 #include "base/log.h"
+#include "fuse/mount.h"
 
 namespace sheen::apps {
 namespace {
@@ -132,6 +134,9 @@ int Serve(ClientConfig config, int ready_fd) {
     SHEEN_LOG(Warn, "unknown mount option '{}' ignored", name);
   }
   ProtectFromMemoryPressure();
+  Guardian guardian;
+  guardian.Start(config.mountpoint);
+  const std::string mountpoint = config.mountpoint;
   config.on_unmounted = [&daemon](std::string reason) { daemon.RequestStop(std::move(reason)); };
   ClientDaemon client(std::move(config));
   const Status started = client.Start();
@@ -140,6 +145,8 @@ int Serve(ClientConfig config, int ready_fd) {
     daemon.FailStart(started.error());
     return kMountFailure;
   }
+  const auto device = fuse::DeviceOf(mountpoint);
+  if (device) guardian.Watch(*device);
   daemon.Ready({});
   daemon.WaitForStop();
   client.Stop(std::chrono::seconds(2));
@@ -148,6 +155,7 @@ int Serve(ClientConfig config, int ready_fd) {
 }
 
 int Main(int argc, char** argv) {
+  if (argc > 0 && std::strcmp(argv[0], kGuardianName) == 0) return RunGuardian(argc, argv);
   Arguments arguments;
   Settings settings({.program = "sheen-client",
                      .about = "Mounts a Sheen filesystem; mount -t sheen does so by this",

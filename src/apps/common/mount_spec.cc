@@ -145,7 +145,7 @@ Result<bool> ApplyValue(std::string_view name, std::string_view value, ClientOpt
     SHEEN_TRY(SetNumber(name, value, 1, 65535, &out->port));
   } else if (name == "shards") {
     SHEEN_TRY(SetNumber(name, value, 0, 256, &out->shards));
-  } else if (name == "timeout") {
+  } else if (name == "deadline" || name == "timeout") {
     SHEEN_TRY(SetNumber(name, value, 0, 1'000'000'000, &out->timeout_s));
   } else if (name == "read_ahead_kb") {
     SHEEN_TRY(SetNumber(name, value, 0, 1 << 20, &out->read_ahead_kb));

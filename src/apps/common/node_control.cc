@@ -100,13 +100,45 @@ NodeControl::NodeControl(NodeControlOptions options) : options_(std::move(option
 
 NodeControl::~NodeControl() { Stop(); }
 
-Status NodeControl::SetFault(const std::string& name, const std::string& value,
-                             std::atomic<uint64_t>* kept) {
-  SHEEN_TRY_ASSIGN(const uint64_t number, ParseParamNumber(value, 0, UINT64_MAX));
-  if (!faults_) return Fail(Errc::kNotSupported, "this program has no fault points");
-  SHEEN_TRY(faults_(name, number));
-  kept->store(number);
+Status NodeControl::SetFailLoc(const std::string& name) {
+  if (faults_ == nullptr) return Fail(Errc::kNotSupported, "this program has no fault points");
+  const bool none = name.empty() || name == "0";
+  if (none) faults_->Disarm();
+  // That there is such a point is seen at once, not only when it is armed.
+  if (!none) SHEEN_TRY(faults_->Arm(name, {.action = rpc::FaultAction::kCount, .count = 0}));
+  const std::lock_guard lock(mutex_);
+  fail_loc_ = none ? "0" : name;
+  fail_val_ = "0";
   return {};
+}
+
+Status NodeControl::SetFailVal(const std::string& order) {
+  if (faults_ == nullptr) return Fail(Errc::kNotSupported, "this program has no fault points");
+  SHEEN_TRY_ASSIGN(const rpc::FaultOrder parsed, rpc::FaultPoints::ParseOrder(order));
+  std::string name;
+  {
+    const std::lock_guard lock(mutex_);
+    name = fail_loc_;
+  }
+  if (name == "0") return Fail(Errc::kInvalid, "set fail_loc first: it names the fault point");
+  SHEEN_TRY(faults_->Arm(name, parsed));
+  const std::lock_guard lock(mutex_);
+  fail_val_ = order;
+  return {};
+}
+
+void NodeControl::AddFaultParams(ParamList* list) {
+  const auto text = [this](const std::string* value) {
+    const std::lock_guard lock(mutex_);
+    return *value;
+  };
+  list->push_back({"fail_loc", [this, text] { return text(&fail_loc_); },
+                   [this](const std::string& value) { return SetFailLoc(value); }});
+  list->push_back({"fail_val", [this, text] { return text(&fail_val_); },
+                   [this](const std::string& value) { return SetFailVal(value); }});
+  if (faults_ != nullptr) {
+    list->push_back(Reader("fault_points", [this] { return faults_->ListText(); }));
+  }
 }
 
 void NodeControl::AddOwnParams(ParamList* list) {
@@ -118,11 +150,7 @@ void NodeControl::AddOwnParams(ParamList* list) {
   }
   // How long a client may take to give a lock back.
   list->push_back(Reader("timeout", [] { return std::string("20"); }));
-  for (const auto& [name, kept] : {std::pair("fail_loc", &fail_loc_), {"fail_val", &fail_val_}}) {
-    list->push_back(
-        {name, [kept] { return fmt::format("{:#x}", kept->load()); },
-         [this, name, kept](const std::string& value) { return SetFault(name, value, kept); }});
-  }
+  AddFaultParams(list);
 }
 
 void NodeControl::AddMetrics(MetricsSource source) {

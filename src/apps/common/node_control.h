@@ -23,6 +23,7 @@
 #include "base/metrics.h"
 #include "base/params.h"
 #include "rpc/control.h"
+#include "rpc/fault_points.h"
 #include "sheen/v1/control.pb.h"
 
 namespace sheen::apps {
@@ -51,10 +52,9 @@ class NodeControl final {
       std::function<Result<v1::ChangelogUserReply>(const v1::ChangelogUserRequest&)>;
   void set_changelog_user(ChangelogUserFunction change) { changelog_user_ = std::move(change); }
 
-  // Fault points of the daemon, for tests: "fail_loc" and "fail_val" as lctl sets them. Without it
-  // setting them is refused.
-  using FaultFunction = std::function<Status(const std::string& name, uint64_t value)>;
-  void set_faults(FaultFunction faults) { faults_ = std::move(faults); }
+  // Fault points of the daemon, for tests, as lctl sets them: fail_loc names a point, fail_val arms
+  // it; fail_loc=0 disarms all. Without it setting them is refused. It outlives Stop().
+  void set_faults(rpc::FaultPoints* faults) { faults_ = faults; }
 
   // A socket that cannot be made is logged and done without. Errors: kInvalid (metrics address),
   // kBusy (its port is taken).
@@ -84,18 +84,20 @@ class NodeControl final {
   void ServeChangelogUser(int fd, const v1::ChangelogUserRequest& request, v1::LocalReply* reply);
   void ServeMetrics(int fd);
   void AddOwnParams(ParamList* list);
-  Status SetFault(const std::string& name, const std::string& value, std::atomic<uint64_t>* kept);
+  void AddFaultParams(ParamList* list);
+  Status SetFailLoc(const std::string& name);
+  Status SetFailVal(const std::string& order);
 
   const NodeControlOptions options_;
   ParamRegistry params_;
-  mutable std::mutex mutex_;  // guards the next two
+  mutable std::mutex mutex_;  // guards the next four
+  std::string fail_loc_ = "0";
+  std::string fail_val_ = "0";
   std::map<std::string, std::string> kept_;
   std::vector<MetricsSource> metrics_;
   KeepFunction keep_;
   ChangelogUserFunction changelog_user_;
-  FaultFunction faults_;
-  std::atomic<uint64_t> fail_loc_{0};
-  std::atomic<uint64_t> fail_val_{0};
+  rpc::FaultPoints* faults_ = nullptr;
   std::string socket_path_;
   int local_fd_ = -1;
   int metrics_fd_ = -1;

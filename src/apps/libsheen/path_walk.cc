@@ -1,5 +1,7 @@
 #include "apps/libsheen/path_walk.h"
 
+#include <sys/stat.h>
+
 #include <deque>
 
 namespace sheen::lib {

@@ -115,6 +115,7 @@ Status MdsDaemon::OpenService() {
   options.clock = &SystemClock();
   options.fsname = config_.fsname;
   options.machine_boot_id = MachineBootId();
+  options.faults = &faults_;
   options.own_space = [directory = config_.dir] { return SpaceOf(directory); };
   options.on_map_changed = [this](uint64_t version) {
     SHEEN_LOG(Info, "cluster map version {}", version);
@@ -146,6 +147,7 @@ Status MdsDaemon::ServeData() {
 Status MdsDaemon::StartNodeControl() {
   node_ = std::make_unique<NodeControl>(NodeControlOptions{
       .program = "sheen-mds", .metrics = config_.network.metrics, .allow = config_.network.allow});
+  node_->set_faults(&faults_);
   AddMdsParams({service_.get(), sessions_.get()}, node_.get());
   node_->set_changelog_user([this](const v1::ChangelogUserRequest& request) {
     return shards_->Await<Result<v1::ChangelogUserReply>>(
@@ -165,7 +167,9 @@ Status MdsDaemon::ServeControl() {
     return server;
   }));
   SHEEN_TRY(RegisterSelf());
-  plane_->Serve(sessions_.get(), service_.get(), config_.network.Server());
+  rpc::ServerOptions data = config_.network.Server();
+  data.faults = &faults_;
+  plane_->Serve(sessions_.get(), service_.get(), data);
   return {};
 }
 

@@ -50,6 +50,7 @@ class MdsDaemon final {
 
   const MdsConfig config_;
   // Destroyed in reverse: what is used by others stands above them.
+  rpc::FaultPoints faults_{rpc::FaultNode::kMds};
   std::unique_ptr<kv::Store> store_;
   std::unique_ptr<ShardSet> shards_;
   std::unique_ptr<rpc::GrpcObjectControl> objects_;

@@ -157,6 +157,7 @@ Result<OssDaemon::Ost> OssDaemon::OpenTarget(const std::string& directory) {
 Status OssDaemon::StartService() {
   oss::OssOptions options;
   options.checksums = config_.network.checksums;
+  options.faults = &faults_;
   service_ = std::make_unique<oss::OssService>(options);
   std::set<uint32_t> seen;
   for (const Ost& ost : targets_) {
@@ -193,6 +194,7 @@ Status OssDaemon::StartNodeControl() {
   owner.service = service_.get();
   owner.sessions = sessions_.get();
   owner.spaces = [this] { return Spaces(); };
+  node_->set_faults(&faults_);
   AddOssParams(owner, node_.get());
   node_->ApplyKeptAgain();
   return node_->Start();
@@ -272,7 +274,9 @@ Status OssDaemon::ServeData() {
   Sessions sessions = shards_->Await<Sessions>(0, [this] { return service_->LoadSessions(); });
   if (!sessions) return std::unexpected(Annotate(sessions.error(), "cannot read the sessions: "));
   sessions_->Load(std::move(*sessions));
-  plane_->Serve(sessions_.get(), service_.get(), config_.network.Server());
+  rpc::ServerOptions data = config_.network.Server();
+  data.faults = &faults_;
+  plane_->Serve(sessions_.get(), service_.get(), data);
   return StartNodeControl();
 }
 

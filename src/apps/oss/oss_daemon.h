@@ -76,6 +76,7 @@ class OssDaemon final {
   std::vector<rpc::Address> mgs_;
   std::string fsname_;
   // Destroyed in reverse: what is used by others stands above them.
+  rpc::FaultPoints faults_{rpc::FaultNode::kOss};
   std::unique_ptr<ShardSet> shards_;
   std::vector<Ost> targets_;
   std::unique_ptr<oss::AgentPool> agents_;

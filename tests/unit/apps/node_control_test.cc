@@ -173,15 +173,38 @@ TEST_F(NodeControlTest, FaultPointsAreRefusedUntilThereAreSome) {
   ASSERT_TRUE(Start().has_value());
   v1::SetParamRequest request;
   request.set_pattern("fail_loc");
-  request.set_value("0x1305");
+  request.set_value("server.executed.ost_write");
   EXPECT_EQ(control->Set(request).error().code(), Errc::kNotSupported);
-  std::pair<std::string, uint64_t> got;
-  control->set_faults([&got](const std::string& name, uint64_t value) {
-    got = {name, value};
-    return Status();
-  });
-  ASSERT_TRUE(control->Set(request).has_value());
-  EXPECT_EQ(got, (std::pair<std::string, uint64_t>("fail_loc", 0x1305)));
+}
+
+TEST_F(NodeControlTest, AFaultPointIsNamedThenArmedThenListed) {
+  rpc::FaultPoints faults(rpc::FaultNode::kOss);
+  ASSERT_TRUE(Start().has_value());
+  control->set_faults(&faults);
+  const auto set = [this](const std::string& name, const std::string& value) {
+    v1::SetParamRequest request;
+    request.set_pattern(name);
+    request.set_value(value);
+    const auto done = control->Set(request);
+    return done ? Errc::kOk : done.error().code();
+  };
+  EXPECT_EQ(set("fail_val", "drop"), Errc::kInvalid) << "nothing is named yet";
+  EXPECT_EQ(set("fail_loc", "server.executed.mds_create"), Errc::kInvalid);
+  ASSERT_EQ(set("fail_loc", "server.executed.ost_write"), Errc::kOk);
+  EXPECT_EQ(set("fail_val", "error"), Errc::kInvalid) << "it has been executed";
+  ASSERT_EQ(set("fail_val", "delay,ms=7,count=2"), Errc::kOk);
+  v1::GetParamsRequest all;
+  all.add_patterns("fault_points");
+  const auto got = control->Get(all);
+  ASSERT_TRUE(got.has_value());
+  EXPECT_NE(got->params(0).value().find(
+                "server.executed.ost_write hits=0 armed=delay,ms=7,count=2,skip=0"),
+            std::string::npos);
+  const auto hit = faults.Hit(rpc::FaultStep::kServerExecuted, rpc::Opcode::kOstWrite);
+  ASSERT_TRUE(hit.has_value());
+  EXPECT_EQ(hit->delay_ms, 7U);
+  ASSERT_EQ(set("fail_loc", "0"), Errc::kOk);
+  EXPECT_FALSE(faults.Hit(rpc::FaultStep::kServerExecuted, rpc::Opcode::kOstWrite).has_value());
 }
 
 }  // namespace

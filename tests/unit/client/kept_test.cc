@@ -83,6 +83,24 @@ TEST(KeptWritesTest, BytesAreCountedUntilTheirTargetCommits) {
   EXPECT_TRUE(kept.empty());
 }
 
+TEST(KeptWritesTest, ASyncSpeaksForNothingThatARestartedServerWasNotToldAgain) {
+  KeptWrites kept;
+  EXPECT_FALSE(kept.AwaitReplay(0, 2));
+  KeptWrite write = WriteOf(0, Number(1, 1), {});
+  write.boot = 1;
+  kept.Keep(write, 0);
+  EXPECT_FALSE(kept.AwaitReplay(0, 1)) << "the boot that has it";
+  EXPECT_TRUE(kept.AwaitReplay(0, 2));
+  EXPECT_FALSE(kept.AwaitReplay(1, 2)) << "another target";
+  std::vector<KeptWrite> taken = kept.Take({0});
+  EXPECT_TRUE(kept.AwaitReplay(0, 2)) << "it is being repeated";
+  taken[0].boot = 2;
+  taken[0].transno = Number(2, 1);
+  kept.Keep(taken[0], 0);
+  kept.EndReplay({0});
+  EXPECT_FALSE(kept.AwaitReplay(0, 2));
+}
+
 TEST(KeptWritesTest, ACopyOutlivesTheCallersBytesAndTheTable) {
   std::shared_ptr<const void> owner;
   ByteSpan copy;

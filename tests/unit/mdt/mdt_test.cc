@@ -213,5 +213,22 @@ TEST_F(MdtTest, OutboxHasOneRowForEachOst) {
   EXPECT_EQ(row->objects[1], (layout::ObjectId{fid, 5, 2}));
 }
 
+TEST_F(MdtTest, ThatPowerWasLostIsKnownUntilTheRecoveryHasEndedHoweverOftenItStarts) {
+  ASSERT_TRUE(Format(store_.get(), {.fsname = "sheen"}).has_value());
+  const auto open = [this](const std::string& machine) {
+    auto opened = Mdt::Open(store_.get(), {.fsname = "sheen", .machine_boot_id = machine});
+    EXPECT_TRUE(opened.has_value());
+    return std::move(*opened);
+  };
+  EXPECT_FALSE(open("one")->lost_power()) << "new";
+  EXPECT_FALSE(open("one")->lost_power()) << "the process alone";
+  EXPECT_TRUE(open("two")->lost_power());
+  const auto again = open("two");
+  EXPECT_TRUE(again->lost_power()) << "its clients have brought nothing back yet";
+  ASSERT_TRUE(again->EndRecovery().has_value());
+  EXPECT_FALSE(again->lost_power());
+  EXPECT_FALSE(open("two")->lost_power());
+}
+
 }  // namespace
 }  // namespace sheen::mdt

@@ -179,6 +179,93 @@ TEST_F(HookedTest, HookSurvivesConnectionsThatBreakUnderIt) {
   }
 }
 
+// A shard that first speaks to the server when that has restarted knows nothing of the time before,
+// but its client does.
+TEST_F(HookedTest, TheFirstConnectionOfAShardRecoversWhatTheOthersHad) {
+  StartServer();
+  StartClient();
+  ASSERT_TRUE(Execute(Look("warm up")).has_value());
+  Client second(&shard, &client_transport, &identity, DefaultClientOptions());
+  std::vector<bool> hooks;
+  second.OnReconnect([&hooks](bool restarted) -> async::Task<void> {
+    hooks.push_back(restarted);
+    co_return;
+  });
+  const auto look = [&] {
+    std::optional<Result<Answer>> out;
+    shard.Spawn(Keep(second.Execute(Look("x")), &out));
+    ASSERT_TRUE(async::RunUntil(&shard, [&] { return out.has_value(); }, seconds(60)));
+    EXPECT_TRUE(out->has_value());
+    if (*out) EXPECT_EQ((*out)->boot, boot);
+  };
+  RunTask(client->Stop(seconds(0), false));
+  KillServer();
+  StartServer();
+  look();
+  EXPECT_EQ(hooks, (std::vector<bool>{true}));
+  RunTask(second.Stop(seconds(0), false));
+}
+
+TEST_F(HookedTest, TheFirstConnectionToAServerThatHasNotRestartedRecoversNothing) {
+  StartServer();
+  StartClient();
+  ASSERT_TRUE(Execute(Look("warm up")).has_value());
+  ClientOptions options = DefaultClientOptions();
+  options.slot_base = 100;
+  Client second(&shard, &client_transport, &identity, options);
+  int hooks = 0;
+  second.OnReconnect([&hooks](bool) -> async::Task<void> {
+    ++hooks;
+    co_return;
+  });
+  std::optional<Result<Answer>> out;
+  shard.Spawn(Keep(second.Execute(Look("x")), &out));
+  ASSERT_TRUE(async::RunUntil(&shard, [&] { return out.has_value(); }, seconds(60)));
+  EXPECT_EQ(hooks, 0);
+  RunTask(second.Stop(seconds(0), false));
+}
+
+// A machine without power ends no connection: who knows the new boot ends it.
+TEST_F(ReconnectTest, AConnectionToAnEarlierBootIsEndedByWhoKnowsTheLater) {
+  StartServer();
+  StartClient();
+  ASSERT_TRUE(Execute(Look("x")).has_value());
+  EXPECT_FALSE(client->EndEarlierBoot(boot));
+  ASSERT_TRUE(client->connected());
+  EXPECT_TRUE(client->EndEarlierBoot(boot + 1));
+  async::RunFor(&shard, milliseconds(1));
+  EXPECT_FALSE(client->EndEarlierBoot(boot + 1)) << "there is none any more";
+}
+
+TEST_F(ReconnectTest, TheAnswerOfAChangeThatNobodyWaitsForIsToldWithItsBytes) {
+  StartServer();
+  StartClient();
+  ASSERT_TRUE(Execute(Look("warm up")).has_value());
+  std::vector<std::string> late;
+  client->OnLateAnswer([&late](const Call& call, const Answer& answer) {
+    late.push_back(call.body + "+" + std::string(AsText(call.bulk)) + "=" + answer.body);
+  });
+  async::Semaphore hold(0);
+  server->service.hold = &hold;
+  std::optional<Result<Answer>> given_up;
+  std::string bytes = "bytes";
+  Call call = Mutate("a");
+  call.bulk = AsBytes(bytes);
+  call.deadline = shard.Now() + milliseconds(100);
+  Start(std::move(call), &given_up);
+  std::optional<Result<Answer>> read;
+  Call look = Look("b");
+  look.deadline = shard.Now() + milliseconds(100);
+  Start(std::move(look), &read);
+  async::RunFor(&shard, milliseconds(200));
+  ASSERT_TRUE(given_up && !given_up->has_value());
+  bytes = "other";
+  EXPECT_TRUE(late.empty());
+  hold.Release(&shard, 100);
+  async::RunFor(&shard, milliseconds(100));
+  EXPECT_EQ(late, (std::vector<std::string>{"a+bytes=done a"}));
+}
+
 TEST_F(ReconnectTest, LostSessionFailsWhatMayHaveBeenExecuted) {
   StartServer();
   StartClient();
