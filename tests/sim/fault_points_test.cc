@@ -244,6 +244,10 @@ class Tour final {
     co_await Raw(alice_, Opcode::kMdsClusterMap, v1::ClusterMapRequest());
     co_await Raw(alice_, Opcode::kMdsSync, v1::MdsSyncRequest());
     co_await Raw(alice_, Opcode::kMdsLockCancel, v1::LockList());
+    co_await Raw(alice_, Opcode::kMdsReadChangelog, v1::ReadChangelogRequest());
+    v1::ClearChangelogRequest clear;
+    clear.set_user("cl1");
+    Good(co_await alice_->ClearChangelog(0, clear), "changelog_clear");
     co_await RawOst(Opcode::kOstStatFs, v1::OstStatFsRequest());
     co_await RawOst(Opcode::kOstLockCancel, v1::OstLockCancelRequest());
     co_await RawOst(Opcode::kOstLockDeclare, v1::OstLockDeclareRequest());
@@ -281,9 +285,14 @@ struct Side {
   std::string name;  // in the simulated network
 };
 
+async::Task<void> FollowChangelog(mds::MdsService* mds) {
+  Good(co_await mds->ChangeChangelogUser(v1::ChangelogUserRequest()), "changelog_register");
+}
+
 class SimFaultPoints : public ::testing::TestWithParam<FaultAction> {
  protected:
   SimFaultPoints() : cluster_({.seed = TestSeed(), .ost_count = 1}) {
+    cluster_.Run(FollowChangelog(cluster_.mds()));
     alice_ = cluster_.AddClient("alice");
     bob_ = cluster_.AddClient("bob");
   }
