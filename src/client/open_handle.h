@@ -17,6 +17,8 @@ struct OpenHandle {
   // Opened under the attributes' lock (local_opens.cc): the MDS has not been told of it.
   bool local = false;
   bool telling = false;  // it is being told
+  // So the MDS may not know `who`; it is told in the name of nobody in particular.
+  bool opened_locally = false;
 };
 
 // What a request to an OST must say about the file.

@@ -244,7 +244,14 @@ Status DevCluster::Remove() {
 Status DevCluster::Mount(const std::string& path, const std::optional<std::string>& options) {
   const std::string where = MountPathOf(path);
   DevMount* mount = state_.FindMount(where);
-  if (mount != nullptr && StateOf(mount->process) != ProcessState::kGone) {
+  // A daemon whose mount has just been taken away is still saying goodbye to the servers.
+  const bool runs = mount != nullptr && StateOf(mount->process) != ProcessState::kGone;
+  const bool ending = runs && !IsSheenMount(where);
+  if (ending && !WaitGone(mount->process, kStopPatience)) {
+    return Fail(Errc::kBusy, fmt::format("the client that had {} mounted does not end: see {}",
+                                         where, mount->log));
+  }
+  if (runs && !ending) {
     Say(fmt::format("{} is mounted already", where));
     return {};
   }
