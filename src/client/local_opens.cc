@@ -65,6 +65,7 @@ std::optional<Opened> Filesystem::OpenHere(CredentialId who, const Fid& fid, uin
   if (open && (!open->quiet() || HasHeld(open))) return std::nullopt;
   OpenHandle handle{state->next_handle++, flags, 0};
   handle.local = true;
+  handle.opener = who;
   state->local_opens.fetch_add(1);
   const std::shared_ptr<OpenFile> file = state->files.AddHandle(handle, *attr, nullptr, false);
   state->Here()->WatchLocalOpen(fid, handle.id);
