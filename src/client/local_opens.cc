@@ -63,8 +63,9 @@ std::optional<Opened> Filesystem::OpenHere(CredentialId who, const Fid& fid, uin
   const std::shared_ptr<OpenFile> open = state->files.Find(fid);
   // What a writer of this mount has done since is in no attributes.
   if (open && (!open->quiet() || HasHeld(open))) return std::nullopt;
-  OpenHandle handle{state->next_handle++, flags, who};
-  handle.local = handle.opened_locally = true;
+  OpenHandle handle{state->next_handle++, flags, 0};
+  handle.local = true;
+  handle.opener = who;
   state->local_opens.fetch_add(1);
   const std::shared_ptr<OpenFile> file = state->files.AddHandle(handle, *attr, nullptr, false);
   state->Here()->WatchLocalOpen(fid, handle.id);
@@ -85,7 +86,7 @@ async::Task<void> ShardContext::TellOpens(std::shared_ptr<OpenFile> file) {
   const BackgroundMark mark(state_);
   for (const OpenHandle& handle : file->BeginTelling()) {
     // A failure is logged; the close tells the MDS of a handle that it may not know.
-    const Status told = co_await Reopen(file->fid(), handle.id, handle.flags, 0);
+    const Status told = co_await Reopen(file->fid(), handle.id, handle.flags, handle.who);
     static_cast<void>(told);
     state_->local_opens.fetch_sub(1);
     file->EndTelling(handle.id);

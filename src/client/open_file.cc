@@ -32,13 +32,13 @@ void OpenFile::AddHandle(const OpenHandle& handle, const Attr& attr, LayoutPtr l
     ForgetObjectsLocked(created && settled);
   }
   handles_.push_back(handle);
-  last_who_ = handle.who;
+  last_who_ = handle.origin();
 }
 
 CredentialId OpenFile::WhoOf(uint64_t handle) const {
   const std::scoped_lock lock(mutex_);
   for (const OpenHandle& known : handles_) {
-    if (known.id == handle) return known.who;
+    if (known.id == handle) return known.origin();
   }
   return last_who_;
 }

@@ -17,8 +17,11 @@ struct OpenHandle {
   // Opened under the attributes' lock (local_opens.cc): the MDS has not been told of it.
   bool local = false;
   bool telling = false;  // it is being told
-  // So the MDS may not know `who`; it is told in the name of nobody in particular.
-  bool opened_locally = false;
+  // Who opened it, where `who` is not: the MDS is told of local opens as the superuser's.
+  CredentialId opener = 0;
+
+  // For whom its reads and writes are.
+  CredentialId origin() const { return opener != 0 ? opener : who; }
 };
 
 // What a request to an OST must say about the file.

@@ -143,8 +143,7 @@ async::Task<void> ShardContext::Redeclare() {
   for (const std::shared_ptr<OpenFile>& file : files) {
     for (const OpenHandle& handle : file->handles()) {
       if (handle.local) continue;
-      const CredentialId who = handle.opened_locally ? 0 : handle.who;
-      tasks.push_back(Reopen(file->fid(), handle.id, handle.flags, who));
+      tasks.push_back(Reopen(file->fid(), handle.id, handle.flags, handle.who));
     }
     if (tasks.size() < kReopensInFlight) continue;
     co_await async::WhenAll(std::exchange(tasks, {}));

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "apps/common/mount_spec.h"
+#include "base/log.h"
 #include "rpc/credential.h"
 
 namespace sheen::lib {
@@ -41,10 +42,21 @@ std::string NameOf(const ConnectOptions& options) {
   return fmt::format("{}:libsheen-{}", named ? host : "localhost", ::getpid());
 }
 
+// What the client has to say goes where a library's complaints go, and no more than those.
+void PrepareLog() {
+  static const bool once = [] {
+    LogToStderr("libsheen");
+    SetLogLevel(LogLevel::Warn);
+    return true;
+  }();
+  static_cast<void>(once);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Connection>> Connection::Open(const std::string& source,
                                                      const ConnectOptions& options) {
+  PrepareLog();
   SHEEN_TRY_ASSIGN(const apps::MountSpec spec, apps::ParseMountSpec(source));
   if (options.threads == 0 || options.threads > kThreadsMax) {
     return Fail(Errc::kInvalid, fmt::format("{} threads: it must be 1 to {}", options.threads,
