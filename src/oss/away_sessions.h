@@ -16,10 +16,14 @@ class AwaySessions final {
   // Who comes back sends what it has at once; so long it counts as away.
   static constexpr int64_t kBackNs = 60'000'000'000;
 
+  // Nobody waits for longer: a client that still lives has been evicted by the MDS long before, and
+  // one that said goodbye while this server was down would be away for ever.
+  static constexpr int64_t kAwayMaxNs = 3'600'000'000'000;
+
   // Since when nobody knows who was there before a restart: `since_ns` 0.
-  void Away(uint64_t session, int64_t since_ns) {
+  void Away(uint64_t session, int64_t since_ns, int64_t now_ns) {
     const std::scoped_lock lock(mutex_);
-    One& one = sessions_.try_emplace(session, One{since_ns, 0}).first->second;
+    One& one = sessions_.try_emplace(session, One{since_ns, now_ns, 0}).first->second;
     one.back_ns = 0;
   }
   void Back(uint64_t session, int64_t now_ns) {
@@ -36,7 +40,9 @@ class AwaySessions final {
   int64_t OldestNs(int64_t now_ns) {
     const std::scoped_lock lock(mutex_);
     std::erase_if(sessions_, [now_ns](const auto& entry) {
-      return entry.second.back_ns != 0 && now_ns - entry.second.back_ns >= kBackNs;
+      const One& one = entry.second;
+      return (one.back_ns != 0 && now_ns - one.back_ns >= kBackNs) ||
+             now_ns - one.noted_ns >= kAwayMaxNs;
     });
     int64_t oldest_ns = now_ns;
     for (const auto& [session, one] : sessions_) oldest_ns = std::min(oldest_ns, one.since_ns);
@@ -46,6 +52,7 @@ class AwaySessions final {
  private:
   struct One {
     int64_t since_ns = 0;
+    int64_t noted_ns = 0;  // when it was heard of
     int64_t back_ns = 0;  // 0: it is still away
   };
   std::mutex mutex_;  // guards sessions_

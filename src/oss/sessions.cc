@@ -182,7 +182,8 @@ async::Task<Status> OssService::Resumed(uint64_t session_id) {
 
 void OssService::OnSessionIdle(std::shared_ptr<rpc::Session> session) {
   async::Shard* const shard = async::Shard::Current();
-  away_.Away(session->id(), shard->WallNow().count());
+  const int64_t now_ns = shard->WallNow().count();
+  away_.Away(session->id(), now_ns, now_ns);
   if (stopping_) return;
   settling_.fetch_add(1);
   shard->Spawn(SettleIdle(std::move(session)));
@@ -273,7 +274,8 @@ async::Task<Result<std::vector<std::shared_ptr<rpc::Session>>>> OssService::Load
   for (const auto& [index, other] : targets_) {
     SHEEN_CO_TRY(co_await other->KeepAnsweredOf(known));
   }
-  for (const uint64_t session_id : known) away_.Away(session_id, 0);
+  const int64_t now_ns = async::Shard::Current()->WallNow().count();
+  for (const uint64_t session_id : known) away_.Away(session_id, 0, now_ns);
   TakeRows(rows);
   for (const uint64_t session_id : Fenced()) away_.Forget(session_id);
   locks_.OnLost([this](std::set<uint64_t> lost) { return ForgetHolders(std::move(lost)); });

@@ -4,7 +4,7 @@
 # the kernel waits in one of its notices leaves no process behind.
 . "$(dirname "$0")/../support/cluster.sh"
 
-cluster_up --osts 1
+cluster_up --oss 2 --osts 2
 SECOND=$WORK/second
 mkdir -p "$SECOND"
 sheen dev mount "$SECOND" --name "$NAME" >/dev/null
@@ -47,11 +47,30 @@ timeout 10 ls "$SECOND/d" >/dev/null || die "the new mount"
 wait "${pids[@]}" 2>/dev/null || true
 pids=()
 
+say "one of two OSSs is gone"
+for ost in 0 1; do
+  lfs setstripe -c 1 -i "$ost" "$MNT/on$ost" || die "setstripe"
+  head -c 300000 /dev/zero >"$MNT/on$ost"
+done
+sync
+cold
+sheen dev kill oss1 --name "$NAME" >/dev/null
+timeout 5 df -P "$MNT" >/dev/null || die "df of the mount hangs on one OSS"
+timeout 8 lfs df "$MNT" >/dev/null || die "lfs df hangs on one OSS"
+[ "$(timeout 5 cat "$MNT/on0" | wc -c)" = 300000 ] || die "a file on the OSS that is there"
+[ "$(timeout 5 stat -c %s "$MNT/on0" "$MNT/on1" | tr '\n' ' ')" = '300000 300000 ' ] ||
+  die "stat of closed files, which the MDS knows all of"
+timeout 5 ls -l "$MNT" >/dev/null || die "ls -l"
+timeout 5 mkdir "$MNT/meanwhile" || die "mkdir"
+sheen dev start oss1 --name "$NAME" >/dev/null
+[ "$(timeout 20 cat "$MNT/on1" | wc -c)" = 300000 ] || die "a file on the OSS that is back"
+
 say "all servers are gone"
 echo data >"$SECOND/file"
 sync "$SECOND/file"
 sheen dev kill mds0 --name "$NAME" >/dev/null
 sheen dev kill oss0 --name "$NAME" >/dev/null
+sheen dev kill oss1 --name "$NAME" >/dev/null
 cat "$SECOND/other" >/dev/null 2>&1 &
 pids+=($!)
 stat "$SECOND/nothing" >/dev/null 2>&1 &
@@ -71,5 +90,6 @@ say "  umount -f after $took ms, its users after $(ms_since "$begin") ms"
 pids=()
 sheen dev start mds0 --name "$NAME" >/dev/null
 sheen dev start oss0 --name "$NAME" >/dev/null
+sheen dev start oss1 --name "$NAME" >/dev/null
 [ "$(timeout 30 cat "$MNT/file")" = data ] || die "the file after the outage"
 say "done"

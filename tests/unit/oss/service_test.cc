@@ -314,5 +314,79 @@ TEST_F(ServiceTest, TargetThatWentBackInTimeRefusesTheClient) {
   EXPECT_NE(behind.error().message().find("went back in time"), std::string::npos);
 }
 
+// ---- a change that comes again ----
+
+class OnceTest : public ServiceTest {
+ protected:
+  void SetUp() override {
+    ServiceTest::SetUp();
+    Connect();
+  }
+  void Connect() {
+    session = std::make_shared<rpc::Session>(7, client_, std::array<uint8_t, 16>{1});
+    const Status saved = world.Run(service->Save(7, client_, {1}));
+    ASSERT_TRUE(saved);
+  }
+  rpc::Response WriteAs(uint32_t slot, uint64_t xid, std::string_view data, uint16_t flags = 0) {
+    rpc::Request request = WriteRequest(1, 0, data);
+    request.header.slot = slot;
+    request.header.xid = xid;
+    request.header.flags = flags;
+    return world.Run(service->Handle(std::move(request)));
+  }
+  std::string Bytes() { return std::string(AsText(Read(1, 0, 100).bulk.span())); }
+
+  const Uuid client_ = Uuid::Random();
+};
+
+TEST_F(OnceTest, AResendIsAnsweredAsItWasAndChangesNothing) {
+  const rpc::Response first = WriteAs(3, 10, "first");
+  ASSERT_EQ(first.status, Errc::kOk) << first.body;
+  ASSERT_EQ(WriteAs(4, 11, "newer").status, Errc::kOk);
+  const rpc::Response again = WriteAs(3, 10, "first", rpc::kResend);
+  EXPECT_EQ(again.status, Errc::kOk);
+  EXPECT_EQ(again.body, first.body);
+  EXPECT_EQ(again.transno, first.transno);
+  EXPECT_EQ(Bytes(), "newer");
+  ASSERT_EQ(WriteAs(3, 12, "again").status, Errc::kOk) << "a new request of the slot";
+  EXPECT_EQ(WriteAs(3, 10, "first", rpc::kResend).status, Errc::kStale);
+  EXPECT_EQ(WriteAs(3, 10, "first", rpc::kReplay).status, Errc::kOk) << "it is not lost";
+  EXPECT_EQ(Bytes(), "again");
+}
+
+TEST_F(OnceTest, ARestartedServerKnowsWhatWasCommittedAndDoesTheRestAnew) {
+  const rpc::Response first = WriteAs(3, 10, "first");
+  ASSERT_EQ(Call(rpc::Opcode::kOstSync, "").status, Errc::kOk);
+  ASSERT_EQ(WriteAs(4, 11, "lost!").status, Errc::kOk);
+  world.fuse->Blow();  // it stops without a commit
+  PowerCut();
+  const auto loaded = world.Run(service->LoadSessions());
+  ASSERT_TRUE(loaded);
+  ASSERT_EQ(WriteAs(5, 12, "newer").status, Errc::kOk);
+  const rpc::Response again = WriteAs(3, 10, "first", rpc::kResend);
+  EXPECT_EQ(again.status, Errc::kOk);
+  EXPECT_EQ(again.transno, first.transno);
+  v1::OstWriteReply reply;
+  ASSERT_TRUE(reply.ParseFromString(again.body));
+  EXPECT_EQ(reply.attr().size(), 5U);
+  EXPECT_EQ(Bytes(), "newer");
+  EXPECT_EQ(WriteAs(4, 11, "lost!", rpc::kResend).status, Errc::kOk);
+  EXPECT_EQ(Bytes(), "lost!");
+}
+
+TEST_F(OnceTest, OfASessionThatHasEndedNothingIsKnown) {
+  ASSERT_EQ(WriteAs(3, 10, "first").status, Errc::kOk);
+  ASSERT_TRUE(world.Run(service->Remove(7)));
+  Connect();
+  ASSERT_EQ(WriteAs(4, 11, "newer").status, Errc::kOk);
+  ASSERT_EQ(WriteAs(3, 10, "first", rpc::kResend).status, Errc::kOk);
+  EXPECT_EQ(Bytes(), "first");
+}
+
+TEST_F(OnceTest, ASlotBeyondAllIsRefused) {
+  EXPECT_EQ(WriteAs(ReplySlots::kSlotMax + 1, 10, "x").status, Errc::kProtocol);
+  EXPECT_EQ(WriteAs(ReplySlots::kSlotMax, 10, "x").status, Errc::kOk);
+}
+
 }  // namespace
 }  // namespace sheen::oss
