@@ -9,6 +9,7 @@
 #include "mds/service.h"
 #include "mdt/mdt.h"
 #include "mdt/schema.h"
+#include "sheen/v1/control.pb.h"
 #include "sheen/v1/mds.pb.h"
 
 namespace sheen {
@@ -64,6 +65,9 @@ async::Task<void> ConnectAndHandle(mds::MdsService* service, std::vector<fuzz::I
   const Status saved =
       co_await service->Save(session->id(), session->client_uuid(), session->secret());
   if (!saved) std::abort();
+  // So that what operations note for the changelog is noted.
+  const auto user = co_await service->ChangeChangelogUser(v1::ChangelogUserRequest());
+  if (!user) std::abort();
   const fuzz::Input grant{rpc::Opcode::kMdsAllocateSequence,
                           1,
                           0,
