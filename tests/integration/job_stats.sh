@@ -60,7 +60,7 @@ SLURM_JOB_ID=4712 sh -c "mkdir $MNT/again; head -c 5000 /dev/zero >$MNT/again/f;
 [ "$(field 4712 mkdir samples 'mdt.*.job_stats')" = 1 ] || die "$(lctl get_param 'mdt.*.job_stats')"
 [ "$(field 4712 write_bytes sum 'obdfilter.*.job_stats')" = 5000 ] || die "$(lctl get_param 'obdfilter.*.job_stats')"
 
-SLURM_JOB_ID=4713 sh -c "for i in \$(seq 3000); do : >$MNT/d/\$i; done" &
+SLURM_JOB_ID=4713 sh -c "while :; do i=\$((i + 1)); : >$MNT/d/\$((i % 3000)); done" &
 sheen top --rounds 2 --interval 0.5 --json >"$WORK/top"
 sheen top --rounds 1 --interval 0.5 >"$WORK/top.txt"
 kill %1 2>/dev/null || true
