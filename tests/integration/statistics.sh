@@ -126,3 +126,26 @@ lctl --server "127.0.0.1:$control" get_param 'obdfilter.sheen-OST0001.num_export
 lctl --server "127.0.0.1:$control" set_param debug=info 2>"$WORK/error" && die "set by a TCP port"
 grep -q "not through the control port" "$WORK/error" || die "$(cat "$WORK/error")"
 say "metrics and servers answer"
+
+# An agent, with nothing to do.
+mds_control=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["servers"][0]["control_port"])' \
+  "$WORK/cluster/state.json")
+sheen-agent --mgs "127.0.0.1:$mds_control" --port 0 --control-port 0 --metrics 0 --log "$WORK/agent.log" &
+agent=$!
+test_cleanup() { kill "$agent" 2>/dev/null; wait "$agent" 2>/dev/null; }
+for _ in $(seq 50); do
+  lctl get_param -n agent.sheen.name 2>/dev/null | grep -q agent && break
+  sleep 0.1
+done
+lctl get_param -n agent.sheen.stats | grep -q '^snapshot_time' || die "the agent does not answer lctl"
+lctl dl | grep -q ' UP agent ' || die "lctl dl does not show the agent"
+pages=$(for port in $(value metrics_port); do
+  python3 -c '
+import sys, urllib.request
+page = urllib.request.urlopen("http://127.0.0.1:%s/metrics" % sys.argv[1], timeout=5).read().decode()
+print([line for line in page.splitlines() if line.startswith("sheen_build_info")][0])' "$port"
+done)
+grep -q 'program="sheen-agent"' <<<"$pages" || die "the agent has no metrics"
+kill "$agent"
+wait "$agent" || die "the agent did not end"
+say "an agent shows what it does"
