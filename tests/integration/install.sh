@@ -8,6 +8,8 @@ for file in bin/{sheen,sheen-{mds,oss,agent,client,bench},lfs,lctl} sbin/mount.s
   lib/systemd/system/{sheen-mds@.service,sheen-oss@.service,sheen-agent.service,sheen.target} \
   lib/{sysusers.d,tmpfiles.d,modprobe.d}/sheen.conf \
   share/man/man1/{lfs,sheen-bench}.1 share/man/man5/sheen-{mds,oss,agent,client}.toml.5 \
+  lib/libsheen.a lib/pkgconfig/sheen.pc include/sheen/{client,sheen,result}.h share/man/man3/libsheen.3 \
+  share/doc/sheen/examples/libsheen.{c,cc} \
   share/man/man8/{sheen,sheen-{mds,oss,agent,client},mount.sheen,lctl}.8 \
   share/bash-completion/completions/{sheen,lfs,lctl,sheen-{mds,oss,agent,client,bench}} \
   share/doc/sheen/examples/{mds,oss,agent,client}.toml; do
