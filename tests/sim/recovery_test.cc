@@ -167,14 +167,17 @@ TEST_F(SimRecoveryScene, WhatIsKeptOfRequestsIsBounded) {
 
 // What was accepted to be written later fits, however little room there is.
 TEST(SimSmallOstTest, WhatIsHeldBackAlwaysFits) {
-  SimCluster cluster({.seed = TestSeed(), .ost_count = 1, .ost_bytes = 64 << 20});
+  constexpr uint64_t kOstBytes = 64 << 20;
+  SimCluster cluster({.seed = TestSeed(), .ost_count = 1, .ost_bytes = kOstBytes});
   std::vector<Filesystem*> clients;
   for (const char* name : {"alice", "bob", "carol"}) clients.push_back(cluster.AddClient(name));
   uint64_t refused = 0;
+  uint64_t accepted = 0;  // bytes
   for (int round = 0; round < 3; ++round) {
     for (size_t i = 0; i < clients.size(); ++i) {
       const std::string name = "f" + std::to_string(round) + "_" + std::to_string(i);
-      cluster.Run([](Filesystem* fs, std::string path, uint64_t* full) -> async::Task<void> {
+      cluster.Run([](Filesystem* fs, std::string path, uint64_t* full, uint64_t* bytes)
+                      -> async::Task<void> {
         const auto opened =
             co_await fs->Create(0, fs->root(), path, {.mode = 0644, .flags = O_RDWR});
         EXPECT_TRUE(opened);
@@ -183,6 +186,7 @@ TEST(SimSmallOstTest, WhatIsHeldBackAlwaysFits) {
         for (uint64_t at = 0; at < (16 << 20); at += data.size()) {
           const auto wrote =
               co_await fs->Write(opened->attr.fid, opened->handle, at, AsBytes(data), {});
+          if (wrote) *bytes += *wrote;
           if (wrote) continue;
           EXPECT_EQ(wrote.error().code(), Errc::kNoSpace) << wrote.error().ToString();
           ++*full;
@@ -193,10 +197,12 @@ TEST(SimSmallOstTest, WhatIsHeldBackAlwaysFits) {
         EXPECT_TRUE(synced) << (synced ? "" : synced.error().ToString());
         const Status closed = co_await fs->Close(opened->attr.fid, opened->handle);
         EXPECT_TRUE(closed);
-      }(clients[i], name, &refused));
+      }(clients[i], name, &refused, &accepted));
     }
   }
   EXPECT_GT(refused, 0U) << "the disk was never full";
+  EXPECT_GT(accepted, kOstBytes / 2);
+  EXPECT_LE(accepted, kOstBytes) << "more was accepted than fits";
 }
 
 }  // namespace
