@@ -202,7 +202,8 @@ TEST(SimSmallOstTest, WhatIsHeldBackAlwaysFits) {
   }
   EXPECT_GT(refused, 0U) << "the disk was never full";
   EXPECT_GT(accepted, kOstBytes / 2);
-  EXPECT_LE(accepted, kOstBytes) << "more was accepted than fits";
+  // The last 1/64 is for truncate, destroy and the index (docs/formats/ost.md).
+  EXPECT_LE(accepted, kOstBytes - kOstBytes / 64) << "more was accepted than fits";
 }
 
 }  // namespace
