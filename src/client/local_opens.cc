@@ -24,6 +24,7 @@ namespace {
 // Most files are closed again by then.
 constexpr Nanos kLocalMax = std::chrono::milliseconds(500);
 constexpr Nanos kLook = std::chrono::milliseconds(50);
+constexpr Nanos kTellMax = std::chrono::seconds(20);
 // Linux's __FMODE_EXEC: nobody may write to a program that runs, which the MDS sees to.
 constexpr uint32_t kOpenForExecution = 0x20;
 
@@ -82,36 +83,51 @@ async::Task<void> Filesystem::CloseUnused(Fid fid, uint64_t handle) {
 
 bool ShardContext::HasLocalOpens() const { return state_->local_opens.load() > 0; }
 
-async::Task<void> ShardContext::TellOpens(std::shared_ptr<OpenFile> file) {
+async::Task<bool> ShardContext::TellOpens(std::shared_ptr<OpenFile> file, Nanos until) {
   const BackgroundMark mark(state_);
-  for (const OpenHandle& handle : file->BeginTelling()) {
-    // A failure is logged; the close tells the MDS of a handle that it may not know.
-    const Status told = co_await Reopen(file->fid(), handle.id, handle.flags, handle.who);
-    static_cast<void>(told);
-    state_->local_opens.fetch_sub(1);
-    file->EndTelling(handle.id);
+  for (;;) {
+    for (const OpenHandle& handle : file->BeginTelling()) {
+      const Status told =
+          co_await Reopen(file->fid(), handle.id, handle.flags, handle.who, until);
+      // Refused for good it is as good as told: the close of a handle that the MDS does not know
+      // is no error.
+      const bool known = told || IsRefusal(told.error().code());
+      if (known) state_->local_opens.fetch_sub(1);
+      file->EndTelling(handle.id, known);
+    }
+    while (file->telling()) co_await file->WaitTold();
+    if (!file->HasLocal()) co_return true;
+    if (state_->stopping || shard_->Now() >= until) co_return false;
+    co_await shard_->Sleep(kLook);
   }
-  while (file->telling()) co_await file->WaitTold();
 }
 
-async::Task<void> ShardContext::TellOpensOf(std::vector<Fid> fids) {
+async::Task<bool> ShardContext::TellOpensOf(std::vector<Fid> fids) {
+  const Nanos wait = state_->options.deadline;
+  const Nanos until = wait == Nanos::max() ? wait : shard_->Now() + wait;
+  bool told = true;
   for (const Fid& fid : fids) {
     const std::shared_ptr<OpenFile> file = state_->files.Find(fid);
-    if (file && file->HasLocal()) co_await TellOpens(file);
+    if (file && file->HasLocal() && !co_await TellOpens(file, until)) told = false;
   }
+  // Whoever goes on from an answer that was part of a recovery would count as part of it.
+  co_await shard_->Yield();
+  co_return told;
 }
 
 async::Task<void> ShardContext::TellAllOpens() {
   if (!HasLocalOpens()) co_return;
   for (const std::shared_ptr<OpenFile>& file : state_->files.All()) {
-    if (file->HasLocal()) co_await TellOpens(file);
+    // What fails is told again by whoever watches it.
+    if (file->HasLocal()) co_await TellOpens(file, shard_->Now() + kTellMax);
   }
 }
 
 async::Task<void> ShardContext::TellOpensThen(std::shared_ptr<OpenFile> file,
                                               std::function<void()> done) {
-  co_await TellOpens(std::move(file));
-  done();
+  const bool told = co_await TellOpens(std::move(file), Nanos::max());
+  // Else this mount is ending, and its connections with it.
+  if (told) done();
 }
 
 void ShardContext::WatchLocalOpen(const Fid& fid, uint64_t handle) {
@@ -129,7 +145,8 @@ async::Task<void> ShardContext::WatchLocalOpens() {
         co_await shard_->Sleep(kLook);
         continue;
       }
-      co_await TellOpens(file);
+      const bool told = co_await TellOpens(file, shard_->Now() + kTellMax);
+      if (!told) continue;
     }
     local_opens_.pop_front();
   }

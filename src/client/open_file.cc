@@ -77,11 +77,12 @@ std::vector<OpenHandle> OpenFile::BeginTelling() {
   return begun;
 }
 
-void OpenFile::EndTelling(uint64_t handle) {
+void OpenFile::EndTelling(uint64_t handle, bool known) {
   const std::scoped_lock lock(mutex_);
   const auto found = std::ranges::find(handles_, handle, &OpenHandle::id);
   if (found == handles_.end()) return;
-  found->local = found->telling = false;
+  found->telling = false;
+  if (known) found->local = false;
   told_.WakeAll();
 }
 
@@ -93,7 +94,7 @@ bool OpenFile::HasLocal() const {
 bool OpenFile::IsLocal(uint64_t handle) const {
   const std::scoped_lock lock(mutex_);
   const auto found = std::ranges::find(handles_, handle, &OpenHandle::id);
-  return found != handles_.end() && found->local && !found->telling;
+  return found != handles_.end() && found->local;
 }
 
 bool OpenFile::TellingLocked() const {

@@ -48,10 +48,11 @@ class OpenFile final {
   // Handles that the MDS does not know, and that nobody else is telling it: they count as being
   // told from now on. EndTelling of each must follow.
   std::vector<OpenHandle> BeginTelling();
-  void EndTelling(uint64_t handle);
+  // `known`: the MDS knows it now, or never will; else it can be told again.
+  void EndTelling(uint64_t handle, bool known);
   // There are some, or some are being told.
   bool HasLocal() const;
-  bool IsLocal(uint64_t handle) const;  // and not being told
+  bool IsLocal(uint64_t handle) const;
   bool telling() const;
   // Suspends while handles are being told: `while (file->telling()) co_await file->WaitTold();`
   auto WaitTold() {

@@ -153,14 +153,14 @@ async::Task<void> ShardContext::Redeclare() {
 }
 
 async::Task<Status> ShardContext::Reopen(Fid fid, uint64_t handle, uint32_t flags,
-                                         CredentialId who) {
+                                         CredentialId who, Nanos until) {
   v1::OpenRequest request;
   FidToWire(fid, request.mutable_fid());
   request.set_flags(flags);
   request.set_handle(handle);
   request.set_reopen(true);
   rpc::Call call = MakeCall(rpc::Opcode::kMdsOpen, who, request);
-  call.deadline = shard_->Now() + kRecoveryCallTimeout;
+  call.deadline = std::min(shard_->Now() + kRecoveryCallTimeout, until);
   call.recovery = true;
   Result<rpc::Answer> answer = co_await MdsClient()->Execute(std::move(call));
   if (!answer) {
@@ -176,7 +176,10 @@ async::Task<Status> ShardContext::EnsureCredential(CredentialId who, Nanos deadl
   // A stamp of 0 means no session yet: connect, so that the mark below names a real one.
   SHEEN_CO_TRY(co_await MdsClient()->Connect(deadline));
   if (state_->credentials.KnownTo(who, state_->SessionStamp())) co_return Status();
-  co_return co_await SendCredential(who, deadline);
+  const Status sent = co_await SendCredential(who, deadline);
+  // Whoever goes on from an answer that was part of a recovery would count as part of it.
+  co_await shard_->Yield();
+  co_return sent;
 }
 
 async::Task<Status> ShardContext::SendCredential(CredentialId who, Nanos deadline) {

@@ -57,7 +57,8 @@ class ShardContext final {
   void WatchLocalOpen(const Fid& fid, uint64_t handle);
   bool HasLocalOpens() const;
   // Before a change of ours takes the locks that files are open under.
-  async::Task<void> TellOpensOf(std::vector<Fid> fids);
+  // False: the MDS could not be asked in the time that a request may take.
+  async::Task<bool> TellOpensOf(std::vector<Fid> fids);
   // What the MDS has answered until now is durable, and not kept any more. Errors: those of Mds.
   async::Task<Status> CommitMds(Nanos deadline);
 
@@ -102,8 +103,8 @@ class ShardContext final {
                        rpc::Client::AnswerFunction answer);
   // Forgets what is called back, has the kernel forget it, then answers.
   void OnLockCallback(const std::string& body, rpc::Client::AnswerFunction answer);
-  // They return when the MDS knows all that was open, or cannot be asked.
-  async::Task<void> TellOpens(std::shared_ptr<OpenFile> file);
+  // Until the MDS knows all that is open, or the time has come; false then.
+  async::Task<bool> TellOpens(std::shared_ptr<OpenFile> file, Nanos until);
   async::Task<void> TellOpensThen(std::shared_ptr<OpenFile> file, std::function<void()> done);
   async::Task<void> TellAllOpens();
   async::Task<void> WatchLocalOpens();
@@ -143,7 +144,8 @@ class ShardContext final {
   async::Task<void> RejoinOsts();
   void RenewOstSessions();
   async::Task<void> DeclareFileLocks();  // file_lock_ops.cc
-  async::Task<Status> Reopen(Fid fid, uint64_t handle, uint32_t flags, CredentialId who);
+  async::Task<Status> Reopen(Fid fid, uint64_t handle, uint32_t flags, CredentialId who,
+                             Nanos until = Nanos::max());
 
   State* const state_;
   async::Shard* const shard_;
@@ -216,7 +218,10 @@ async::Task<Result<Answered<Reply>>> MdsCall(ShardContext* context, rpc::Call ca
 template <class Reply>
 async::Task<Result<Answered<Reply>>> MdsChange(ShardContext* context, rpc::Call call,
                                                LockCache::Change* change) {
-  if (context->HasLocalOpens()) co_await context->TellOpensOf(change->fids());
+  if (context->HasLocalOpens() && !co_await context->TellOpensOf(change->fids())) {
+    change->Refused();
+    co_return Fail(Errc::kTimedOut, "mds0 cannot be told in time what is open here");
+  }
   SetAside(context, *change, &call);
   Result<Answered<Reply>> answered = co_await MdsCall<Reply>(context, std::move(call));
   if (!answered && IsRefusal(answered.error().code())) {
