@@ -262,6 +262,15 @@ TEST_F(ChangelogTest, AfterAPowerCutRecordsAreThoseOfWhatIsThere) {
   EXPECT_NE(Find(kRootFid, "b"), Fid());
 }
 
+TEST_F(ChangelogTest, WhatWasClearedSurvivesAPowerCut) {
+  const std::string user = Register();
+  Create(kRootFid, "a");
+  Sync();
+  EXPECT_EQ(Clear(user, 0), Errc::kOk);
+  PowerCutAndStart();
+  EXPECT_EQ(Lines(), Texts{});
+}
+
 TEST_F(ChangelogTest, IndexesGoOnAfterEverythingWasClearedAndRestarted) {
   const std::string user = Register();
   Create(kRootFid, "a");
