@@ -225,8 +225,8 @@ Status ReadChangelog(OpContext* context, const v1::ReadChangelogRequest& request
                                }));
   SHEEN_TRY(std::move(page.parsed));
   reply->set_end(!more);
-  // Numbers of records that a power cut takes are given again: none of those is shown.
-  if (reply->records_size() > 0) context->wait_committed = context->mdt().LastWritten();
+  // Numbers of records that a power cut takes are given again: none of those is shown or passed by.
+  if (page.rows > 0) context->wait_committed = context->mdt().LastWritten();
   return {};
 }
 

@@ -271,6 +271,16 @@ TEST_F(ChangelogTest, WhatWasClearedSurvivesAPowerCut) {
   EXPECT_EQ(Lines(), Texts{});
 }
 
+TEST_F(ChangelogTest, WhatAReaderPassesByIsNotGivenAgain) {
+  Register();
+  Register("files", "CREAT");
+  MakeDir(kRootFid, "d");
+  EXPECT_EQ(Lines(0, 0, "files"), Texts{}) << "it is past the directory now";
+  PowerCutAndStart();
+  Create(kRootFid, "a");
+  EXPECT_EQ(Lines(2), (Texts{"CREAT a"}));
+}
+
 TEST_F(ChangelogTest, IndexesGoOnAfterEverythingWasClearedAndRestarted) {
   const std::string user = Register();
   Create(kRootFid, "a");
