@@ -26,6 +26,33 @@ std::string FidText(const v1::Fid& fid) {
   return Fid{fid.seq(), fid.oid(), fid.ver()}.ToString();
 }
 
+// What would break the line, as \x0a. Other bytes are as they are: names are in any script.
+std::string Escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<uint8_t>(c);
+    if (byte < ' ' || byte == 0x7f || c == '\\') {
+      out += fmt::format("\\x{:02x}", byte);
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+// A word of the line: blanks end it.
+std::string EscapedWord(std::string_view text) {
+  std::string out;
+  for (const char c : Escaped(text)) {
+    if (c == ' ') {
+      out += "\\x20";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 std::tm UtcOf(int64_t time_ns) {
   const time_t seconds = time_ns / kSecond;
   std::tm parts{};
@@ -47,22 +74,23 @@ std::string FormatChangelogRecord(const v1::ChangelogRecord& record) {
                                 time.tm_year + 1900, time.tm_mon + 1, time.tm_mday,
                                 record.flags() & kShownFlags);
   out += " t=" + FidText(record.fid());
-  if (!record.job_id().empty()) out += " j=" + record.job_id();
+  if (!record.job_id().empty()) out += " j=" + EscapedWord(record.job_id());
   uint32_t extra = kHasIds | kHasNid | kNidIsText;
   if (IsOpen(record)) extra |= kHasOpenMode;
   if (!record.xattr().empty()) extra |= kHasXattr;
-  out += fmt::format(" ef={:#x} u={}:{} nid={}", extra, record.uid(), record.gid(), record.nid());
+  out += fmt::format(" ef={:#x} u={}:{} nid={}", extra, record.uid(), record.gid(),
+                     EscapedWord(record.nid()));
   if (IsOpen(record)) {
     out += fmt::format(" m={}{}{}", (record.open_mode() & 1) != 0 ? 'r' : '-',
                        (record.open_mode() & 2) != 0 ? 'w' : '-',
                        (record.open_mode() & 4) != 0 ? 'x' : '-');
   }
-  if (!record.xattr().empty()) out += " x=" + record.xattr();
+  if (!record.xattr().empty()) out += " x=" + EscapedWord(record.xattr());
   if (record.has_parent()) out += " p=" + FidText(record.parent());
-  if (!record.name().empty()) out += " " + record.name();
+  if (!record.name().empty()) out += " " + Escaped(record.name());
   if (record.has_source()) {
     out += " s=" + FidText(record.source()) + " sp=" + FidText(record.source_parent()) + " " +
-           record.source_name();
+           Escaped(record.source_name());
   }
   return out + "\n";
 }

@@ -27,6 +27,17 @@ v1::ChangelogRecord MakeDir() {
   return record;
 }
 
+TEST(ChangelogFormatTest, NothingBreaksTheLine) {
+  v1::ChangelogRecord record = MakeDir();
+  record.set_name("a b\n9 \\\x7f\xc3\xa9");
+  record.set_job_id("x y\n");
+  record.set_xattr("user.\t");
+  EXPECT_EQ(FormatChangelogRecord(record),
+            "1 02MKDIR 00:33:25.296886370 2026.11.21 0x0 t=[0x200000401:0xb:0x0] "
+            "j=x\\x20y\\x0a ef=0x1b u=0:0 nid=0@lo x=user.\\x09 p=[0x200000007:0x1:0x0] "
+            "a b\\x0a9 \\x5c\\x7f\xc3\xa9\n");
+}
+
 TEST(ChangelogFormatTest, LinesAreLustres) {
   EXPECT_EQ(FormatChangelogRecord(MakeDir()),
             "1 02MKDIR 00:33:25.296886370 2026.11.21 0x0 t=[0x200000401:0xb:0x0] ef=0x13 u=0:0 "
