@@ -11,7 +11,9 @@ endforeach()
 
 file(GLOB sim_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/sim/*.cc)
 if(sim_sources)
-  add_executable(sim ${sim_sources} ${CMAKE_SOURCE_DIR}/tests/support/sim_cluster.cc
+  add_executable(sim ${sim_sources} ${CMAKE_SOURCE_DIR}/tests/support/sim_agents.cc
+                 ${CMAKE_SOURCE_DIR}/tests/support/sim_cluster.cc
+                 ${CMAKE_SOURCE_DIR}/tests/support/sim_cluster_faults.cc
                  ${CMAKE_SOURCE_DIR}/tests/support/fake_kernel.cc)
   target_include_directories(sim PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   target_link_libraries(sim PRIVATE sheen_mds sheen_oss sheen_client GTest::gtest GTest::gtest_main)

@@ -69,6 +69,6 @@ int main(int argc, char** argv) {
   if (strcmp(argv[3], "list") == 0) {
     status = sheen_readdir(mount, argv[4], show, NULL) == 0 ? 0 : failed(argv[4]);
   }
-  sheen_disconnect(mount);
+  if (sheen_disconnect(mount) != 0 && status == 0) status = failed(argv[1]);
   return status;
 }

@@ -37,6 +37,8 @@ struct ConnectOptions {
   uint16_t port = 7988;        // data port of the MDS
   uint32_t threads = 1;        // that talk to the servers
   uint32_t timeout_s = 0;      // longest wait of a request for a server; 0: for ever
+  // Longest wait at the end for a server that has not stored what was written; 0: for ever.
+  uint32_t end_patience_s = 60;
   uint32_t umask = 022;        // taken off the modes of what is made
   bool checksums = true;
   bool write_behind = true;    // writes are answered when they are held here, for a second at most
@@ -101,8 +103,13 @@ class Mount final {
   // kConnectionRefused, kTimedOut, kWrongFilesystem, kNoEntry; the message says what to look at.
   static Result<std::unique_ptr<Mount>> Connect(const std::string& source,
                                                 const ConnectOptions& options = {});
-  // Waits until what was written is stored. REQUIRES: its files are closed.
+  // Disconnect, if that was not called; its error is written to stderr. REQUIRES: its files are
+  // closed.
   ~Mount();
+  // Waits until what was written is stored, for ConnectOptions::end_patience_s at most. Nothing
+  // else may be called after it. REQUIRES: its files are closed. Errors: kIo (not all of it is
+  // known to be on a server's disk; stderr says what).
+  Status Disconnect();
   Mount(const Mount&) = delete;
   Mount& operator=(const Mount&) = delete;
 

@@ -47,7 +47,8 @@ struct IoctlMessage {
   uint64_t fid_seq = 0;     // in or out: a FID
   uint32_t fid_oid = 0;
   uint32_t fid_ver = 0;
-  uint64_t stamp = 0;       // out: same in all chunks of one answer; else start again at index 0
+  uint64_t stamp = 0;       // out: same in all chunks of one answer; else start again at index 0;
+                            // in: kHsmAction, kHsmJob
   uint32_t name_bytes = 0;  // in: kCreateWithLayout: the name is the first bytes of `data`
   uint32_t reserved = 0;    // 0
   char data[kIoctlDataBytes] = {};
@@ -67,6 +68,35 @@ enum IoctlFlag : uint32_t {
   kIoctlRemove = 1U << 2,
 };
 
+// In `flags` of kSetLayout of a regular file with components.
+inline constexpr uint32_t kIoctlAddComponents = 1U << 5;  // the template's, behind the last one
+// The component with the id `index`, or with 0 all that have no objects; only from the end. Their
+// bytes are lost. No data.
+inline constexpr uint32_t kIoctlDeleteComponents = 1U << 6;
+// Of the component with the id `index`: `count` are set, then `total` cleared, both
+// layout::ComponentFlag bits. No data.
+inline constexpr uint32_t kIoctlSetComponentFlags = 1U << 7;
+
+// In `flags` of kDataVersion; none: what others hold back is written first.
+inline constexpr uint32_t kIoctlAsIs = 1U << 3;
+inline constexpr uint32_t kIoctlAlone = 1U << 4;  // and they keep no lock on it
+
+// In `index` of kMigrate, in this order; copying as often as it takes.
+enum IoctlMigrateStep : uint32_t {
+  kMigrateBegin = 1,   // data: a template, empty: as the layout is
+  kMigrateCopy = 2,    // data: IoctlCopy, in: offset, length; out: next, size, copied
+  kMigrateHold = 3,    // out: count 1: everything is copied; 0: copy again, from 0, under the hold
+  kMigrateFinish = 4,
+  kMigrateEnd = 5,     // gives it up; so does the close of the file
+};
+struct IoctlCopy {
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  uint64_t next = 0;    // where to go on; `size`: all is copied, and survives power loss
+  uint64_t size = 0;
+  uint64_t copied = 0;  // bytes of this step, without holes
+};
+
 // Not used by anything in the kernel's ioctl-number list.
 inline constexpr unsigned kIoctlType = 0xD5;
 
@@ -84,10 +114,13 @@ inline constexpr unsigned long kIoctlGetFid = _IOWR(kIoctlType, 1, IoctlMessage)
 inline constexpr unsigned long kIoctlGetLayout = _IOWR(kIoctlType, 2, IoctlMessage);
 
 // Directory: sets (or with kIoctlRemove, data_bytes 0, removes) its default template.
-// Regular file opened for writing that has no layout yet: gives it one.
+// Regular file opened for writing that has no layout yet: gives it one. With
+// kIoctlAddComponents, kIoctlDeleteComponents, kIoctlSetComponentFlags: changes the components that
+// it has.
 // In: data = layout::Encode of a template (uninstantiated components). Survives power loss when
 // answered. Errors: EEXIST the file has a layout; EINVAL the template breaks a rule of
-// layout::Validate; EBADF the file is not open for writing; EPERM, EACCES, EROFS.
+// layout::Validate; EPERM, EACCES the caller may not write the file (the open file does not count),
+// EROFS.
 inline constexpr unsigned long kIoctlSetLayout = _IOWR(kIoctlType, 3, IoctlMessage);
 
 // On the open PARENT directory: creates a regular file with this layout, in one step.
@@ -120,6 +153,56 @@ inline constexpr unsigned long kIoctlReadChangelog = _IOWR(kIoctlType, 20, Ioctl
 // In: index = the MDT; data = serialized sheen.v1.ClearChangelogRequest. Errors: as above, and
 // EINVAL a record that is not there yet.
 inline constexpr unsigned long kIoctlClearChangelog = _IOWR(kIoctlType, 21, IoctlMessage);
+
+// ---- files from S3, in Lustre's words and numbers ----
+
+// State of the open regular file. In: index = byte offset. Out: data = bytes [index, index + count)
+// of a serialized sheen.v1.HsmFileState; total = all its bytes; stamp = changes whenever they do.
+inline constexpr unsigned long kIoctlHsmState = _IOWR(kIoctlType, 8, IoctlMessage);
+
+// Flags of the open regular file (HS_*). In: data = one IoctlHsmFlags. Errors: EOPNOTSUPP it is not
+// from S3; EPERM not the owner, or only root may; EINVAL flags, or another archive id than its own.
+struct IoctlHsmFlags {
+  uint32_t set = 0;
+  uint32_t clear = 0;
+  uint32_t archive_id = 0;  // 0: whatever it is
+};
+inline constexpr unsigned long kIoctlHsmSet = _IOWR(kIoctlType, 9, IoctlMessage);
+
+// Restore, release, cancel: on any file or directory of the mount, for files named by FID.
+// In: mode = 11 restore, 12 release, 14 cancel; stamp = a number of the caller's for the restores
+// of several calls together (kIoctlHsmJob), or 0; data = IoctlFid of each file.
+// Out: data = an int32 errno of each, 0: done, asked for, or nothing to do; stamp = bytes released,
+// or restores that were not waiting before. Errors: EROFS on a mount that may only read.
+struct IoctlFid {
+  uint64_t seq = 0;
+  uint32_t oid = 0;
+  uint32_t ver = 0;
+};
+inline constexpr uint32_t kIoctlFidsMax = kIoctlDataBytes / sizeof(IoctlFid);
+inline constexpr unsigned long kIoctlHsmAction = _IOWR(kIoctlType, 10, IoctlMessage);
+
+// In: stamp = the number. Out: data = a serialized sheen.v1.HsmJobReply.
+inline constexpr unsigned long kIoctlHsmJob = _IOWR(kIoctlType, 11, IoctlMessage);
+
+// A number that is another one after each change of the file's bytes. In: flags. Out: stamp.
+// Errors: ENODATA it has no layout, EOPNOTSUPP its bytes are in S3.
+inline constexpr unsigned long kIoctlDataVersion = _IOWR(kIoctlType, 22, IoctlMessage);
+
+// Moves the bytes of the open file to other objects (`lfs migrate`), in steps: IoctlMigrateStep.
+// It belongs to this open file and ends with it; until the last step has been answered the file
+// is as it was. Errors: EBUSY somebody else is at it, or this open file is; EPERM, EACCES; EINVAL
+// out of order; EAGAIN the hold was lost with a server; EOPNOTSUPP its bytes are in S3; ENOSPC.
+inline constexpr unsigned long kIoctlMigrate = _IOWR(kIoctlType, 23, IoctlMessage);
+
+// The open file and the one that `fid` names exchange their layouts, and so their bytes.
+// Errors: EPERM other owners, or not the caller's; EBUSY; EINVAL the same file, no regular file.
+inline constexpr unsigned long kIoctlSwapLayouts = _IOWR(kIoctlType, 24, IoctlMessage);
+
+// Pools of OSTs, as the management service has them now. In: index = byte offset. Out: data = bytes
+// [index, index + count) of a serialized sheen.v1.OstPoolList; total = all its bytes; stamp =
+// changes whenever they do.
+inline constexpr unsigned long kIoctlListPools = _IOWR(kIoctlType, 25, IoctlMessage);
 
 // Of an otherwise zeroed message.
 inline void PrepareIoctl(IoctlMessage* message) {

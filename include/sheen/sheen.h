@@ -28,8 +28,9 @@ const char* sheen_error(void);
 
 /* `source`: HOST[:HOST...]:/FSNAME[/SUBDIR]; `port`: the MDS's data port, 0: 7988. */
 int sheen_connect(const char* source, uint16_t port, sheen_mount** out);
-/* Waits until what was written is stored. Every file must be closed. */
-void sheen_disconnect(sheen_mount* mount);
+/* Waits until what was written is stored, a minute at most for a server that is away. Every file
+ * must be closed. -EIO: not all of it is known to be stored; it is disconnected in any case. */
+int sheen_disconnect(sheen_mount* mount);
 
 /* `flags` and `mode` as open(2). */
 int sheen_open(sheen_mount* mount, const char* path, int flags, mode_t mode, sheen_file** out);

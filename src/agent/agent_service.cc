@@ -2,9 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "async/shard.h"
 #include "base/log.h"
-#include "sheen/v1/oss.pb.h"
 
 namespace sheen::agent {
 namespace {
@@ -13,10 +14,23 @@ constexpr Nanos kStopLook = std::chrono::milliseconds(10);
 // Of ended imports; older ones are forgotten.
 constexpr size_t kImportsMax = 64;
 
+// What S3's answers, or none, mean after all retries: nothing is known of the object.
+bool AwayForTooLong(Errc code) {
+  switch (code) {
+    case Errc::kUnavailable:
+    case Errc::kTimedOut:
+    case Errc::kDisconnected:
+    case Errc::kConnectionRefused:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 AgentService::AgentService(AgentOptions options)
-    : options_(std::move(options)), links_(&http_, options_.pool) {}
+    : options_(std::move(options)), links_(&http_, options_.pool, options_.s3_timeout) {}
 
 AgentService::~AgentService() = default;
 
@@ -37,22 +51,71 @@ async::Task<Result<rpc::Response>> AgentService::Fetch(const rpc::Request* reque
   if (body.length() == 0 || body.length() > rpc::kBulkBytesMax) {
     co_return Fail(Errc::kInvalid, fmt::format("a fetch of {} bytes", body.length()));
   }
+  if (!body.prefetch()) co_return co_await FetchRange(&body, nullptr);
+  s3::Haste haste;
+  decltype(prefetches_)::iterator place;
+  {
+    const std::scoped_lock lock(mutex_);
+    place = prefetches_.emplace(RangeKey(body.link(), body.key(), body.offset()), &haste);
+  }
+  Result<rpc::Response> response = co_await FetchRange(&body, &haste);
+  const std::scoped_lock lock(mutex_);
+  prefetches_.erase(place);
+  co_return response;
+}
+
+Result<rpc::Response> AgentService::Hasten(const rpc::Request& request) {
+  v1::AgentHastenRequest body;
+  if (!body.ParseFromString(request.body)) return Fail(Errc::kProtocol, "a bad hasten request");
+  {
+    // They live as long as they are in the list.
+    const std::scoped_lock lock(mutex_);
+    const auto [begin, end] =
+        prefetches_.equal_range(RangeKey(body.link(), body.key(), body.offset()));
+    for (auto at = begin; at != end; ++at) at->second->Hasten();
+  }
+  rpc::Response response;
+  response.body = v1::AgentHastenReply().SerializeAsString();
+  return response;
+}
+
+async::Task<Result<rpc::Response>> AgentService::FetchRange(const v1::AgentFetchRequest* request,
+                                                            s3::Haste* haste) {
+  const v1::AgentFetchRequest& body = *request;
   SHEEN_CO_TRY_ASSIGN(const LinkPointer link, co_await LinkOf(body.link()));
+  if (!body.key().starts_with(link->repository.prefix())) {
+    co_return Fail(Errc::kAccess,
+                   fmt::format("'{}' is not below the prefix '{}' of data repository {}",
+                               body.key(), link->repository.prefix(), body.link()));
+  }
+  if (!s3::IsETag(body.etag())) co_return Fail(Errc::kInvalid, "an ETag that cannot be");
   rpc::Response response;
   response.bulk = io::Buffer::Allocate(body.length());
   s3::GetRangeRequest range{.key = body.key(),
                             .offset = body.offset(),
                             .size = body.length(),
                             .etag = body.etag()};
-  if (body.prefetch()) range.call.priority = s3::Priority::kPrefetch;
+  if (body.prefetch()) {
+    range.call.priority = body.ahead() ? s3::Priority::kAhead : s3::Priority::kPrefetch;
+  }
+  range.call.haste = haste;
   const auto got = co_await link->client.GetRange(std::move(range), response.bulk.span());
   if (!got) {
     // After one HEAD it is sure that the object is not the one that was imported.
     const bool other = got.error().code() == Errc::kStale || got.error().code() == Errc::kNoEntry ||
                        got.error().code() == Errc::kRange;
+    if (!other && AwayForTooLong(got.error().code())) {
+      // Not the way from the OSS to here: asking again, or another agent, does not help.
+      co_return Fail(Errc::kAgain, got.error().ToString());
+    }
     if (!other) co_return std::unexpected(got.error());
     const auto info = co_await link->client.Head({.key = body.key()});
     const bool same = info && info->etag == body.etag();
+    const bool unknown = !info && info.error().code() != Errc::kNoEntry;
+    if (unknown && AwayForTooLong(info.error().code())) {
+      co_return Fail(Errc::kAgain, info.error().ToString());
+    }
+    if (unknown) co_return std::unexpected(info.error());
     co_return Fail(same ? Errc::kIo : got.error().code(),
                    fmt::format("s3://{}/{} {} since it was imported; import it again: {}",
                                link->repository.bucket(), body.key(),
@@ -65,6 +128,10 @@ async::Task<Result<rpc::Response>> AgentService::Fetch(const rpc::Request* reque
 }
 
 async::Task<rpc::Response> AgentService::Handle(rpc::Request request) {
+  if (request.header.opcode == rpc::Opcode::kAgentHasten) {
+    Result<rpc::Response> hastened = Hasten(request);
+    co_return hastened ? std::move(*hastened) : rpc::Response::Of(hastened.error());
+  }
   if (request.header.opcode != rpc::Opcode::kAgentFetch) {
     co_return rpc::Response::Of(
         Error(Errc::kNoSys, std::string(rpc::NameOf(request.header.opcode)) +
@@ -94,24 +161,75 @@ async::Task<Result<v1::CheckRepositoryReply>> AgentService::CheckRepository(
   co_return reply;
 }
 
-async::Task<Result<v1::StartImportReply>> AgentService::StartImport(
-    v1::StartImportRequest request) {
-  SHEEN_CO_TRY_ASSIGN(const LinkPointer link, co_await LinkOf(request.repository()));
+Result<uint64_t> AgentService::Begin(ImporterOptions options) {
   for (auto at = imports_.begin(); imports_.size() >= kImportsMax && at != imports_.end();) {
-    at = at->second->Progress(false).done() ? imports_.erase(at) : std::next(at);
+    // Its end is still to be told.
+    const bool ordered = std::ranges::any_of(
+        ordered_, [at](const auto& order) { return order.second == at->first; });
+    at = at->second->Progress().done() && !ordered ? imports_.erase(at) : std::next(at);
   }
   if (imports_.size() >= kImportsMax) {
-    co_return Fail(Errc::kBusy, "too many imports are under way; wait for one to end");
+    return Fail(Errc::kBusy, "too many imports are under way; wait for one to end");
   }
   const uint64_t task = next_task_++;
-  imports_[task] = std::make_unique<Importer>(ImporterOptions{.link = link,
-                                                              .import = options_.import,
-                                                              .pool = options_.pool,
-                                                              .head = !request.no_head()});
+  options.mds = options_.mds;
+  options.pool = options_.pool;
+  imports_[task] = std::make_unique<Importer>(std::move(options));
   async::Shard::Current()->Spawn(imports_[task]->Run());
+  return task;
+}
+
+async::Task<Result<v1::StartImportReply>> AgentService::StartImport(
+    v1::StartImportRequest request) {
+  SHEEN_CO_TRY_ASSIGN(LinkPointer link, co_await LinkOf(request.repository()));
+  ImporterOptions options;
+  options.link = std::move(link);
+  options.head = !request.no_head();
+  if (request.what() != 0) options.what = request.what();
+  options.remove = request.remove();
+  SHEEN_CO_TRY_ASSIGN(const uint64_t task, Begin(std::move(options)));
   v1::StartImportReply reply;
   reply.set_task(task);
   co_return reply;
+}
+
+std::vector<v1::ImportReport> AgentService::ReportImports() const {
+  std::vector<v1::ImportReport> out;
+  for (const auto& [repository, task] : ordered_) {
+    const Importer& import = *imports_.at(task);
+    v1::ImportReport& report = out.emplace_back();
+    report.set_repository(repository);
+    *report.mutable_progress() = import.Progress();
+    if (report.progress().done()) import.AddFirstFailures(report.mutable_progress());
+  }
+  return out;
+}
+
+void AgentService::BeginDue(const v1::ListRepositoriesReply& all,
+                            const std::vector<v1::ImportReport>& told) {
+  for (const v1::ImportReport& report : told) {
+    const auto ended = ordered_.find(report.repository());
+    if (!report.progress().done() || ended == ordered_.end()) continue;
+    imports_.erase(ended->second);
+    ordered_.erase(ended);
+  }
+  if (stopping_) return;
+  for (const uint32_t id : all.imports_due()) {
+    const LinkPointer link = links_.Find(id);
+    if (link == nullptr || ordered_.contains(id)) continue;
+    const v1::Repository& repository = link->repository;
+    ImporterOptions options;
+    options.link = link;
+    options.head = !repository.no_head();
+    options.what = repository.import_what();
+    const Result<uint64_t> task = Begin(std::move(options));
+    if (task) {
+      ordered_[id] = *task;
+    } else {
+      SHEEN_LOG(Warn, "{} is not compared with S3 now: {}", repository.path(),
+                task.error().ToString());
+    }
+  }
 }
 
 Result<Importer*> AgentService::ImportOf(uint64_t task) {
@@ -124,21 +242,22 @@ Result<Importer*> AgentService::ImportOf(uint64_t task) {
 
 async::Task<Result<v1::ImportProgress>> AgentService::GetImport(v1::GetImportRequest request) {
   SHEEN_CO_TRY_ASSIGN(const Importer* import, ImportOf(request.task()));
-  v1::ImportProgress progress = import->Progress(false);
-  if (progress.done()) progress = import->Progress(true);
+  v1::ImportProgress progress = import->Progress();
+  if (progress.done()) import->AddFailures(request.failures_from(), &progress);
   co_return progress;
 }
 
 async::Task<Result<v1::ImportProgress>> AgentService::CancelImport(v1::GetImportRequest request) {
   SHEEN_CO_TRY_ASSIGN(Importer * import, ImportOf(request.task()));
   import->Cancel();
-  co_return import->Progress(false);
+  co_return import->Progress();
 }
 
 async::Task<void> AgentService::Stop() {
+  stopping_ = true;
   for (const auto& [task, import] : imports_) import->Cancel();
   for (const auto& [task, import] : imports_) {
-    while (!import->Progress(false).done()) co_await async::Shard::Current()->Sleep(kStopLook);
+    while (!import->Progress().done()) co_await async::Shard::Current()->Sleep(kStopLook);
   }
 }
 

@@ -8,21 +8,26 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "agent/importer.h"
 #include "agent/links.h"
 #include "base/stats.h"
 #include "rpc/repositories.h"
 #include "rpc/server.h"
+#include "sheen/v1/oss.pb.h"
 
 namespace sheen::agent {
 
 struct AgentOptions {
   async::BlockingPool* pool = nullptr;  // outlives the service
-  ImportFunction import;                // to the MDS; blocks
+  ImportCalls mds;                      // of imports
   // Asks the MDS for the repositories now; blocks.
   std::function<Result<v1::ListRepositoriesReply>()> refresh;
+  Nanos s3_timeout = std::chrono::seconds(60);  // of a request to S3 without progress
 };
 
 class AgentService final : public rpc::Service, public rpc::AgentControlService {
@@ -41,6 +46,10 @@ class AgentService final : public rpc::Service, public rpc::AgentControlService 
   s3::LinkCounters CountersOf(const Link& link) const { return http_.Counters(link.client.link()); }
   // On the shard of the control calls: ends the imports.
   async::Task<void> Stop();
+  // On the same shard, of the comparisons that the MDS orders: how far they are; begins those that
+  // are due, and forgets those whose end it has been told.
+  std::vector<v1::ImportReport> ReportImports() const;
+  void BeginDue(const v1::ListRepositoriesReply& all, const std::vector<v1::ImportReport>& told);
 
   // rpc::Service
   async::Task<rpc::Response> Handle(rpc::Request request) override;
@@ -57,7 +66,12 @@ class AgentService final : public rpc::Service, public rpc::AgentControlService 
   // Asks the MDS when it is not known. Errors: kNoEntry.
   async::Task<Result<LinkPointer>> LinkOf(uint32_t id);
   async::Task<Result<rpc::Response>> Fetch(const rpc::Request* request);
+  async::Task<Result<rpc::Response>> FetchRange(const v1::AgentFetchRequest* body,
+                                                s3::Haste* haste);
+  Result<rpc::Response> Hasten(const rpc::Request& request);
   Result<Importer*> ImportOf(uint64_t task);
+  // Errors: kBusy (too many).
+  Result<uint64_t> Begin(ImporterOptions options);
 
   const AgentOptions options_;
   s3::HttpClient http_;
@@ -65,9 +79,15 @@ class AgentService final : public rpc::Service, public rpc::AgentControlService 
   std::atomic<uint64_t> fetched_bytes_{0};
   std::atomic<uint64_t> fetches_{0};
   TallyTable operations_{{"fetch"}, {"fetch_failed"}, {"read_bytes", Unit::kBytes}};
+  // Link, key, offset.
+  using RangeKey = std::tuple<uint32_t, std::string, uint64_t>;
+  std::mutex mutex_;  // guards what follows
+  std::multimap<RangeKey, s3::Haste*> prefetches_;  // under way
   // Of the control calls' shard.
   std::map<uint64_t, std::unique_ptr<Importer>> imports_;
   uint64_t next_task_ = 1;
+  std::map<uint32_t, uint64_t> ordered_;  // by the MDS: repository to task
+  bool stopping_ = false;
 };
 
 }  // namespace sheen::agent

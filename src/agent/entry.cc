@@ -38,6 +38,10 @@ Result<v1::ImportEntry> EntryOf(std::string_view prefix, const s3::ListEntry& li
     if (!path.empty()) path.remove_suffix(1);
   }
   if (!path.empty() || !listed.key.ends_with('/')) SHEEN_TRY(CheckPath(path));
+  if (!s3::IsETag(listed.etag)) {
+    return Fail(Errc::kInvalid,
+                "S3 lists it without an ETag: nothing would tell its versions apart");
+  }
   entry.set_path(std::string(path));
   entry.set_key(listed.key);
   entry.set_size(listed.size);
@@ -55,6 +59,8 @@ void AddAttributes(const s3::ObjectInfo& info, v1::ImportEntry* entry) {
     const uint32_t type = directory ? S_IFDIR : link ? S_IFLNK : S_IFREG;
     entry->set_mode(type | (*posix.mode & 03777));
   }
+  entry->set_given((posix.mode ? v1::GIVEN_MODE : 0U) | (posix.uid ? v1::GIVEN_UID : 0U) |
+                   (posix.gid ? v1::GIVEN_GID : 0U));
   if (posix.uid) entry->set_uid(*posix.uid);
   if (posix.gid) entry->set_gid(*posix.gid);
   if (posix.mtime) entry->set_mtime_ns(posix.mtime->count());

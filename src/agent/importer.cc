@@ -7,6 +7,7 @@
 #include <map>
 
 #include "agent/entry.h"
+#include "agent/importer_ask.h"
 #include "async/shard.h"
 #include "base/log.h"
 
@@ -14,10 +15,10 @@ namespace sheen::agent {
 namespace {
 
 constexpr size_t kSymlinkBytesMax = 4095;
-// While the MDS is away a batch is sent again for so long.
-constexpr Nanos kMdsPatience = std::chrono::seconds(120);
-constexpr Nanos kMdsRetry = std::chrono::milliseconds(500);
+// Of about 200 bytes; beyond it they are only counted.
 constexpr size_t kFailuresMax = 1'000'000;
+constexpr size_t kFailureBytesPerAnswer = 1 << 20;
+constexpr size_t kFailuresShown = 10;
 
 }  // namespace
 
@@ -32,7 +33,7 @@ void Importer::NoteFailure(const std::string& key, const std::string& reason) {
 // Type, owner, mode and times; the target of a symbolic link.
 async::Task<Status> Importer::Complete(Item* item) {
   s3::Client* const client = &options_.link->client;
-  const s3::CallOptions call{.priority = s3::Priority::kPrefetch, .stop = &stop_};
+  const s3::CallOptions call{.priority = s3::Priority::kAhead, .stop = &stop_};
   if (options_.head) {
     co_await heads_.Acquire(1);
     const auto info = co_await client->Head({.key = item->entry.key(), .call = call});
@@ -64,10 +65,47 @@ async::Task<Status> Importer::Complete(Item* item) {
   co_return Status();
 }
 
-async::Task<Status> Importer::Send(std::vector<Item>* items) {
+v1::ImportEntriesRequest Importer::NewRequest() const {
   v1::ImportEntriesRequest request;
   request.set_repository(options_.link->repository.id());
-  std::map<std::string, size_t> sent;
+  request.set_skip_new(!Wants(v1::IMPORT_NEW));
+  request.set_skip_changed(!Wants(v1::IMPORT_CHANGED));
+  request.set_drop(options_.remove);
+  return request;
+}
+
+async::Task<Status> Importer::Probe(std::vector<Item>* items) {
+  v1::ImportEntriesRequest request = NewRequest();
+  request.set_probe(true);
+  std::vector<Item> asked;
+  for (Item& item : *items) {
+    if (item.entry.path().empty()) {
+      finished_.Add(item.entry.key());  // the prefix itself: the directory that is linked
+      continue;
+    }
+    *request.add_entries() = item.entry;
+    asked.push_back(std::move(item));
+  }
+  items->clear();
+  if (asked.empty()) co_return Status();
+  co_await batches_.Acquire(1);
+  const auto reply = co_await Ask(&options_.mds.import, &request);
+  batches_.Release(async::Shard::Current(), 1);
+  if (!reply) co_return std::unexpected(reply.error());
+  size_t next = 0;
+  for (const uint32_t wanted : reply->wanted()) {
+    if (wanted >= asked.size() || wanted < next) co_return Fail(Errc::kProtocol, "a bad probe");
+    for (; next < wanted; ++next) finished_.Add(asked[next].entry.key());
+    items->push_back(std::move(asked[next++]));
+  }
+  for (; next < asked.size(); ++next) finished_.Add(asked[next].entry.key());
+  progress_.set_unchanged(progress_.unchanged() + reply->unchanged());
+  progress_.set_skipped(progress_.skipped() + reply->skipped());
+  co_return Status();
+}
+
+async::Task<Status> Importer::Send(std::vector<Item>* items) {
+  v1::ImportEntriesRequest request = NewRequest();
   for (const Item& item : *items) {
     if (!item.status) {
       NoteFailure(item.entry.key(), item.status.error().ToString());
@@ -79,18 +117,7 @@ async::Task<Status> Importer::Send(std::vector<Item>* items) {
   }
   if (request.entries_size() == 0) co_return Status();
   co_await batches_.Acquire(1);
-  Result<v1::ImportEntriesReply> reply = Fail(Errc::kUnavailable);
-  const Nanos until = async::Shard::Current()->Now() + kMdsPatience;
-  for (;;) {
-    std::function<Result<v1::ImportEntriesReply>()> call = [this, &request] {
-      return options_.import(request);
-    };
-    reply = co_await options_.pool->Run<Result<v1::ImportEntriesReply>>(std::move(call));
-    const bool again = !reply && reply.error().error_class() != ErrClass::kFail &&
-                       async::Shard::Current()->Now() < until && !stop_.cancelled();
-    if (!again) break;
-    co_await async::Shard::Current()->Sleep(kMdsRetry);
-  }
+  const auto reply = co_await Ask(&options_.mds.import, &request);
   batches_.Release(async::Shard::Current(), 1);
   if (!reply) co_return std::unexpected(reply.error());
   std::map<std::string, bool> failed;
@@ -104,6 +131,8 @@ async::Task<Status> Importer::Send(std::vector<Item>* items) {
   progress_.set_created(progress_.created() + reply->created());
   progress_.set_updated(progress_.updated() + reply->updated());
   progress_.set_unchanged(progress_.unchanged() + reply->unchanged());
+  progress_.set_skipped(progress_.skipped() + reply->skipped());
+  progress_.set_deleted(progress_.deleted() + reply->dropped());
   co_return Status();
 }
 
@@ -113,6 +142,7 @@ async::Task<Status> Importer::Take(std::vector<s3::ListEntry> entries) {
   items.reserve(entries.size());
   for (const s3::ListEntry& listed : entries) {
     listed_.Add(listed.key);
+    if (Wants(v1::IMPORT_DELETED)) listed_keys_.Add(listed.key);
     progress_.set_bytes(progress_.bytes() + listed.size);
     auto entry = EntryOf(options_.link->repository.prefix(), listed);
     if (entry) {
@@ -121,6 +151,9 @@ async::Task<Status> Importer::Take(std::vector<s3::ListEntry> entries) {
       NoteFailure(listed.key, entry.error().message());
     }
   }
+  // Without HEADs there is nothing to be saved by asking first.
+  if (options_.remove) co_return co_await Send(&items);
+  if (options_.head) SHEEN_CO_TRY(co_await Probe(&items));
   std::vector<async::Task<Status>> tasks;
   tasks.reserve(items.size());
   for (Item& item : items) tasks.push_back(Complete(&item));
@@ -143,17 +176,22 @@ async::Task<void> Importer::Run() {
   s3::Lister lister(&options_.link->client,
                     {.prefix = options_.link->repository.prefix(),
                      .concurrency = options_.list_concurrency,
-                     .call = {.priority = s3::Priority::kPrefetch, .stop = &stop_}});
+                     .call = {.priority = s3::Priority::kAhead, .stop = &stop_}});
   const Result<s3::ListSummary> all = co_await lister.Run(this);
   std::string error = all ? CheckProof() : all.error().ToString();
   if (all && error.empty() && all->digest != listed_) error = "pages of the listing are missing";
+  if (error.empty() && Wants(v1::IMPORT_DELETED) && !options_.remove) {
+    const Status swept = co_await Sweep(options_.link->repository.directory(),
+                                        options_.link->repository.prefix());
+    if (!swept) error = swept.error().ToString();
+  }
   progress_.set_error(error);
   progress_.set_seconds(
       std::chrono::duration<double>(async::Shard::Current()->Now() - began_).count());
   progress_.set_done(true);
 }
 
-v1::ImportProgress Importer::Progress(bool all) const {
+v1::ImportProgress Importer::Progress() const {
   v1::ImportProgress out = progress_;
   out.set_listed(listed_.count);
   out.set_listed_hash(listed_.hash);
@@ -164,10 +202,22 @@ v1::ImportProgress Importer::Progress(bool all) const {
     out.set_seconds(
         std::chrono::duration<double>(async::Shard::Current()->Now() - began_).count());
   }
-  for (const v1::ImportFailure& failure : failures_) {
-    if (all) *out.add_failures() = failure;
-  }
+  out.set_failures_kept(failures_.size());
   return out;
+}
+
+void Importer::AddFirstFailures(v1::ImportProgress* out) const {
+  for (size_t i = 0; i < failures_.size() && i < kFailuresShown; ++i) {
+    *out->add_failures() = failures_[i];
+  }
+}
+
+void Importer::AddFailures(uint64_t from, v1::ImportProgress* out) const {
+  size_t bytes = 0;
+  for (size_t i = from; i < failures_.size() && bytes < kFailureBytesPerAnswer; ++i) {
+    *out->add_failures() = failures_[i];
+    bytes += failures_[i].key().size() + failures_[i].reason().size();
+  }
 }
 
 }  // namespace sheen::agent

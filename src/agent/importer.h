@@ -1,16 +1,23 @@
 // Importer: one import of a data repository: everything below its prefix becomes names in the
 // filesystem, metadata only.
 //
-//   pages of the listing -> entries -> HEAD of each (many at a time) -> batches -> the MDS
+//   pages of the listing -> entries -> which are new or changed? (the MDS)
+//     -> HEAD of each of those, many at a time -> batches -> the MDS
+//
+// And, if asked for, the other way round after a listing that was whole (importer_sweep.cc):
+//
+//   names that imports have made (the MDS) -> not listed? -> HEAD: gone? -> the MDS drops them
 //
 // Shard-confined: construct and Run on one shard, once; Progress() there too.
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "agent/links.h"
+#include "agent/listed_keys.h"
 #include "async/sync.h"
 #include "s3/key_digest.h"
 #include "s3/lister.h"
@@ -18,15 +25,22 @@
 
 namespace sheen::agent {
 
-// Hands a batch to the MDS; blocks: called on the pool.
-using ImportFunction =
-    std::function<Result<v1::ImportEntriesReply>(const v1::ImportEntriesRequest&)>;
+// What is asked of the MDS. They block: called on the pool.
+struct ImportCalls {
+  std::function<Result<v1::ImportEntriesReply>(const v1::ImportEntriesRequest&)> import;
+  std::function<Result<v1::ListImportedReply>(const v1::ListImportedRequest&)> list;
+  std::function<Result<v1::DropDeletedReply>(const v1::DropDeletedRequest&)> drop;
+};
+
+inline constexpr uint32_t kImportDefault = v1::IMPORT_NEW | v1::IMPORT_CHANGED;
 
 struct ImporterOptions {
   LinkPointer link;
-  ImportFunction import;
+  ImportCalls mds;
   async::BlockingPool* pool = nullptr;
   bool head = true;
+  uint32_t what = kImportDefault;  // v1::ImportPolicy bits
+  bool remove = false;             // instead: names that S3 has just as they are here go
   uint32_t list_concurrency = 8;
   uint64_t heads_max = 48;    // requests at a time
   uint64_t batches_max = 4;
@@ -38,8 +52,11 @@ class Importer final : public s3::ListSink {
       : options_(std::move(options)), heads_(options_.heads_max), batches_(options_.batches_max) {}
 
   async::Task<void> Run();
-  // With `all`: every failure, else none.
-  v1::ImportProgress Progress(bool all) const;
+  v1::ImportProgress Progress() const;
+  // Failures from number `from` on, as many as an answer may hold.
+  void AddFailures(uint64_t from, v1::ImportProgress* out) const;
+  // A few of them, for who looks on.
+  void AddFirstFailures(v1::ImportProgress* out) const;
   void Cancel() { stop_.Cancel(); }
 
   // s3::ListSink
@@ -50,8 +67,22 @@ class Importer final : public s3::ListSink {
     v1::ImportEntry entry;
     Status status;
   };
+  bool Wants(uint32_t what) const { return (options_.what & what) != 0; }
+  v1::ImportEntriesRequest NewRequest() const;
+  // Leaves those that are new or changed.
+  async::Task<Status> Probe(std::vector<Item>* items);
   async::Task<Status> Complete(Item* item);
   async::Task<Status> Send(std::vector<Item>* items);
+  // Until the MDS answers, or was away for too long.
+  template <class Request, class Reply>
+  async::Task<Result<Reply>> Ask(const std::function<Result<Reply>(const Request&)>* call,
+                                 const Request* request);
+  // Names below `directory`, whose keys begin with `prefix`.
+  async::Task<Status> Sweep(v1::Fid directory, std::string prefix);
+  async::Task<Status> DropOf(const v1::Fid* directory, std::vector<v1::ImportedEntry> missing);
+  // S3 says so of this very key. Another answer is a failure.
+  enum class Gone : uint8_t { kNo, kYes };
+  async::Task<Gone> IsGone(std::string key);
   void NoteFailure(const std::string& key, const std::string& reason);
   // Empty: the listing and what became of its keys agree.
   std::string CheckProof() const;
@@ -63,6 +94,7 @@ class Importer final : public s3::ListSink {
   s3::KeyDigest listed_;
   s3::KeyDigest finished_;
   s3::KeyDigest failed_;
+  ListedKeys listed_keys_;  // with v1::IMPORT_DELETED
   v1::ImportProgress progress_;
   std::vector<v1::ImportFailure> failures_;
   Nanos began_{0};

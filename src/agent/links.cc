@@ -13,12 +13,13 @@ s3::CredentialOptions CredentialsOf(const v1::Repository& repository) {
   return options;
 }
 
-s3::ClientOptions ClientOf(const v1::Repository& repository) {
+s3::ClientOptions ClientOf(const v1::Repository& repository, Nanos s3_timeout) {
   s3::ClientOptions options;
   options.bucket = repository.bucket();
   options.endpoint = repository.endpoint();
   options.region = repository.region();
   if (repository.path_style()) options.addressing = s3::Addressing::kPath;
+  options.retry.progress_bound = s3_timeout;
   options.link.concurrency = repository.concurrency() > 0 ? repository.concurrency() : kConcurrency;
   options.link.kept_for_demand = std::max(1U, options.link.concurrency / 4);
   if (options.link.concurrency == 1) options.link.kept_for_demand = 0;
@@ -29,13 +30,14 @@ s3::ClientOptions ClientOf(const v1::Repository& repository) {
 
 }  // namespace
 
-Link::Link(s3::HttpClient* http, async::BlockingPool* pool, const v1::Repository& wanted)
+Link::Link(s3::HttpClient* http, async::BlockingPool* pool, const v1::Repository& wanted,
+           Nanos s3_timeout)
     : repository(wanted),
       credentials(http, pool, CredentialsOf(wanted)),
-      client(http, &credentials, ClientOf(wanted)) {}
+      client(http, &credentials, ClientOf(wanted, s3_timeout)) {}
 
 LinkPointer Links::Make(const v1::Repository& repository) {
-  return std::make_shared<Link>(http_, pool_, repository);
+  return std::make_shared<Link>(http_, pool_, repository, s3_timeout_);
 }
 
 void Links::Set(const v1::ListRepositoriesReply& all) {

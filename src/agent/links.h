@@ -16,7 +16,8 @@
 namespace sheen::agent {
 
 struct Link {
-  Link(s3::HttpClient* http, async::BlockingPool* pool, const v1::Repository& wanted);
+  Link(s3::HttpClient* http, async::BlockingPool* pool, const v1::Repository& wanted,
+       Nanos s3_timeout);
 
   const v1::Repository repository;
   s3::CredentialProvider credentials;
@@ -26,7 +27,8 @@ using LinkPointer = std::shared_ptr<Link>;
 
 class Links final {
  public:
-  Links(s3::HttpClient* http, async::BlockingPool* pool) : http_(http), pool_(pool) {}
+  Links(s3::HttpClient* http, async::BlockingPool* pool, Nanos s3_timeout)
+      : http_(http), pool_(pool), s3_timeout_(s3_timeout) {}
 
   void Set(const v1::ListRepositoriesReply& all);
   // nullptr: not known (yet).
@@ -39,6 +41,7 @@ class Links final {
  private:
   s3::HttpClient* const http_;
   async::BlockingPool* const pool_;
+  const Nanos s3_timeout_;
   mutable std::mutex mutex_;  // guards what follows
   std::map<uint32_t, LinkPointer> links_;
   // Clients must outlive their calls, which no one counts: those of removed links are kept.

@@ -28,7 +28,8 @@ class Poller {
   // Submits what is queued and runs the callbacks of what has completed; waits at most `max_wait`
   // when nothing has (0: only looks). Owning thread only.
   virtual void Poll(Nanos max_wait) = 0;
-  // Makes a Poll() that waits return soon. Thread-safe.
+  // Makes a Poll() that waits return soon. Thread-safe. What it is for is set before, and looked at
+  // by the owner between EndTurn and Poll.
   virtual void Wake() = 0;
 };
 

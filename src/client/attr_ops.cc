@@ -30,6 +30,11 @@ async::Task<Result<SetAttrAnswer>> SendSetAttr(State* state, CredentialId who,
   const uint32_t bits = answered->granted.BitsOf(fid);
   if (attr) change.Keep(answered->granted.origin, *attr, bits);
   change.Done();
+  // The owner goes with the layout, which has another generation now.
+  if (file && attr) {
+    const IoView known = file->View();
+    if (attr->uid != known.uid || attr->gid != known.gid) GiveUpLayoutLock(state, file.get());
+  }
   co_return SetAttrAnswer{std::move(*answered->reply.mutable_attr()), bits};
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/log.h"
 
@@ -76,22 +77,64 @@ size_t PlaceIn(const Kind (&kinds)[N], Opcode opcode) {
   return static_cast<size_t>(std::ranges::find(kinds, opcode, &Kind::opcode) - kinds);
 }
 
+// Parts of rpcs().
+constexpr size_t kRpcsInFlight = TargetStats::kPagesPerRpc + 1;
+constexpr size_t kRpcLatency = kRpcsInFlight + 1;
+constexpr uint64_t kPageBytes = 4096;
+
+std::optional<IoSide> SideOf(Opcode opcode) {
+  if (opcode == Opcode::kOstRead) return IoSide::kRead;
+  if (opcode == Opcode::kOstWrite) return IoSide::kWrite;
+  return std::nullopt;
+}
+
 }  // namespace
 
 TargetStats::TargetStats(bool is_mdt, uint32_t index)
     : is_mdt_(is_mdt),
       index_(index),
       name_(fmt::format("{}{:04x}", is_mdt ? "MDT" : "OST", index)),
-      requests_(SpecsOf(is_mdt)) {}
+      requests_(SpecsOf(is_mdt)),
+      rpcs_({{"pages per rpc"},
+             {"rpcs in flight", "rpcs", true},
+             {"RPC latency (us)", "count"}}) {}
+
+void TargetStats::NoteBegin(Opcode opcode) {
+  in_flight_.Add();
+  if (const auto side = SideOf(opcode)) {
+    Counter* const level = *side == IoSide::kRead ? &reads_in_flight_ : &writes_in_flight_;
+    level->Add();
+    rpcs_.Record(kRpcsInFlight, *side, level->value());
+  }
+}
+
+void TargetStats::NoteEnd(Opcode opcode) {
+  in_flight_.Sub();
+  if (const auto side = SideOf(opcode)) {
+    (*side == IoSide::kRead ? &reads_in_flight_ : &writes_in_flight_)->Sub();
+  }
+}
+
+std::string TargetStats::RpcStatsText(int64_t now_ns) const {
+  return FormatRpcStats(rpcs_,
+                        fmt::format("read RPCs in flight:  {}\nwrite RPCs in flight: {}\n",
+                                    reads_in_flight_.value(), writes_in_flight_.value()),
+                        now_ns);
+}
 
 void TargetStats::NoteAnswer(Opcode opcode, Nanos took, uint64_t sent, uint64_t received) {
   const auto micros = static_cast<uint64_t>(std::max<int64_t>(took.count() / 1000, 0));
   requests_.Record(kReqWaittime, micros);
-  requests_.Record(kReqActive, in_flight.value());
+  requests_.Record(kReqActive, in_flight());
   const size_t place = is_mdt_ ? PlaceIn(kMdtKinds, opcode) : PlaceIn(kOstKinds, opcode);
   requests_.Record(kCommonCount + place, micros);
   if (opcode == Opcode::kOstRead) requests_.Record(kReadBytes, received);
   if (opcode == Opcode::kOstWrite) requests_.Record(kWriteBytes, sent);
+  if (const auto side = SideOf(opcode)) {
+    const uint64_t bytes = *side == IoSide::kRead ? received : sent;
+    rpcs_.Record(kPagesPerRpc, *side, (bytes + kPageBytes - 1) / kPageBytes);
+    rpcs_.Record(kRpcLatency, *side, micros);
+  }
 }
 
 TargetStats* ClientStats::Of(bool is_mdt, uint32_t index) {
@@ -116,11 +159,11 @@ RequestTimer::RequestTimer(ClientStats* stats, TargetStats* target, Opcode opcod
       sent_(sent),
       clock_(clock),
       began_(clock->Monotonic()) {
-  target_->in_flight.Add();
+  target_->NoteBegin(opcode_);
 }
 
 RequestTimer::~RequestTimer() {
-  target_->in_flight.Sub();
+  target_->NoteEnd(opcode_);
   const Nanos ended = clock_->Monotonic();
   if (ended - began_ < SlowWaits::kWorthNaming) return;
   std::string what = fmt::format("{} to {}", rpc::NameOf(opcode_), target_->name());

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/io_table.h"
 #include "base/slow.h"
 #include "base/stats.h"
 #include "rpc/frame.h"
@@ -27,16 +28,29 @@ class TargetStats final {
 
   // A request has been answered. `sent` and `received`: bulk bytes.
   void NoteAnswer(rpc::Opcode opcode, Nanos took, uint64_t sent, uint64_t received);
-  Counter in_flight;
+  // A request begins or has ended, answered or not.
+  void NoteBegin(rpc::Opcode opcode);
+  void NoteEnd(rpc::Opcode opcode);
+  uint64_t in_flight() const { return in_flight_.value(); }
   Counter retries;  // tries after the first
   const TallyTable& requests() const { return requests_; }
   void Clear(int64_t now_ns) { requests_.Clear(now_ns); }
+  // Reads and writes by pages (kPagesPerRpc), by how many there were (the request itself counts),
+  // by microseconds.
+  static constexpr size_t kPagesPerRpc = 0;
+  const IoTable& rpcs() const { return rpcs_; }
+  void ClearRpcs(int64_t now_ns) { rpcs_.Clear(now_ns); }
+  std::string RpcStatsText(int64_t now_ns) const;
 
  private:
   const bool is_mdt_;
   const uint32_t index_;
   const std::string name_;
   TallyTable requests_;
+  IoTable rpcs_;
+  Counter in_flight_;
+  Counter reads_in_flight_;
+  Counter writes_in_flight_;
 };
 
 class ClientStats final {

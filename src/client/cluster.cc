@@ -9,6 +9,7 @@ Result<Cluster> ClusterFromWire(const v1::ClusterMap& map, const std::string& fs
   }
   Cluster cluster;
   cluster.version = map.version();
+  cluster.opens_are_logged = map.opens_are_logged();
   for (const v1::ServerEntry& server : map.servers()) {
     if (server.data_port() == 0 || server.data_port() > UINT16_MAX) {
       return Fail(Errc::kProtocol, "cluster map: bad port of server " + server.name());

@@ -1,5 +1,7 @@
 #include "client/credentials.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 
 namespace sheen::client {
@@ -51,6 +53,18 @@ std::vector<CredentialId> CredentialCache::InUse() const {
     if (stamps_[i] != 0) ids.push_back(static_cast<CredentialId>(i + 1));
   }
   return ids;
+}
+
+std::optional<bool> ModeAllows(const CredentialCache& credentials, CredentialId who,
+                               const Attr& attr, uint32_t access) {
+  if (who == 0) return true;
+  const CredentialCache::Identity caller = credentials.Find(who);
+  if (caller.uid == 0) return true;
+  if (attr.has_access_acl) return std::nullopt;
+  const bool member = caller.gid == attr.gid ||
+                      std::ranges::find(caller.groups, attr.gid) != caller.groups.end();
+  const uint32_t shift = caller.uid == attr.uid ? 6 : member ? 3 : 0;
+  return ((attr.mode >> shift) & access) == access;
 }
 
 }  // namespace sheen::client

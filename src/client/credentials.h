@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -47,5 +48,10 @@ class CredentialCache final {
   std::vector<uint64_t> stamps_;      // [id - 1]; 0: nobody knows it
   size_t with_job_ = 0;
 };
+
+// Whether the mode bits give the caller `access`, one of 4 (read), 2 (write) and 1 (execute, or
+// search of a directory). uid 0 may do all. nullopt: there is an ACL, which is for the MDS.
+std::optional<bool> ModeAllows(const CredentialCache& credentials, CredentialId who,
+                               const Attr& attr, uint32_t access);
 
 }  // namespace sheen::client

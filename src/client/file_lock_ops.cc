@@ -100,9 +100,9 @@ void Filesystem::ReleaseLocks(Fid fid, uint64_t handle, std::optional<uint64_t> 
 }
 
 // Part of the recovery: before any other request of this mount.
-async::Task<void> ShardContext::DeclareFileLocks() {
+async::Task<bool> ShardContext::DeclareFileLocks() {
   const rpc::ServerSession session = state_->identity.Session(kMdsName);
-  if ((session.features & rpc::kFileLocks) == 0) co_return;
+  if ((session.features & rpc::kFileLocks) == 0) co_return true;
   const std::vector<FileLockBook::Held> held = state_->file_locks.Declare();
   size_t next = 0;
   do {
@@ -118,12 +118,15 @@ async::Task<void> ShardContext::DeclareFileLocks() {
     rpc::Call call = MakeCall(rpc::Opcode::kMdsFileLockReclaim, 0, request);
     call.deadline = shard_->Now() + kDeclareTimeout;
     call.recovery = true;
+    call.this_connection = true;
     const Result<rpc::Answer> answer = co_await mds_->Execute(std::move(call));
+    ++state_->recovery_steps;
     v1::FileLockReclaimReply reply;
+    if (!answer && answer.error().code() == Errc::kDisconnected) co_return false;
     if (!answer || !reply.ParseFromString(answer->body)) {
       SHEEN_LOG(Warn, "mds0: {} file locks could not be declared again: {}", held.size(),
                 answer ? "an answer that cannot be read" : answer.error().ToString());
-      co_return;
+      co_return true;
     }
     for (const uint32_t index : reply.lost()) {
       if (index >= next - first) continue;
@@ -135,6 +138,7 @@ async::Task<void> ShardContext::DeclareFileLocks() {
       state_->file_locks.Lose(lost);
     }
   } while (next < held.size());
+  co_return true;
 }
 
 }  // namespace sheen::client

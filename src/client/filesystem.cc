@@ -140,12 +140,54 @@ async::Task<void> StopAll(State* state, async::Shard* here) {
 // Nobody is there to repeat them if the MDS's machine loses its power after this.
 async::Task<void> CommitChanges(State* state) {
   ShardContext* const here = state->Here();
-  const Status committed = co_await here->CommitMds(here->shard()->Now() + kUnmountWait);
+  Status committed;
+  do {
+    committed = co_await here->CommitMds(here->shard()->Now() + kUnmountWait);
+    // A restarted server that is being told what it lost is asked for as long as that takes.
+  } while (!committed && state->replaying_mds);
   if (committed) co_return;
   SHEEN_LOG(Warn,
             "unmount: mds0 has not said that the last {} changes are on its disk: {}; they are "
             "lost if its machine loses power before they are",
             state->kept_requests.size(), committed.error().ToString());
+  state->gave_up = true;
+}
+
+// What the application was told to be written, and is on no disk as far as is known here.
+bool HasUnwritten(State* state) {
+  return state->held_budget.bytes.load() > 0 || !state->kept_writes.empty();
+}
+
+void LogUnwritten(State* state, bool waits_on) {
+  const uint64_t held = state->held_budget.bytes.load();
+  const std::string_view end = waits_on ? "waiting for its server" : "given up";
+  if (held > 0) {
+    SHEEN_LOG(Warn, "unmount: {} bytes wait for a server that does not answer: {}", held, end);
+  }
+  const std::string kept = KeptFilesText(state->kept_writes, std::nullopt);
+  if (kept.empty()) return;
+  SHEEN_LOG(Warn, "unmount: {}: {}{} lost if that server's machine lost its power", kept, end,
+            waits_on ? ". Who ends this process (kill -9) gives them up: they are"
+                     : "; they are");
+}
+
+// False: `patience` was over first.
+async::Task<bool> AwaitWritten(State* state, async::Shard* here, Nanos patience) {
+  const Nanos until = patience == Nanos::max() ? patience : here->Now() + patience;
+  const auto step = [here, until] {
+    return until == Nanos::max() ? kUnmountWait : std::min(kUnmountWait, until - here->Now());
+  };
+  bool quiet = co_await AwaitZero(here, &state->background, step());
+  while (!quiet && HasUnwritten(state)) {
+    const bool waits_on = here->Now() < until;
+    LogUnwritten(state, waits_on);
+    if (!waits_on) {
+      state->gave_up = true;
+      co_return false;
+    }
+    quiet = co_await AwaitZero(here, &state->background, step());
+  }
+  co_return quiet;
 }
 
 // This mount is not changing the file's size and times.
@@ -199,18 +241,12 @@ async::Task<Status> Filesystem::Mount() {
   co_return co_await ResolveRoot(this, state);
 }
 
-async::Task<void> Filesystem::Unmount() {
+async::Task<Status> Filesystem::Unmount(Nanos patience) {
   State* state = state_.get();
   async::Shard* here = async::Shard::Current();
   EndLockWaits(state);
   state->unmounting = true;
-  bool quiet = co_await AwaitZero(here, &state->background, kUnmountWait);
-  while (!quiet && state->held_budget.bytes.load() > 0) {
-    SHEEN_LOG(Warn, "unmount: {} bytes wait for a server that does not answer",
-              state->held_budget.bytes.load());
-    quiet = co_await AwaitZero(here, &state->background, kUnmountWait);
-  }
-  if (!quiet) {
+  if (!co_await AwaitWritten(state, here, patience)) {
     SHEEN_LOG(Warn,
               "unmount: {} requests still wait for a server that does not answer; what they "
               "report (sizes of closed files) the servers will find out themselves",
@@ -220,9 +256,16 @@ async::Task<void> Filesystem::Unmount() {
   state->stopping = true;
   co_await StopAll(state, here);
   co_await AwaitZero(here, &state->background, Nanos::max());
+  if (!state->gave_up) co_return Status();
+  co_return Fail(Errc::kIo,
+                 "not all that was written is known to be on a server's disk; the log says what");
 }
 
 const Options& Filesystem::options() const { return state_->options; }
+
+bool Filesystem::block_sums() const { return state_->block_sums.load(); }
+
+void Filesystem::SetBlockSums(bool on) { state_->block_sums.store(on); }
 Fid Filesystem::root() const { return state_->root; }
 const rpc::ClientIdentity& Filesystem::identity() const { return state_->identity; }
 uint64_t Filesystem::map_version() const { return state_->cluster.version(); }

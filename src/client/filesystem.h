@@ -23,6 +23,7 @@
 
 #include "async/shard.h"
 #include "async/task.h"
+#include "client/options.h"
 #include "client/types.h"
 #include "rpc/client.h"
 #include "rpc/link.h"
@@ -30,34 +31,6 @@
 #include "sheen/v1/mds.pb.h"
 
 namespace sheen::client {
-
-struct Options {
-  std::string fsname = "sheen";
-  std::vector<rpc::Address> mgs;  // data ports of the management server, tried in turn
-  std::string subdir;             // "a/b": this directory is the root; empty: the whole filesystem
-  bool checksums = true;
-  bool noatime = false;  // reads report no access time
-  // Two of them in a request of the kernel: one is checked and stored while the other travels.
-  uint32_t max_rpc_bytes = 512 << 10;
-  std::string client_name;  // host and mount point, for the servers' lists and logs
-  // A cluster map has come into use; on a shard.
-  std::function<void(const v1::ClusterMap& map)> on_map;
-  // Longest wait of one request for its server; Nanos::max(): for ever.
-  Nanos deadline = Nanos::max();
-  rpc::FaultPoints* faults = nullptr;  // outlives the Filesystem
-  Nanos mount_timeout = std::chrono::seconds(20);
-  // Inodes whose attributes and names are kept under locks, at most about so many; 0: none.
-  uint64_t locks_max = 100'000;
-  // flock(2) and fcntl(2) locks are the kernel's, among the processes of this mount.
-  bool local_locks = false;
-  // Writes are answered when they are held here under a lock of the OSS, for a second at most.
-  bool write_behind = true;
-  // Bytes that the OSSs have answered and not committed are kept, up to so many, to be repeated to
-  // a server that lost them; 0: none are.
-  uint64_t kept_bytes_max = 256 << 20;
-  // Files are opened for reading under their attributes' lock, without asking the MDS.
-  bool local_opens = true;
-};
 
 class ClientStats;
 class KernelCache;
@@ -81,10 +54,16 @@ class Filesystem final {
   // subdirectory), kNotDirectory; the message names the address and what to look at.
   async::Task<Status> Mount();
   // Waits for what is in flight (closes in the background too), ends the sessions on all shards.
-  // Every shard that was added must still run. Nothing may be called after it.
-  async::Task<void> Unmount();
+  // Every shard that was added must still run. Nothing may be called after it. What was written and
+  // is on no server's disk yet is waited for until `patience` is over or, if a request has a
+  // deadline (Options), a server has not answered by then; the log says for what. Errors: kIo (all
+  // has ended, but not all of that is known to be stored; it is in the log).
+  async::Task<Status> Unmount(Nanos patience = Nanos::max());
 
   const Options& options() const;
+  // Whether data carries its checksums from end to end, from now on; frames have theirs besides.
+  bool block_sums() const;
+  void SetBlockSums(bool on);
   Fid root() const;  // the subdirectory's, if one was given
   const rpc::ClientIdentity& identity() const;
   // Version of the cluster map in use.
@@ -111,6 +90,7 @@ class Filesystem final {
 
   // ---- names (namespace_ops.cc) ----
   async::Task<Result<Attr>> Lookup(CredentialId who, Fid parent, std::string name);
+  async::Task<Result<Attr>> Search(CredentialId who, Attr parent, std::string name);  // or kAccess
   async::Task<Result<Attr>> MakeNode(CredentialId who, Fid parent, std::string name,
                                      NodeOptions options);
   async::Task<Result<Attr>> Symlink(CredentialId who, Fid parent, std::string name,
@@ -155,8 +135,10 @@ class Filesystem final {
                                     WriteOptions options);
   // What this mount wrote to the file and the file itself survive power loss when it returns.
   async::Task<Status> Fsync(Fid fid);
-  // The error of a write that was answered before it was stored. Never waits. Fsync takes it, or,
-  // after the last close, the next open.
+  // Sends what was answered before it was stored; an error of it is told once.
+  async::Task<Status> Flush(Fid fid);
+  // The error of a write that was answered before it was stored. Never waits. Fsync and Flush take
+  // it, or, after the last close, the next open.
   Status WriteError(const Fid& fid) const;
   async::Task<Status> FsyncDir(Fid fid);
   // `mode` as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE].
@@ -191,11 +173,28 @@ class Filesystem final {
   // A directory: its default template; `effective`: what a file created in it gets.
   // Errors: kNoData: a directory without a default of its own.
   async::Task<Result<LayoutAnswer>> GetLayout(CredentialId who, Fid fid, bool effective);
-  // An empty template removes a directory's default.
-  async::Task<Status> SetLayout(CredentialId who, Fid fid, std::string layout_template);
+  // An empty template removes a directory's default. `edit`: of a file's components.
+  async::Task<Status> SetLayout(CredentialId who, Fid fid, std::string layout_template,
+                                LayoutChange edit = {});
   // Creates a regular file with this layout and leaves it closed. Errors: kExists.
   async::Task<Result<Fid>> CreateWithLayout(CredentialId who, Fid parent, std::string name,
                                             uint32_t mode, std::string layout_template);
+
+  // ---- other objects for the same bytes (migrate_ops.cc, data_version.cc) ----
+  // Another number after each change of the bytes. Errors: kNoData, kNotSupported (they are in S3).
+  async::Task<Result<uint64_t>> DataVersion(Fid fid, DataLook look);
+  // A migrate of an open handle: BeginCopy; CopySome from 0 on until everything is copied;
+  // HoldLayout: false: it was written meanwhile, again from 0, or EndCopy; FinishCopy.
+  // `layout_template` empty: as its layout is. Errors: kBusy, kPerm, kNoSpace: it is as it was.
+  async::Task<Status> BeginCopy(CredentialId who, Fid fid, uint64_t handle,
+                                std::string layout_template);
+  async::Task<Result<CopyStep>> CopySome(Fid fid, uint64_t handle, uint64_t offset,
+                                         uint64_t length);
+  async::Task<Result<bool>> HoldLayout(Fid fid, uint64_t handle);
+  async::Task<Status> FinishCopy(Fid fid, uint64_t handle);
+  void EndCopy(Fid fid, uint64_t handle);
+  // `handle` of the first. Errors: kPerm (other owners, or not the caller's), kBusy.
+  async::Task<Status> SwapLayouts(CredentialId who, Fid first, uint64_t handle, Fid second);
 
   // ---- the rest (space_ops.cc) ----
   // All targets, MDTs first, then OSTs, each by index.
@@ -235,6 +234,9 @@ class Filesystem final {
   State* state() const { return state_.get(); }
 
  private:
+  async::Task<Status> SyncFile(Fid fid);
+  Status TakeLostChange(const Fid& fid);
+  async::Task<Result<uint64_t>> SeekOnce(Fid fid, uint64_t offset, SeekKind kind);
   async::Task<Result<Opened>> OpenOnce(CredentialId who, Fid fid, uint32_t flags);
   // local_opens.cc; nullopt: the MDS is to be asked.
   std::optional<Attr> MayOpenHere(CredentialId who, const Fid& fid, uint32_t flags) const;

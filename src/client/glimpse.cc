@@ -3,6 +3,7 @@
 #include <map>
 
 #include "client/convert.h"
+#include "client/layout_lock.h"
 
 namespace sheen::client {
 namespace {
@@ -54,6 +55,7 @@ async::Task<Status> TruncateOne(State* state, OpenFile* file, IoView view, Objec
   OwnerToWire(view, request.mutable_owner());
   request.set_ctime_seen_ns(view.ctime_seen_ns);
   rpc::Call call = MakeCall(rpc::Opcode::kOstTruncate, 0, request);
+  call.file = file->fid();
   auto answered = co_await OstCall<v1::OstTruncateReply>(
       state->Here(), component.osts[place.stripe], std::move(call));
   if (!answered) co_return std::unexpected(answered.error());
@@ -92,12 +94,13 @@ namespace {
 
 // A writer went without telling: its server or its machine stopped. Not an error when it fails: the
 // size stays unsafe and is asked for again.
-async::Task<void> ReportFound(State* state, Attr found) {
+async::Task<void> ReportFound(State* state, Attr found, uint32_t layout_generation) {
   const BackgroundMark mark(state);
   LockCache::Change change(&state->locks, {found.fid});
   v1::ReportSizeRequest request;
   FidToWire(found.fid, request.mutable_fid());
   request.set_size_epoch(found.size_epoch);
+  request.set_layout_generation(layout_generation);
   request.set_size(found.size);
   request.set_blocks(found.blocks);
   request.set_mtime_ns(found.mtime_ns);
@@ -109,6 +112,23 @@ async::Task<void> ReportFound(State* state, Attr found) {
 }
 
 }  // namespace
+
+async::Task<Status> GlimpseNewest(State* state, Fid fid, LayoutPtr* layout, ObjectStates* states) {
+  for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
+    const Status seen = co_await Glimpse(state, *layout, states);
+    if (seen || !MayBeReplaced(seen.error().code())) co_return seen;
+    const Result<LayoutPtr> newest = co_await FetchLayout(state, fid);
+    const bool gone = newest ? (*newest)->generation == (*layout)->generation
+                             : newest.error().code() == Errc::kStale;
+    if (gone) {
+      *states = ShapeOf(**layout);
+      co_return Status();
+    }
+    if (!newest) co_return std::unexpected(newest.error());
+    *layout = *newest;
+  }
+  co_return std::unexpected(LayoutKeepsChanging(fid));
+}
 
 async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire, uint32_t bits) {
   SHEEN_CO_TRY_ASSIGN(Attr attr, AttrFromWire(wire));
@@ -124,9 +144,11 @@ async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire, uint32_t bits)
   if (!wire.layout().empty() && attr.size_unsafe) {
     SHEEN_CO_TRY_ASSIGN(layout, LayoutFromWire(wire.layout()));
     ObjectStates states;
-    SHEEN_CO_TRY(co_await Glimpse(state, layout, &states));
+    SHEEN_CO_TRY(co_await GlimpseNewest(state, attr.fid, &layout, &states));
     attr = MergeGlimpse(attr, *layout, states);
-    if (wire.report_wanted()) state->Here()->shard()->Spawn(ReportFound(state, attr));
+    if (wire.report_wanted()) {
+      state->Here()->shard()->Spawn(ReportFound(state, attr, layout->generation));
+    }
   }
   if (const std::shared_ptr<OpenFile> file = state->files.Find(attr.fid)) {
     if (layout) file->UpdateLayout(layout);
@@ -165,43 +187,52 @@ async::Task<Result<LayoutPtr>> FetchLayout(State* state, Fid fid) {
   co_return layout;
 }
 
-async::Task<Result<LayoutPtr>> Instantiate(State* state, OpenFile* file, uint64_t offset,
-                                           uint64_t length) {
+async::Task<Result<LayoutPtr>> Instantiate(State* state, OpenFile* file, uint64_t handle,
+                                           uint64_t offset, uint64_t length) {
   const LayoutPtr seen = file->layout();
   v1::InstantiateRequest request;
   FidToWire(file->fid(), request.mutable_fid());
   request.set_offset(offset);
   request.set_length(length);
   request.set_generation_seen(seen ? seen->generation : 0);
+  const uint64_t sent = state->locks.Moment();
   LockCache::Change change(&state->locks, {file->fid()});
-  rpc::Call call = MakeCall(rpc::Opcode::kMdsInstantiate, 0, request);
+  const CredentialId who = handle != 0 ? file->WhoOf(handle) : 0;
+  rpc::Call call = MakeCall(rpc::Opcode::kMdsInstantiate, who, request);
   auto answered = co_await MdsChange<v1::InstantiateReply>(state->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
   change.Done();
   SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, LayoutFromWire(answered->reply.layout()));
   if (!layout) co_return Fail(Errc::kProtocol, "mds0: instantiated no layout");
   file->UpdateLayout(layout);
+  file->layout_lock()->Renew(layout);
+  const Granted& granted = answered->granted;
+  TakeLayoutLock(state, file, sent, granted.origin, granted.BitsOf(file->fid()));
   file->NoteTransno(answered->transno);
   co_return layout;
 }
 
 namespace {
 
-async::Task<Status> TruncateOnce(State* state, OpenFile* file, uint64_t handle, uint64_t size) {
-  LayoutPtr layout = file->layout();
+// `used`: the layout that it was tried with.
+async::Task<Status> TruncateOnce(State* state, OpenFile* file, uint64_t handle, uint64_t size,
+                                 LayoutPtr* used) {
+  SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, co_await LayoutForIo(state, file, handle, IoKind::kChange));
   if (!layout) {
     // setstripe's delayed layout: the first change asks for it.
     if (size == 0) co_return Status();
-    SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(state, file, size - 1, 1));
+    SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(state, file, handle, size - 1, 1));
   }
   if (size > layout::LimitOf(*layout)) {
     co_return Fail(Errc::kFileTooBig, "the file's layout ends at " +
                                           std::to_string(layout::LimitOf(*layout)) + " bytes");
   }
   if (size > 0 && layout::NeedsInstantiation(*layout, size - 1, 1)) {
-    SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(state, file, size - 1, 1));
+    SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(state, file, handle, size - 1, 1));
   }
-  const IoView view = file->ViewForWrite();
+  *used = layout;
+  IoView view = file->ViewForWrite();
+  view.layout = std::move(layout);
   std::vector<async::Task<Status>> tasks;
   for (uint32_t i = 0; i < view.layout->components.size(); ++i) {
     const layout::Component& component = view.layout->components[i];
@@ -226,9 +257,10 @@ async::Task<Status> TruncateOnce(State* state, OpenFile* file, uint64_t handle, 
 
 async::Task<Status> TruncateObjects(State* state, OpenFile* file, uint64_t handle, uint64_t size) {
   for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
-    const Status cut = co_await TruncateOnce(state, file, handle, size);
-    if (cut || cut.error().code() != Errc::kLayoutChanged) co_return cut;
-    SHEEN_CO_TRY(co_await FetchLayout(state, file->fid()));
+    LayoutPtr used;
+    const Status cut = co_await TruncateOnce(state, file, handle, size, &used);
+    if (cut) co_return cut;
+    SHEEN_CO_TRY(co_await AfterRefusal(state, file, handle, used, cut.error(), IoKind::kChange));
   }
   co_return std::unexpected(LayoutKeepsChanging(file->fid()));
 }

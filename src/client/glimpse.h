@@ -19,6 +19,9 @@ namespace sheen::client {
 async::Task<Result<Attr>> FinishAttr(State* state, v1::Attr wire, uint32_t bits);
 // Fills `states` (shaped as the layout) from the OSTs: one request an OST, all at once.
 async::Task<Status> Glimpse(State* state, LayoutPtr layout, ObjectStates* states);
+// As Glimpse, with the newest layout when the objects of this one are gone; `layout` is the one
+// that was asked. A file that is gone itself counts as one without bytes, as it was a moment ago.
+async::Task<Status> GlimpseNewest(State* state, Fid fid, LayoutPtr* layout, ObjectStates* states);
 // What attributes that a lock covers are by now: a file that this mount is writing has grown.
 // nullopt: the servers are to be asked.
 std::optional<Attr> AttrNow(State* state, const Attr& locked);
@@ -26,9 +29,10 @@ std::optional<Attr> AttrNow(State* state, const Attr& locked);
 async::Task<std::shared_ptr<OpenFile>> SettledFile(State* state, Fid fid);
 // Fetches the file's layout anew. Errors: those of the MDS; kNoData: it has none.
 async::Task<Result<LayoutPtr>> FetchLayout(State* state, Fid fid);
-// Makes the components of [offset, offset + length) exist. Errors: kNoSpace, those of the MDS.
-async::Task<Result<LayoutPtr>> Instantiate(State* state, OpenFile* file, uint64_t offset,
-                                           uint64_t length);
+// Makes the components of [offset, offset + length) exist, for who opened `handle` if it is not 0.
+// Errors: kNoSpace, those of the MDS.
+async::Task<Result<LayoutPtr>> Instantiate(State* state, OpenFile* file, uint64_t handle,
+                                           uint64_t offset, uint64_t length);
 // The MDS changed the file by this transno: an fsync through an open handle waits for it.
 void NoteTransno(State* state, const Fid& fid, uint64_t transno);
 // Brings the objects of an open file to a file size of `size`, extending with a hole.

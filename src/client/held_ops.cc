@@ -7,6 +7,7 @@
 #include "client/block_sums.h"
 #include "client/convert.h"
 #include "client/glimpse.h"
+#include "client/layout_lock.h"
 #include "client/state.h"
 
 namespace sheen::client {
@@ -28,22 +29,26 @@ uint64_t OstSession(State* state, uint32_t ost) {
 }
 
 // Cut at objects, and at the windows of chunks. Empty: a part has no object yet.
-std::vector<HeldPart> PartsOf(const layout::Layout& layout, uint64_t offset, ByteSpan data) {
+std::vector<HeldPart> PartsOf(const LayoutPtr& layout, uint64_t offset, ByteSpan data) {
   std::vector<HeldPart> parts;
-  for (const layout::Piece& piece : layout::MapRange(layout, offset, data.size())) {
-    const layout::Component& component = layout.components[piece.component];
+  for (const layout::Piece& piece : layout::MapRange(*layout, offset, data.size())) {
+    const layout::Component& component = layout->components[piece.component];
     if (!component.instantiated()) return {};
+    const uint64_t window =
+        component.source ? HeldWrites::kAbsentChunkBytes : HeldWrites::kChunkBytes;
     for (uint64_t done = 0; done < piece.length;) {
       const uint64_t at = piece.file_offset + done;
-      const uint64_t window = HeldWrites::kChunkBytes - at % HeldWrites::kChunkBytes;
-      const uint64_t length = std::min(piece.length - done, window);
+      const uint64_t length = std::min(piece.length - done, window - at % window);
       HeldPart& part = parts.emplace_back();
+      part.window = window;
       part.file_offset = at;
       part.object_offset = piece.object_offset + done;
       part.bytes = data.subspan(at - offset, length);
       part.component = piece.component;
       part.stripe = piece.stripe;
       part.ost = component.osts[piece.stripe];
+      part.layout = layout;
+      part.birth = component.birth;
       part.ends_stripe = (part.object_offset + length) % component.stripe_bytes == 0;
       done += length;
     }
@@ -54,7 +59,7 @@ std::vector<HeldPart> PartsOf(const layout::Layout& layout, uint64_t offset, Byt
 void ToWire(State* state, const HeldChunk& chunk, const IoView& view,
             v1::OstWriteRequest* request) {
   request->set_offset(chunk.object_offset);
-  if (state->options.checksums) {
+  if (state->block_sums.load(std::memory_order_relaxed)) {
     request->set_block_bytes(view.layout->block_bytes);
     ForEachBlock(chunk.object_offset, chunk.bytes(), view.layout->block_bytes,
                  [request](ByteSpan block) { request->add_block_crc(Crc32c(block)); });
@@ -67,12 +72,22 @@ void ToWire(State* state, const HeldChunk& chunk, const IoView& view,
   request->set_grant_wanted(state->grants.Wanted(chunk.ost));
 }
 
+// The newest layout, if the chunk's object is in it. Whoever replaces the layout waits for chunks
+// that go out before its hold begins, and for none that was refused since.
+async::Task<Result<LayoutPtr>> LayoutOfChunk(State* state, OpenFile* file, HeldChunkPtr chunk) {
+  SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, co_await LayoutAfterHold(state, file));
+  const bool same = chunk->component < layout->components.size() &&
+                    layout->components[chunk->component].birth == chunk->birth;
+  if (same) co_return layout;
+  co_return Fail(Errc::kLockLost, file->fid().ToString() + ": its objects were replaced");
+}
+
+// To the object that it was taken for, which is also the lock's.
 async::Task<Status> SendChunk(State* state, OpenFile* file, HeldChunkPtr chunk) {
+  LayoutPtr layout = chunk->layout;
   for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
-    const IoView view = file->ViewForWrite();
-    if (!view.layout || chunk->component >= view.layout->components.size()) {
-      co_return Fail(Errc::kStale, file->fid().ToString() + " has another layout now");
-    }
+    IoView view = file->ViewForWrite();
+    view.layout = layout;
     const layout::Component& component = view.layout->components[chunk->component];
     v1::OstWriteRequest request;
     ObjectToWire(component, chunk->stripe, request.mutable_object());
@@ -80,8 +95,9 @@ async::Task<Status> SendChunk(State* state, OpenFile* file, HeldChunkPtr chunk) 
     rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, file->WhoOf(chunk->handle), request);
     call.bulk = chunk->bytes();
     call.bulk_owner = chunk;
-    // Those who wait for the lock may have all slots. A chunk says what is to be, not what to do.
-    call.needs_slot = false;
+    call.file = file->fid();
+    // Those who wait for the lock may have all others.
+    call.slot_apart = true;
     auto answered =
         co_await OstCall<v1::OstWriteReply>(state->Here(), chunk->ost, std::move(call));
     if (answered) {
@@ -90,10 +106,8 @@ async::Task<Status> SendChunk(State* state, OpenFile* file, HeldChunkPtr chunk) 
                        ObjectFromWire(answered->reply.attr()), answered->transno);
       co_return Status();
     }
-    if (answered.error().code() != Errc::kLayoutChanged) {
-      co_return std::unexpected(answered.error());
-    }
-    SHEEN_CO_TRY(co_await FetchLayout(state, file->fid()));
+    if (!MayBeReplaced(answered.error().code())) co_return std::unexpected(answered.error());
+    SHEEN_CO_TRY_ASSIGN(layout, co_await LayoutOfChunk(state, file, chunk));
   }
   co_return std::unexpected(LayoutKeepsChanging(file->fid()));
 }
@@ -222,11 +236,12 @@ std::optional<Error> LateErrors::Take(const Fid& fid) {
 
 async::Task<bool> Hold(State* state, std::shared_ptr<OpenFile> file, uint64_t handle,
                        uint64_t offset, ByteSpan data) {
-  const LayoutPtr layout = file->layout();
-  if (!layout || !state->options.write_behind) co_return false;
+  if (!state->options.write_behind) co_return false;
+  const LayoutPtr layout = HeldLayout(state, file.get()).value_or(nullptr);
+  if (!layout) co_return false;
   const uint64_t limit = layout::LimitOf(*layout);
   if (offset >= limit || data.size() > limit - offset) co_return false;
-  const std::vector<HeldPart> parts = PartsOf(*layout, offset, data);
+  const std::vector<HeldPart> parts = PartsOf(layout, offset, data);
   async::Shard* const shard = async::Shard::Current();
   HeldWrites* const held = file->held();
   std::vector<HeldChunkPtr> full;
@@ -340,6 +355,7 @@ async::Task<void> ShardContext::GiveBack(std::shared_ptr<OpenFile> file, uint64_
 // After a reconnect: what this client holds there. What was given in another session is lost.
 async::Task<void> ShardContext::RecoverOst(std::string server, bool restarted) {
   if (!co_await ReplayOst(server)) co_return;
+  ClientOf(server)->ReplayDone();
   const rpc::ServerSession session = state_->identity.Session(server);
   const auto client = clients_.find(server);
   if ((session.features & rpc::kExtentLocks) == 0 || client == clients_.end()) co_return;
@@ -380,6 +396,8 @@ async::Task<void> ShardContext::RecoverOst(std::string server, bool restarted) {
   call.target = grants.begin()->first;
   call.deadline = shard_->Now() + kDeclareTimeout;
   call.recovery = true;
+  // By the next connection not before what is repeated then.
+  call.this_connection = true;
   const Result<rpc::Answer> answer = co_await client->second->Execute(std::move(call));
   v1::OstLockDeclareReply reply;
   if (!answer || !reply.ParseFromString(answer->body)) {

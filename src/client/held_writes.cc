@@ -58,9 +58,10 @@ void GrantPool::Drop(uint32_t ost) {
 
 // ---- taking ----
 
-ExtentLock* HeldWrites::FindLockLocked(uint32_t component, uint32_t stripe) {
+ExtentLock* HeldWrites::FindLockLocked(uint32_t component, uint32_t stripe, uint64_t birth) {
   for (ExtentLock& lock : locks_) {
-    if (lock.component == component && lock.stripe == stripe) return &lock;
+    const bool same = lock.component == component && lock.stripe == stripe;
+    if (same && lock.object.birth == birth) return &lock;
   }
   return nullptr;
 }
@@ -72,7 +73,7 @@ const HeldChunk* HeldWrites::OverlapLocked(uint64_t begin, uint64_t end) const {
 }
 
 bool HeldWrites::AllowedLocked(const HeldPart& part) {
-  const ExtentLock* const lock = FindLockLocked(part.component, part.stripe);
+  const ExtentLock* const lock = FindLockLocked(part.component, part.stripe, part.birth);
   const lock::Extent extent{part.object_offset, part.object_offset + part.bytes.size()};
   return lock != nullptr && lock->state == ExtentLock::State::kHeld &&
          lock->extent.Contains(extent);
@@ -82,7 +83,7 @@ HeldWrites::Offer HeldWrites::Take(const std::vector<HeldPart>& parts, uint64_t 
                                    GrantPool* grants, HeldBudget* budget,
                                    std::vector<HeldChunkPtr>* full) {
   const std::scoped_lock lock(mutex_);
-  if (error_ || parts.empty()) return Offer::kPass;
+  if (error_ || parts.empty() || !allowed_) return Offer::kPass;
   uint64_t bytes = 0;
   for (const HeldPart& part : parts) {
     if (!AllowedLocked(part)) return Offer::kPass;
@@ -110,7 +111,7 @@ HeldWrites::Offer HeldWrites::Take(const std::vector<HeldPart>& parts, uint64_t 
     PutLocked(part, handle, now);
     const auto at = std::prev(chunks_.upper_bound(part.file_offset));
     HeldChunk& chunk = *at->second;
-    const bool ends = chunk.end() % kChunkBytes == 0 || part.ends_stripe;
+    const bool ends = chunk.end() % chunk.window == 0 || part.ends_stripe;
     if (!ends || chunk.writing) continue;
     chunk.writing = true;
     ++writing_count_;
@@ -120,16 +121,23 @@ HeldWrites::Offer HeldWrites::Take(const std::vector<HeldPart>& parts, uint64_t 
   return Offer::kTaken;
 }
 
+void HeldWrites::Allow(bool allowed) {
+  const std::scoped_lock lock(mutex_);
+  allowed_ = allowed;
+}
+
 // Behind the bytes of a chunk that waits, or into a new one.
 void HeldWrites::PutLocked(const HeldPart& part, uint64_t handle, Nanos now) {
   const uint64_t space = SpaceOf(part.object_offset, part.object_offset + part.bytes.size());
   auto at = chunks_.lower_bound(part.file_offset);
   if (at != chunks_.begin()) {
     HeldChunk& before = *std::prev(at)->second;
-    const uint64_t window_end = before.file_offset / kChunkBytes * kChunkBytes + kChunkBytes;
+    const uint64_t window_end = before.file_offset / before.window * before.window + before.window;
     const bool goes_on = before.end() == part.file_offset && !before.writing &&
                          part.file_offset + part.bytes.size() <= window_end &&
-                         before.component == part.component && before.stripe == part.stripe;
+                         before.window == part.window && before.stripe == part.stripe &&
+                         before.component == part.component &&
+                         before.birth == part.birth;
     if (goes_on) {
       std::memcpy(before.data.get() + before.size, part.bytes.data(), part.bytes.size());
       before.size += part.bytes.size();
@@ -140,14 +148,17 @@ void HeldWrites::PutLocked(const HeldPart& part, uint64_t handle, Nanos now) {
   auto chunk = std::make_shared<HeldChunk>();
   chunk->file_offset = part.file_offset;
   chunk->object_offset = part.object_offset;
-  const uint64_t room = kChunkBytes - part.file_offset % kChunkBytes;
+  chunk->window = part.window;
+  const uint64_t room = part.window - part.file_offset % part.window;
   chunk->data = std::make_unique_for_overwrite<std::byte[]>(room);
   std::memcpy(chunk->data.get(), part.bytes.data(), part.bytes.size());
   chunk->size = part.bytes.size();
   chunk->component = part.component;
   chunk->stripe = part.stripe;
   chunk->ost = part.ost;
-  const ExtentLock* const lock = FindLockLocked(part.component, part.stripe);
+  chunk->layout = part.layout;
+  chunk->birth = part.birth;
+  const ExtentLock* const lock = FindLockLocked(part.component, part.stripe, part.birth);
   chunk->lock = lock->id;
   chunk->session = lock->session;
   chunk->handle = handle;
@@ -252,7 +263,7 @@ bool HeldWrites::BeginAsk(const ExtentLock& asked, Nanos now) {
   const std::scoped_lock lock(mutex_);
   // A file that is written by one call needs no lock, nor the message that gives it back.
   if (through_count_ < 2 || now < quiet_until_ || error_) return false;
-  if (FindLockLocked(asked.component, asked.stripe) != nullptr) return false;
+  if (FindLockLocked(asked.component, asked.stripe, asked.object.birth) != nullptr) return false;
   locks_.push_back(asked);
   locks_.back().state = ExtentLock::State::kAsked;
   return true;

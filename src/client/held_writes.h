@@ -2,9 +2,10 @@
 // its objects under which that is allowed (write-behind).
 //
 //   Take      part of a write that a lock covers is copied into a chunk: the write is answered
-//   chunk     up to kChunkBytes of one object, in one aligned window of the file; open, then being
-//             written; then gone. A full one is written at once, others within kAgeMax, or when
-//             somebody needs it: fsync, close, anything that reads or asks, the OSS's callback
+//   chunk     one object's bytes in one aligned window of the file (kChunkBytes, where bytes may be
+//             in S3 kAbsentChunkBytes); open, then being written; then gone. A full one is written
+//             at once, others within kAgeMax, or when somebody needs it: fsync, close, anything
+//             that reads or asks, the OSS's callback
 //   lock      asked -> held -> ending (called back: nothing new, what is held is written) -> gone
 //
 // What is held is in the space that the OSTs have granted (GrantPool), so it fits.
@@ -67,13 +68,18 @@ struct HeldPart {
   uint32_t component = 0;
   uint32_t stripe = 0;
   uint32_t ost = 0;
+  uint64_t window = 0;       // bytes
   bool ends_stripe = false;  // the next byte is in another object
+  // That the part was cut by: a file may get another one, whose objects have other births.
+  std::shared_ptr<const layout::Layout> layout;
+  uint64_t birth = 0;
 };
 
 struct HeldChunk {
   uint64_t file_offset = 0;
   uint64_t object_offset = 0;
-  std::unique_ptr<std::byte[]> data;  // kChunkBytes
+  uint64_t window = 0;                // bytes
+  std::unique_ptr<std::byte[]> data;  // to the window's end
   uint64_t size = 0;
   uint32_t component = 0;
   uint32_t stripe = 0;
@@ -82,6 +88,8 @@ struct HeldChunk {
   uint64_t session = 0;  // of the lock
   uint64_t handle = 0;
   uint64_t granted_bytes = 0;
+  std::shared_ptr<const layout::Layout> layout;  // as HeldPart
+  uint64_t birth = 0;
   uint64_t sequence = 0;
   Nanos since{0};
   bool writing = false;  // fixed from then on
@@ -107,6 +115,8 @@ struct ExtentLock {
 class HeldWrites final {
  public:
   static constexpr uint64_t kChunkBytes = 512 << 10;
+  // What is overwritten whole is not fetched from S3 before: a block of residency at a time.
+  static constexpr uint64_t kAbsentChunkBytes = 1 << 20;
   static constexpr Nanos kAgeMax = std::chrono::seconds(1);
   static constexpr uint64_t kFileBytesMax = 16 << 20;
   static constexpr size_t kChunksMax = 512;
@@ -121,6 +131,8 @@ class HeldWrites final {
   // All parts or none. What has become full is added to `full`, to be written now.
   Offer Take(const std::vector<HeldPart>& parts, uint64_t handle, Nanos now, GrantPool* grants,
              HeldBudget* budget, std::vector<HeldChunkPtr>* full);
+  // False: from now on nothing is taken. The layout is known under a lock, or was.
+  void Allow(bool allowed);
   // Anything held or being written? Cheap.
   bool any() const { return any_.load(std::memory_order_acquire); }
 
@@ -177,7 +189,7 @@ class HeldWrites final {
 
  private:
   bool AddWaiter(std::coroutine_handle<> caller);
-  ExtentLock* FindLockLocked(uint32_t component, uint32_t stripe);
+  ExtentLock* FindLockLocked(uint32_t component, uint32_t stripe, uint64_t birth);
   const HeldChunk* OverlapLocked(uint64_t begin, uint64_t end) const;
   bool AllowedLocked(const HeldPart& part);
   void PutLocked(const HeldPart& part, uint64_t handle, Nanos now);
@@ -192,6 +204,7 @@ class HeldWrites final {
   uint64_t writing_count_ = 0;
   uint64_t through_count_ = 0;  // calls written through
   bool aging_ = false;
+  bool allowed_ = true;
   Nanos quiet_until_{0};
   std::optional<Error> error_;
   SharedWaiters waiters_;

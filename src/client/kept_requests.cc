@@ -100,15 +100,52 @@ void KeptRequests::CommittedLocked(uint64_t transno) {
   }
 }
 
-std::vector<KeptRequest> KeptRequests::Take() {
-  std::vector<KeptRequest> taken;
+std::vector<KeptRequests::Key> KeptRequests::ToReplay(uint64_t boot) const {
+  std::vector<Key> keys;
   const std::scoped_lock lock(mutex_);
-  taken.reserve(requests_.size());
-  for (auto& [transno, request] : requests_) taken.push_back(std::move(request));
+  keys.reserve(requests_.size());
+  for (const auto& [transno, request] : requests_) {
+    if (transno >> kBootShift != boot) keys.push_back({request.order, transno, request.xid});
+  }
+  std::ranges::sort(keys, {}, [](const Key& key) { return std::pair(key.order, key.xid); });
+  return keys;
+}
+
+KeptRequests::Requests::const_iterator KeptRequests::FindLocked(const Key& key) const {
+  auto [at, end] = requests_.equal_range(key.transno);
+  while (at != end && at->second.xid != key.xid) ++at;
+  return at == end ? requests_.end() : at;
+}
+
+std::optional<KeptRequest> KeptRequests::Find(const Key& key) const {
+  const std::scoped_lock lock(mutex_);
+  const auto at = FindLocked(key);
+  if (at == requests_.end()) return std::nullopt;
+  return at->second;
+}
+
+void KeptRequests::Repeated(const Key& key, uint64_t transno) {
+  const std::scoped_lock lock(mutex_);
+  const auto at = FindLocked(key);
+  if (at == requests_.end()) return;
+  KeptRequest request = at->second;
+  requests_.erase(at);
+  request.transno = transno;
+  requests_.emplace(transno, std::move(request));
+}
+
+void KeptRequests::Drop(const Key& key) {
+  const std::scoped_lock lock(mutex_);
+  const auto at = FindLocked(key);
+  if (at == requests_.end()) return;
+  bytes_.fetch_sub(BytesOf(at->second), std::memory_order_relaxed);
+  requests_.erase(at);
+}
+
+void KeptRequests::Clear() {
+  const std::scoped_lock lock(mutex_);
   requests_.clear();
   bytes_.store(0, std::memory_order_relaxed);
-  std::ranges::sort(taken, {}, &KeptRequest::order);
-  return taken;
 }
 
 size_t KeptRequests::size() const {

@@ -3,8 +3,10 @@
 // restarted, before anything else is asked of it.
 //
 //   answered --Keep--> kept --Committed--> gone
-//                       ^ |  the server restarts: Take, replay
-//                       +-+  Keep, under the number that the new boot gave
+//                       ^ |  the server restarts: ToReplay, Find, send again
+//                       +-+  Repeated, under the number that the new boot gave; or Drop
+//
+// While it is repeated a request stays here, so that an unmount meanwhile sees it.
 //
 // A number says nothing of another boot's: what an earlier boot answered and nobody has replayed
 // since is kept, whatever a later boot has committed.
@@ -16,19 +18,21 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/transno.h"
 #include "rpc/frame.h"
 
 namespace sheen::client {
 
-inline constexpr int kBootShift = 40;  // transno = boot << 40 | counter
+inline constexpr int kBootShift = kTransnoBootShift;
 
 // Does what a target has committed cover this number? Of another boot's numbers it says nothing:
 // what they stood for may have been repeated under later ones.
 inline bool Covers(uint64_t committed, uint64_t transno) {
-  return committed >= transno && committed >> kBootShift == transno >> kBootShift;
+  return committed >= transno && BootOf(committed) == BootOf(transno);
 }
 
 struct KeptRequest {
@@ -51,19 +55,31 @@ class KeptRequests final {
   void Keep(KeptRequest request, uint64_t last_committed);
   // Up to there everything of the same boot survives power loss.
   void Committed(uint64_t transno);
-  // All, in the order in which they were first executed, which a replay that was cut short does not
-  // change. Whoever takes them keeps them again, or not.
-  std::vector<KeptRequest> Take();
-  void Clear() { static_cast<void>(Take()); }
+  struct Key {
+    uint64_t order = 0;
+    uint64_t transno = 0;
+    uint64_t xid = 0;
+  };
+  // What other boots than this have answered, in the order in which it was first executed, which a
+  // replay that was cut short does not change.
+  std::vector<Key> ToReplay(uint64_t boot) const;
+  // Nothing: it was committed, or dropped.
+  std::optional<KeptRequest> Find(const Key& key) const;
+  // It was executed again, under that number.
+  void Repeated(const Key& key, uint64_t transno);
+  void Drop(const Key& key);
+  void Clear();
   uint64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
   size_t size() const;
 
  private:
+  using Requests = std::multimap<uint64_t, KeptRequest>;
   void CommittedLocked(uint64_t transno);
+  Requests::const_iterator FindLocked(const Key& key) const;
 
   std::atomic<uint64_t> bytes_{0};
   mutable std::mutex mutex_;  // guards what follows
-  std::multimap<uint64_t, KeptRequest> requests_;  // by transno
+  Requests requests_;         // by transno
   uint64_t committed_ = 0;
 };
 

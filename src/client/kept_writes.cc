@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <tuple>
 #include <utility>
 
 #include "client/kept_requests.h"
@@ -61,15 +62,26 @@ std::shared_ptr<const void> KeptWrites::Copy(ByteSpan bytes, ByteSpan* copy) {
   });
 }
 
+KeptWrites::Writes::iterator KeptWrites::EraseLocked(Target* target, Writes::const_iterator at) {
+  const uint64_t cost = at->second.Cost();
+  target->bytes -= cost;
+  bytes_.fetch_sub(cost, std::memory_order_relaxed);
+  count_.fetch_sub(1, std::memory_order_relaxed);
+  return target->writes.erase(at);
+}
+
+void KeptWrites::PutLocked(Target* target, KeptWrite write) {
+  const uint64_t cost = write.Cost();
+  target->bytes += cost;
+  bytes_.fetch_add(cost, std::memory_order_relaxed);
+  count_.fetch_add(1, std::memory_order_relaxed);
+  const uint64_t transno = write.transno;
+  target->writes.emplace_hint(target->writes.end(), transno, std::move(write));
+}
+
 void KeptWrites::CommittedLocked(Target* target, uint64_t last_committed) {
   auto at = target->writes.lower_bound(last_committed >> kBootShift << kBootShift);
-  while (at != target->writes.end() && at->first <= last_committed) {
-    const uint64_t cost = at->second.Cost();
-    target->bytes -= cost;
-    bytes_.fetch_sub(cost, std::memory_order_relaxed);
-    count_.fetch_sub(1, std::memory_order_relaxed);
-    at = target->writes.erase(at);
-  }
+  while (at != target->writes.end() && at->first <= last_committed) at = EraseLocked(target, at);
 }
 
 void KeptWrites::Keep(KeptWrite write, uint64_t last_committed) {
@@ -77,12 +89,7 @@ void KeptWrites::Keep(KeptWrite write, uint64_t last_committed) {
   Target& target = targets_[write.ost];
   if (last_committed > 0) CommittedLocked(&target, last_committed);
   if (write.order == 0) write.order = write.transno;
-  const uint64_t cost = write.Cost();
-  target.bytes += cost;
-  bytes_.fetch_add(cost, std::memory_order_relaxed);
-  count_.fetch_add(1, std::memory_order_relaxed);
-  const uint64_t transno = write.transno;
-  target.writes.emplace_hint(target.writes.end(), transno, std::move(write));
+  PutLocked(&target, std::move(write));
 }
 
 void KeptWrites::Committed(uint32_t ost, uint64_t last_committed) {
@@ -92,36 +99,76 @@ void KeptWrites::Committed(uint32_t ost, uint64_t last_committed) {
   if (target != targets_.end()) CommittedLocked(&target->second, last_committed);
 }
 
-std::vector<KeptWrite> KeptWrites::Take(const std::set<uint32_t>& osts) {
-  std::vector<KeptWrite> taken;
+std::vector<KeptWrites::Key> KeptWrites::ToReplay(const std::set<uint32_t>& osts,
+                                                 uint64_t boot) const {
+  std::vector<Key> keys;
   const std::scoped_lock lock(mutex_);
-  replaying_.insert(osts.begin(), osts.end());
   for (const uint32_t ost : osts) {
     const auto target = targets_.find(ost);
     if (target == targets_.end()) continue;
-    bytes_.fetch_sub(target->second.bytes, std::memory_order_relaxed);
-    count_.fetch_sub(target->second.writes.size(), std::memory_order_relaxed);
-    const size_t begin = taken.size();
-    for (auto& [transno, write] : target->second.writes) taken.push_back(std::move(write));
-    targets_.erase(target);
-    // Among the changes of one object the target's own order counts, which the first transno told.
-    std::ranges::sort(taken.begin() + static_cast<std::ptrdiff_t>(begin), taken.end(), {},
-                      &KeptWrite::order);
+    for (const auto& [transno, write] : target->second.writes) {
+      if (write.boot != boot) keys.push_back({ost, write.order, transno, write.xid});
+    }
   }
-  return taken;
+  // Among the changes of one object the target's own order counts, which the first transno told.
+  std::ranges::sort(keys, {}, [](const Key& key) {
+    return std::tuple(key.ost, key.order, key.xid);
+  });
+  return keys;
 }
 
-void KeptWrites::EndReplay(const std::set<uint32_t>& osts) {
+KeptWrites::Writes::const_iterator KeptWrites::FindLocked(const Writes& writes, const Key& key) {
+  auto [at, end] = writes.equal_range(key.transno);
+  while (at != end && at->second.xid != key.xid) ++at;
+  return at == end ? writes.end() : at;
+}
+
+std::optional<KeptWrite> KeptWrites::Find(const Key& key) const {
   const std::scoped_lock lock(mutex_);
-  for (const uint32_t ost : osts) {
-    const auto one = replaying_.find(ost);
-    if (one != replaying_.end()) replaying_.erase(one);
+  const auto target = targets_.find(key.ost);
+  if (target == targets_.end()) return std::nullopt;
+  const auto at = FindLocked(target->second.writes, key);
+  if (at == target->second.writes.end()) return std::nullopt;
+  return at->second;
+}
+
+void KeptWrites::Repeated(const Key& key, uint64_t boot, uint64_t transno) {
+  const std::scoped_lock lock(mutex_);
+  const auto target = targets_.find(key.ost);
+  if (target == targets_.end()) return;
+  const auto at = FindLocked(target->second.writes, key);
+  if (at == target->second.writes.end()) return;
+  KeptWrite write = at->second;
+  EraseLocked(&target->second, at);
+  if (transno == 0) return;
+  write.boot = boot;
+  write.transno = transno;
+  PutLocked(&target->second, std::move(write));
+}
+
+void KeptWrites::Drop(const Key& key) { Repeated(key, 0, 0); }
+
+void KeptWrites::DropAll(uint32_t ost) {
+  const std::scoped_lock lock(mutex_);
+  const auto target = targets_.find(ost);
+  if (target == targets_.end()) return;
+  auto at = target->second.writes.begin();
+  while (at != target->second.writes.end()) at = EraseLocked(&target->second, at);
+}
+
+std::map<uint32_t, std::map<Fid, uint64_t>> KeptWrites::Files() const {
+  std::map<uint32_t, std::map<Fid, uint64_t>> files;
+  const std::scoped_lock lock(mutex_);
+  for (const auto& [ost, target] : targets_) {
+    for (const auto& [transno, write] : target.writes) {
+      files[ost][write.file] += write.bytes.size();
+    }
   }
+  return files;
 }
 
 bool KeptWrites::AwaitReplay(uint32_t ost, uint64_t boot) const {
   const std::scoped_lock lock(mutex_);
-  if (replaying_.contains(ost)) return true;
   const auto target = targets_.find(ost);
   if (target == targets_.end() || target->second.writes.empty()) return false;
   // Those of earlier boots are first.

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 
+#include <optional>
+
 #include "client/convert.h"
 #include "client/glimpse.h"
 #include "client/state.h"
@@ -18,17 +20,46 @@ async::Task<Result<LayoutAnswer>> Filesystem::GetLayout(CredentialId who, Fid fi
   co_return LayoutAnswer{std::move(*answered->reply.mutable_layout()), answered->reply.inherited()};
 }
 
-async::Task<Status> Filesystem::SetLayout(CredentialId who, Fid fid, std::string layout_template) {
+namespace {
+
+// `change` null: nothing is set aside: what this mount itself holds back is written, and its locks
+// go, as with everybody else.
+async::Task<Result<std::string>> SendLayout(State* state, CredentialId who,
+                                            const v1::SetLayoutRequest* request,
+                                            LockCache::Change* change) {
+  rpc::Call call = MakeCall(rpc::Opcode::kMdsSetLayout, who, *request);
+  Result<Answered<v1::SetLayoutReply>> answered = Answered<v1::SetLayoutReply>();
+  if (change == nullptr) {
+    answered = co_await MdsCall<v1::SetLayoutReply>(state->Here(), std::move(call));
+  } else {
+    answered = co_await MdsChange<v1::SetLayoutReply>(state->Here(), std::move(call), change);
+  }
+  if (!answered) co_return std::unexpected(answered.error());
+  if (change != nullptr) change->Done();
+  co_return std::move(*answered->reply.mutable_layout());
+}
+
+}  // namespace
+
+async::Task<Status> Filesystem::SetLayout(CredentialId who, Fid fid, std::string layout_template,
+                                          LayoutChange edit) {
   v1::SetLayoutRequest request;
   FidToWire(fid, request.mutable_fid());
   request.set_layout_template(std::move(layout_template));
-  LockCache::Change change(&state_->locks, {fid});
-  rpc::Call call = MakeCall(rpc::Opcode::kMdsSetLayout, who, request);
-  auto answered = co_await MdsChange<v1::SetLayoutReply>(state_->Here(), std::move(call), &change);
-  if (!answered) co_return std::unexpected(answered.error());
-  change.Done();
-  co_await state_->Here()->KernelForgets(fid, lock::kAttrBits);
-  SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, LayoutFromWire(answered->reply.layout()));
+  if (edit.edit == LayoutEdit::kAdd) request.set_edit(v1::EDIT_ADD);
+  if (edit.edit == LayoutEdit::kDelete) request.set_edit(v1::EDIT_DELETE);
+  request.set_component_id(edit.component_id);
+  request.set_set_flags(edit.set_flags);
+  request.set_clear_flags(edit.clear_flags);
+  State* const state = state_.get();
+  // Of a file that has components bytes may go.
+  std::optional<LockCache::Change> change;
+  if (edit.edit == LayoutEdit::kNone) change.emplace(&state->locks, std::vector<Fid>{fid});
+  const Result<std::string> encoded =
+      co_await SendLayout(state, who, &request, change ? &*change : nullptr);
+  if (!encoded) co_return std::unexpected(encoded.error());
+  co_await state->Here()->KernelForgets(fid, lock::kAttrBits);
+  SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, LayoutFromWire(*encoded));
   if (const std::shared_ptr<OpenFile> file = state_->files.Find(fid)) file->UpdateLayout(layout);
   co_return Status();
 }

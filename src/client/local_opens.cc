@@ -13,8 +13,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <algorithm>
-
+#include "base/open_flags.h"
 #include "base/log.h"
 #include "client/state.h"
 
@@ -25,35 +24,23 @@ namespace {
 constexpr Nanos kLocalMax = std::chrono::milliseconds(500);
 constexpr Nanos kLook = std::chrono::milliseconds(50);
 constexpr Nanos kTellMax = std::chrono::seconds(20);
-// Linux's __FMODE_EXEC: nobody may write to a program that runs, which the MDS sees to.
-constexpr uint32_t kOpenForExecution = 0x20;
-
-// By the mode bits, as the kernel has checked them.
-bool MayRead(const CredentialCache& credentials, CredentialId who, const Attr& attr) {
-  if (who == 0) return true;
-  const CredentialCache::Identity caller = credentials.Find(who);
-  if (caller.uid == 0) return true;
-  // An ACL is for the MDS.
-  if (attr.has_access_acl) return false;
-  if (caller.uid == attr.uid) return (attr.mode & S_IRUSR) != 0;
-  const bool member = caller.gid == attr.gid ||
-                      std::ranges::find(caller.groups, attr.gid) != caller.groups.end();
-  return (attr.mode & (member ? S_IRGRP : S_IROTH)) != 0;
-}
 
 }  // namespace
 
 std::optional<Attr> Filesystem::MayOpenHere(CredentialId who, const Fid& fid,
                                             uint32_t flags) const {
   State* state = state_.get();
+  // Nobody may write to a program that runs, which the MDS sees to.
   const bool reads_only = (flags & (O_ACCMODE | O_TRUNC | kOpenForExecution)) == O_RDONLY;
-  if (!reads_only || !state->options.local_opens || state->late_errors.any()) {
+  if (!reads_only || !state->options.local_opens || state->late_errors.any() ||
+      state->cluster.opens_are_logged()) {
     return std::nullopt;
   }
   const std::optional<Attr> attr = state->locks.FindAttr(fid, state->Here()->shard()->Now());
   if (!attr || attr->size_unsafe) return std::nullopt;
   if (!S_ISREG(attr->mode) && !S_ISDIR(attr->mode)) return std::nullopt;
-  if (!MayRead(state->credentials, who, *attr)) return std::nullopt;
+  // As the kernel has checked it. An ACL is for the MDS.
+  if (!ModeAllows(state->credentials, who, *attr, 4).value_or(false)) return std::nullopt;
   return attr;
 }
 
@@ -83,10 +70,11 @@ async::Task<void> Filesystem::CloseUnused(Fid fid, uint64_t handle) {
 
 bool ShardContext::HasLocalOpens() const { return state_->local_opens.load() > 0; }
 
-async::Task<bool> ShardContext::TellOpens(std::shared_ptr<OpenFile> file, Nanos until) {
+async::Task<bool> ShardContext::TellOpens(std::shared_ptr<OpenFile> file, Nanos until,
+                                          uint64_t only) {
   const BackgroundMark mark(state_);
   for (;;) {
-    for (const OpenHandle& handle : file->BeginTelling()) {
+    for (const OpenHandle& handle : file->BeginTelling(only)) {
       const Status told =
           co_await Reopen(file->fid(), handle.id, handle.flags, handle.who, until);
       // Refused for good it is as good as told: the close of a handle that the MDS does not know
@@ -96,7 +84,7 @@ async::Task<bool> ShardContext::TellOpens(std::shared_ptr<OpenFile> file, Nanos 
       file->EndTelling(handle.id, known);
     }
     while (file->telling()) co_await file->WaitTold();
-    if (!file->HasLocal()) co_return true;
+    if (only != 0 ? !file->IsLocal(only) : !file->HasLocal()) co_return true;
     if (state_->stopping || shard_->Now() >= until) co_return false;
     co_await shard_->Sleep(kLook);
   }
@@ -145,7 +133,9 @@ async::Task<void> ShardContext::WatchLocalOpens() {
         co_await shard_->Sleep(kLook);
         continue;
       }
-      const bool told = co_await TellOpens(file, shard_->Now() + kTellMax);
+      // Not those that were opened since: of a file that is opened again and again there are
+      // always some.
+      const bool told = co_await TellOpens(file, shard_->Now() + kTellMax, oldest.handle);
       if (!told) continue;
     }
     local_opens_.pop_front();

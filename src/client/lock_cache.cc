@@ -6,6 +6,11 @@
 #include "base/log.h"
 
 namespace sheen::client {
+namespace {
+
+constexpr Nanos kRelyStep = std::chrono::seconds(1);
+
+}  // namespace
 
 void LockCache::SetPulse(uint32_t shard, std::shared_ptr<rpc::LinkPulse> pulse) {
   pulses_[shard] = std::move(pulse);
@@ -16,11 +21,33 @@ bool LockCache::Alive(const LockOrigin& origin) const {
   return pulse && pulse->ended_count.load(std::memory_order_relaxed) == origin.link;
 }
 
-bool LockCache::Trusted(const Node& node, Nanos now) const {
-  if (!Alive(node.origin)) return false;
-  const int64_t proved_ns =
-      pulses_[node.origin.shard]->proved_ns.load(std::memory_order_relaxed);
+bool LockCache::IsTrusted(const LockOrigin& origin, Nanos now) const {
+  if (!Alive(origin)) return false;
+  const int64_t proved_ns = pulses_[origin.shard]->proved_ns.load(std::memory_order_relaxed);
   return now.count() - proved_ns < kLockLease.count();
+}
+
+bool LockCache::Trusted(const Node& node, Nanos now) const { return IsTrusted(node.origin, now); }
+
+void LockCache::Rely(uint32_t shard, Nanos until) const {
+  std::atomic<int64_t>& relied = pulses_[shard]->relied_until_ns;
+  int64_t before = relied.load(std::memory_order_relaxed);
+  // Not at every use: a second more or less does not matter.
+  const int64_t wanted = until.count();
+  while (before < wanted - kRelyStep.count() && !relied.compare_exchange_weak(before, wanted)) {
+  }
+}
+
+bool LockCache::LayoutCalledSince(const Fid& fid, uint64_t moment) {
+  Bucket& bucket = BucketOf(fid);
+  const std::scoped_lock lock(bucket.mutex);
+  return bucket.layout_called_at > moment;
+}
+
+void LockCache::NoteLayoutGone(const Fid& fid) {
+  Bucket& bucket = BucketOf(fid);
+  const std::scoped_lock lock(bucket.mutex);
+  bucket.layout_called_at = NextMoment();
 }
 
 bool LockCache::MayTake(const Bucket& bucket, uint64_t sent) {
@@ -55,7 +82,7 @@ void LockCache::EvictLocked(Bucket* bucket, const Fid& keep) {
         // than are still in use here.
         ++bucket->giving_back;
         const std::scoped_lock lock(surplus_mutex_);
-        surplus_locks_[node.origin.shard].push_back({fid, lock::kAllInodeBits});
+        surplus_locks_[node.origin.shard].push_back({fid, lock::kAllInodeBits & ~lock::kLayout});
         surplus_.fetch_add(1, std::memory_order_relaxed);
       }
       EraseLocked(bucket, Fid(fid));
@@ -286,6 +313,7 @@ void LockCache::Callback(const Fid& fid, uint32_t bits) {
   Bucket& bucket = BucketOf(fid);
   const std::scoped_lock lock(bucket.mutex);
   bucket.called_at = NextMoment();
+  if ((bits & lock::kLayout) != 0) bucket.layout_called_at = bucket.called_at;
   if (Node* node = FindLocked(&bucket, fid)) DropBits(node, bits);
 }
 
@@ -299,7 +327,7 @@ void LockCache::Forget(const Fid& fid) {
 void LockCache::Clear() {
   for (Bucket& bucket : buckets_) {
     const std::scoped_lock lock(bucket.mutex);
-    bucket.called_at = NextMoment();
+    bucket.called_at = bucket.layout_called_at = NextMoment();
     size_.fetch_sub(bucket.nodes.size(), std::memory_order_relaxed);
     bucket.nodes.clear();
   }
@@ -309,6 +337,12 @@ std::vector<HeldLock> LockCache::TakeSurplus(uint32_t shard) {
   const std::scoped_lock lock(surplus_mutex_);
   surplus_.fetch_sub(surplus_locks_[shard].size(), std::memory_order_relaxed);
   return std::exchange(surplus_locks_[shard], {});
+}
+
+void LockCache::PutBack(uint32_t shard, const std::vector<HeldLock>& locks) {
+  const std::scoped_lock lock(surplus_mutex_);
+  surplus_locks_[shard].insert(surplus_locks_[shard].end(), locks.begin(), locks.end());
+  surplus_.fetch_add(locks.size(), std::memory_order_relaxed);
 }
 
 std::vector<uint32_t> LockCache::ShardsWithSurplus() {

@@ -146,6 +146,15 @@ class LockCache final {
                    bool empty);
 
   void Callback(const Fid& fid, uint32_t bits);
+
+  // ---- layouts: their locks are kept with the open files (layout_lock.h) ----
+  // The lock on a layout was called back since, or perhaps that of another inode.
+  bool LayoutCalledSince(const Fid& fid, uint64_t moment);
+  // It was given back, or the server has let go of it: as when it was called back.
+  void NoteLayoutGone(const Fid& fid);
+  bool IsTrusted(const LockOrigin& origin, Nanos now) const;
+  // Until then the life of the shard's connection is to be proved again and again.
+  void Rely(uint32_t shard, Nanos until) const;
   void Forget(const Fid& fid);
   void Clear();
 
@@ -153,6 +162,8 @@ class LockCache final {
   // follow when the server has answered (or not): nothing of them is taken before.
   std::vector<HeldLock> TakeSurplus(uint32_t shard);
   void GivenBack(const std::vector<HeldLock>& locks);
+  // These could not be given back: the next TakeSurplus has them again.
+  void PutBack(uint32_t shard, const std::vector<HeldLock>& locks);
   std::vector<uint32_t> ShardsWithSurplus();
   bool HasSurplus() const { return surplus_.load(std::memory_order_relaxed) >= kSurplusMin; }
 
@@ -186,6 +197,7 @@ class LockCache final {
   struct Bucket {
     std::mutex mutex;          // guards the rest
     uint64_t called_at = 0;    // moment of the last callback or forgetting
+    uint64_t layout_called_at = 0;
     uint64_t changed_at = 0;   // moment a change of ours last began or ended
     uint32_t changing = 0;     // changes of ours under way
     uint32_t giving_back = 0;  // locks on their way back

@@ -12,6 +12,7 @@ constexpr uint32_t kMagicV3 = 0x0BD30BD0;
 constexpr uint32_t kMagicSpecific = 0x0BD50BD0;
 constexpr uint32_t kMagicComposite = 0x0BD60BD0;
 constexpr uint32_t kPatternRaid0 = 1;
+constexpr uint32_t kPatternOverstriping = 0x200;
 constexpr uint32_t kEntryInit = 0x10;
 constexpr size_t kPoolBytes = 16;
 constexpr size_t kHeaderBytes = 32;  // of v1 and of a composite
@@ -35,7 +36,7 @@ std::string EncodePlain(const layout::Component& component, uint32_t generation,
   const bool has_pool = specific || !component.pool.empty();
   Encoder out;
   out.U32(specific ? kMagicSpecific : has_pool ? kMagicV3 : kMagicV1);
-  out.U32(kPatternRaid0);
+  out.U32(component.overstriped ? kPatternRaid0 | kPatternOverstriping : kPatternRaid0);
   out.U64(fid.oid);
   out.U64(fid.seq);
   out.U32(static_cast<uint32_t>(component.stripe_bytes));
@@ -75,7 +76,7 @@ std::string EncodeComposite(const layout::Layout& layout, const Fid& fid) {
   for (size_t i = 0; i < blobs.size(); ++i) {
     const layout::Component& component = layout.components[i];
     out.U32(component.id);
-    out.U32(component.instantiated() ? kEntryInit : 0);
+    out.U32(component.flags | (component.instantiated() ? kEntryInit : 0));
     out.U64(component.start);
     out.U64(component.end);
     out.U32(static_cast<uint32_t>(offset));
@@ -105,7 +106,8 @@ Status DecodePlain(std::string_view value, layout::Component* component) {
   std::string_view pool;
   if (magic != kMagicV1) pool = in.Raw(kPoolBytes);
   if (!in.ok()) return Fail(Errc::kInvalid, "lov xattr: shorter than its header");
-  if (pattern != kPatternRaid0 && pattern != 0) {
+  component->overstriped = (pattern & kPatternOverstriping) != 0;
+  if ((pattern & ~kPatternOverstriping) > kPatternRaid0) {
     return Fail(Errc::kInvalid, "lov xattr: the only pattern known is raid0");
   }
   if (stripe_bytes != 0) component->stripe_bytes = stripe_bytes;

@@ -10,7 +10,8 @@
 //       are the OSTs that a template asks for.
 //   composite (0x0BD60BD0), 32 bytes + 48 an entry + the entries' v1 or v3 blobs
 //        0 4 magic   4 4 size of all   8 4 generation   12 2 flags   14 2 entry count   16 16 0
-//       entry: 0 4 id   4 4 flags (0x10: instantiated)   8 8 start   16 8 end (all ones: EOF)
+//       entry: 0 4 id   4 4 flags (0x10: instantiated; 2, 4: prefrd, prefwr)   8 8 start
+//              16 8 end (all ones: EOF)
 //              24 4 blob offset   28 4 blob size   32 4 generation   36 12 0
 //
 // Source: reference Lustre's lustre_user.h as its documentation describes it. Pure functions.

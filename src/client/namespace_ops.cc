@@ -91,26 +91,9 @@ async::Task<Fid> ChildOf(Filesystem* fs, CredentialId who, Fid parent, std::stri
   co_return found ? found->fid : Fid{};
 }
 
-}  // namespace
-
-async::Task<Result<Attr>> Filesystem::Lookup(CredentialId who, Fid parent, std::string name) {
-  State* state = state_.get();
+// By the MDS, which checks that `who` may search the directory.
+async::Task<Result<Attr>> AskName(State* state, CredentialId who, Fid parent, std::string name) {
   const bool special = name == "." || name == "..";
-  if (name.size() > kNameBytesMax) co_return Fail(Errc::kNameTooLong);
-  if (state->root == kRootFid) {
-    if (const std::optional<Result<Fid>> child = DotLustreChild(parent, name)) {
-      if (!*child) co_return std::unexpected(child->error());
-      Result<Attr> attr = co_await GetAttr(who, **child);
-      const bool gone = !attr && attr.error().code() == Errc::kStale;
-      if (gone) co_return Fail(Errc::kNoEntry, (*child)->ToString() + " is no object any more");
-      co_return attr;
-    }
-  }
-  if (!special) {
-    const std::optional<Result<Attr>> known = KnownName(state, parent, name);
-    (known ? state->stats.name_hits : state->stats.name_misses).Add();
-    if (known) co_return *known;
-  }
   v1::LookupRequest request;
   NameToWire(parent, name, &request);
   for (bool settled = false;; settled = true) {
@@ -142,6 +125,39 @@ async::Task<Result<Attr>> Filesystem::Lookup(CredentialId who, Fid parent, std::
     state->Here()->TrimLocks();
     co_return attr;
   }
+}
+
+}  // namespace
+
+async::Task<Result<Attr>> Filesystem::Lookup(CredentialId who, Fid parent, std::string name) {
+  State* state = state_.get();
+  const bool special = name == "." || name == "..";
+  if (name.size() > kNameBytesMax) co_return Fail(Errc::kNameTooLong);
+  if (state->root == kRootFid) {
+    if (const std::optional<Result<Fid>> child = DotLustreChild(parent, name)) {
+      if (!*child) co_return std::unexpected(child->error());
+      Result<Attr> attr = co_await GetAttr(who, **child);
+      const bool gone = !attr && attr.error().code() == Errc::kStale;
+      if (gone) co_return Fail(Errc::kNoEntry, (*child)->ToString() + " is no object any more");
+      co_return attr;
+    }
+  }
+  if (!special) {
+    const std::optional<Result<Attr>> known = KnownName(state, parent, name);
+    (known ? state->stats.name_hits : state->stats.name_misses).Add();
+    if (known) co_return *known;
+  }
+  co_return co_await AskName(state, who, parent, std::move(name));
+}
+
+// With the check that a kernel does before it asks, as names known under a lock are told to anyone.
+async::Task<Result<Attr>> Filesystem::Search(CredentialId who, Attr parent, std::string name) {
+  const std::optional<bool> may = ModeAllows(state_->credentials, who, parent, 1);
+  if (may == false) co_return Fail(Errc::kAccess);
+  if (may) co_return co_await Lookup(who, parent.fid, std::move(name));
+  if (name.size() > kNameBytesMax) co_return Fail(Errc::kNameTooLong);
+  if (state_->root == kRootFid && DotLustreChild(parent.fid, name)) co_return Fail(Errc::kAccess);
+  co_return co_await AskName(state_.get(), who, parent.fid, std::move(name));
 }
 
 async::Task<Result<Attr>> Filesystem::MakeNode(CredentialId who, Fid parent, std::string name,

@@ -11,6 +11,16 @@ namespace {
 // relatime: an access time is worth a report when it is older than a change, or than a day.
 constexpr int64_t kAtimeStepNs = 24LL * 3600 * 1'000'000'000;
 
+// Other objects are in place of some: others may have written to any of them.
+bool WasReplaced(const layout::Layout& before, const layout::Layout& now) {
+  for (size_t i = 0; i < before.components.size(); ++i) {
+    const uint64_t birth = before.components[i].birth;
+    if (birth == 0) continue;
+    if (i >= now.components.size() || now.components[i].birth != birth) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 bool IsWriter(uint32_t open_flags) {
@@ -52,6 +62,7 @@ CloseStart OpenFile::BeginClose(uint64_t handle) {
   ++closing_count_;
   if (found == handles_.end()) return start;
   start.known_handle = true;
+  start.origin = found->origin();
   start.local = found->local;
   const bool writer = IsWriter(found->flags);
   start.writer = writer;
@@ -66,11 +77,11 @@ CloseStart OpenFile::BeginClose(uint64_t handle) {
   return start;
 }
 
-std::vector<OpenHandle> OpenFile::BeginTelling() {
+std::vector<OpenHandle> OpenFile::BeginTelling(uint64_t only) {
   const std::scoped_lock lock(mutex_);
   std::vector<OpenHandle> begun;
   for (OpenHandle& handle : handles_) {
-    if (!handle.local || handle.telling) continue;
+    if (!handle.local || handle.telling || (only != 0 && handle.id != only)) continue;
     handle.telling = true;
     begun.push_back(handle);
   }
@@ -211,6 +222,7 @@ void OpenFile::UpdateLayoutLocked(LayoutPtr layout) {
   if (!layout || (layout_ && layout_->generation >= layout->generation)) return;
   ObjectStates states = ShapeOf(*layout);
   WrittenMap written(states.size());
+  const bool replaced = layout_ && WasReplaced(*layout_, *layout);
   for (size_t i = 0; i < states.size(); ++i) {
     written[i].resize(states[i].size());
     const bool had = layout_ && i < layout_->components.size();
@@ -220,7 +232,7 @@ void OpenFile::UpdateLayoutLocked(LayoutPtr layout) {
       written[i] = written_[i];
       states[i].resize(layout->components[i].osts.size());
       written[i].resize(states[i].size());
-    } else if (had && old_birth == 0) {
+    } else if (had && old_birth == 0 && !replaced) {
       // Instantiated since: nobody but this mount has written there, or the MDS knows of others.
       for (ObjectState& object : states[i]) object.known = true;
     }

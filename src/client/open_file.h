@@ -20,6 +20,7 @@
 #include "async/rw_lock.h"
 #include "client/attr_merge.h"
 #include "client/held_writes.h"
+#include "client/layout_lock.h"
 #include "client/open_handle.h"
 #include "client/shared_waiters.h"
 #include "client/types.h"
@@ -46,8 +47,8 @@ class OpenFile final {
   bool idle() const;
 
   // Handles that the MDS does not know, and that nobody else is telling it: they count as being
-  // told from now on. EndTelling of each must follow.
-  std::vector<OpenHandle> BeginTelling();
+  // told from now on. EndTelling of each must follow. `only`: that handle, if it is one of them.
+  std::vector<OpenHandle> BeginTelling(uint64_t only = 0);
   // `known`: the MDS knows it now, or never will; else it can be told again.
   void EndTelling(uint64_t handle, bool known);
   // There are some, or some are being told.
@@ -98,6 +99,8 @@ class OpenFile final {
 
   // What was accepted and not sent yet.
   HeldWrites* held() { return &held_; }
+  // Before I/O: LayoutForIo.
+  LayoutLock* layout_lock() { return &layout_lock_; }
 
   // Appends of this mount go one after the other.
   async::AsyncRwLock* append_turn() { return &append_turn_; }
@@ -153,6 +156,7 @@ class OpenFile final {
 
   const Fid fid_;
   HeldWrites held_;
+  LayoutLock layout_lock_;
   mutable std::mutex mutex_;  // guards everything below
   std::vector<OpenHandle> handles_;
   CredentialId last_who_ = 0;

@@ -47,6 +47,7 @@ struct DirtyObject {
 
 struct CloseStart {
   bool known_handle = false;
+  CredentialId origin = 0;  // the handle's
   bool writer = false;  // the handle was for writing
   // The last handle for writing goes, and this mount wrote since the first: size and times are to
   // be reported. Handles that go before it report nothing; their writes are in its report.

@@ -6,6 +6,7 @@
 #include "client/convert.h"
 #include "client/dot_lustre.h"
 #include "client/glimpse.h"
+#include "client/layout_lock.h"
 #include "client/state.h"
 
 namespace sheen::client {
@@ -19,7 +20,12 @@ struct OpenAnswer {
   OpenHandle handle;
   bool created = false;
   uint64_t transno = 0;
+  uint64_t sent = 0;  // LockCache::Moment when it was asked for
+  Granted granted;
 };
+
+// Nobody waits for the answer any more.
+bool IsGivenUp(Errc code) { return code == Errc::kTimedOut || code == Errc::kInterrupted; }
 
 // Size and times as of now, and with O_TRUNC an empty file.
 async::Task<Result<Attr>> CompleteOpen(Filesystem* fs, const OpenAnswer* answer, Attr attr,
@@ -38,10 +44,10 @@ async::Task<Result<Attr>> CompleteOpen(Filesystem* fs, const OpenAnswer* answer,
   if (const auto open = fs->state()->files.Find(attr.fid); HasHeld(open)) {
     co_await WriteHeld(fs->state(), open);
   }
-  const LayoutPtr layout = file->layout();
+  LayoutPtr layout = file->layout();
   if (!attr.size_unsafe || !layout) co_return attr;
   ObjectStates states;
-  SHEEN_CO_TRY(co_await Glimpse(fs->state(), layout, &states));
+  SHEEN_CO_TRY(co_await GlimpseNewest(fs->state(), attr.fid, &layout, &states));
   attr = MergeGlimpse(attr, *layout, states);
   file->NoteAttr(attr);
   co_return attr;
@@ -55,6 +61,8 @@ async::Task<Result<Opened>> FinishOpen(Filesystem* fs, OpenAnswer answer) {
   const std::shared_ptr<OpenFile> file =
       state->files.AddHandle(answer.handle, attr, std::move(layout), answer.created);
   file->NoteTransno(answer.transno);
+  TakeLayoutLock(state, file.get(), answer.sent, answer.granted.origin,
+                 answer.granted.BitsOf(attr.fid));
   Result<Attr> now = co_await CompleteOpen(fs, &answer, attr, file.get());
   if (now) co_return Opened{*now, answer.handle.id, answer.created};
   const Status closed = co_await fs->Close(attr.fid, answer.handle.id);
@@ -84,12 +92,13 @@ void PresentToWire(ShardContext* context, const CloseReport& report, v1::CloseRe
 }
 
 async::Task<Status> ReportSize(State* state, Fid fid, uint64_t size_epoch) {
-  SHEEN_CO_TRY_ASSIGN(const LayoutPtr layout, co_await FetchLayout(state, fid));
+  SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, co_await FetchLayout(state, fid));
   ObjectStates states;
-  SHEEN_CO_TRY(co_await Glimpse(state, layout, &states));
+  SHEEN_CO_TRY(co_await GlimpseNewest(state, fid, &layout, &states));
   const Attr merged = MergeGlimpse(Attr{}, *layout, states);
   LockCache::Change change(&state->locks, {fid});
   v1::ReportSizeRequest request;
+  request.set_layout_generation(layout->generation);
   FidToWire(fid, request.mutable_fid());
   request.set_size_epoch(size_epoch);
   request.set_size(merged.size);
@@ -105,24 +114,27 @@ async::Task<Status> ReportSize(State* state, Fid fid, uint64_t size_epoch) {
 }
 
 async::Task<Status> FillReport(State* state, OpenFile* file, v1::CloseRequest* request) {
+  if (file->layout()) co_await LearnLayout(state, file);
   CloseReport report = file->Report();
   request->set_size_epoch(report.size_epoch);
   if (!report.layout) co_return Status();
   if (!AllKnown(report.states)) {
-    SHEEN_CO_TRY(co_await Glimpse(state, report.layout, &report.states));
+    SHEEN_CO_TRY(co_await GlimpseNewest(state, file->fid(), &report.layout, &report.states));
   }
   ReportToWire(MergeGlimpse(Attr{}, *report.layout, report.states), request);
+  request->set_layout_generation(report.layout->generation);
   PresentToWire(state->Here(), report, request);
   co_return Status();
 }
 
-async::Task<Status> SendClose(State* state, OpenFile* file, bool writer,
+// For `start.origin` it is counted; the MDS asks nobody's leave to close.
+async::Task<Status> SendClose(State* state, OpenFile* file, CloseStart start,
                               v1::CloseRequest request) {
   // A reader's close changes nothing but, sometimes, the access time.
   std::vector<Fid> changed;
-  if (writer || request.atime_ns() != 0) changed.push_back(file->fid());
+  if (start.writer || request.atime_ns() != 0) changed.push_back(file->fid());
   LockCache::Change change(&state->locks, std::move(changed));
-  rpc::Call call = MakeCall(rpc::Opcode::kMdsClose, 0, request);
+  rpc::Call call = MakeCall(rpc::Opcode::kMdsClose, start.origin, request);
   auto answered = co_await MdsChange<v1::CloseReply>(state->Here(), std::move(call), &change);
   if (!answered) co_return std::unexpected(answered.error());
   const Granted& granted = answered->granted;
@@ -141,7 +153,8 @@ async::Task<Status> SendClose(State* state, OpenFile* file, bool writer,
   co_return Status();
 }
 
-async::Task<Status> ReportAndClose(State* state, OpenFile* file, v1::CloseRequest request) {
+async::Task<Status> ReportAndClose(State* state, OpenFile* file, CloseStart start,
+                                   v1::CloseRequest request) {
   while (!file->TryBeginReport()) co_await file->WaitReport();
   if (const auto open = state->files.Find(file->fid()); HasHeld(open)) {
     co_await WriteHeld(state, open);
@@ -150,7 +163,7 @@ async::Task<Status> ReportAndClose(State* state, OpenFile* file, v1::CloseReques
   // Without a report the MDS would take its own size for right. So it keeps the handle, and with
   // it the mark that the OSTs are to be asked, until this mount ends.
   if (closed) {
-    closed = co_await SendClose(state, file, true, std::move(request));
+    closed = co_await SendClose(state, file, start, std::move(request));
   } else {
     // What was known under a lock counted on the objects known here, until now.
     const LockCache::Change forget(&state->locks, {file->fid()});
@@ -192,16 +205,21 @@ async::Task<Result<Opened>> Filesystem::Create(CredentialId who, Fid parent, std
   request.set_open_flags(options.flags);
   request.set_handle(handle.id);
   request.set_layout_template(std::move(options.layout_template));
+  if (!options.copy_of.empty()) FidToWire(options.copy_of, request.mutable_copy_of());
+  request.set_own_layout(options.own_layout);
   const uint64_t sent = state->locks.Moment();
   LockCache::Change change(&state->locks,
                            {parent, state->locks.PeekName(parent, request.name())});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsCreate, who, request);
+  const auto asked = state->Here()->unwanted_handles()->Ask(fid, handle.id, &call);
   auto answered = co_await MdsChange<v1::CreateReply>(state->Here(), std::move(call), &change);
+  if (answered || !IsGivenUp(answered.error().code())) asked->Answered();
   if (!answered) co_return std::unexpected(answered.error());
   v1::CreateReply& reply = answered->reply;
   KeepCreated(state, sent, request, answered->granted, reply, &change);
   Result<Opened> opened = co_await FinishOpen(
-      this, {std::move(*reply.mutable_attr()), handle, reply.created(), answered->transno});
+      this, {std::move(*reply.mutable_attr()), handle, reply.created(), answered->transno, sent,
+             std::move(answered->granted)});
   co_return opened;
 }
 
@@ -232,7 +250,9 @@ async::Task<Result<Opened>> Filesystem::OpenOnce(CredentialId who, Fid fid, uint
   const uint64_t sent = state->locks.Moment();
   LockCache::Change change(&state->locks, writer ? std::vector<Fid>{fid} : std::vector<Fid>{});
   rpc::Call call = MakeCall(rpc::Opcode::kMdsOpen, who, request);
+  const auto asked = state->Here()->unwanted_handles()->Ask(fid, handle.id, &call);
   auto answered = co_await MdsChange<v1::OpenReply>(state->Here(), std::move(call), &change);
+  if (answered || !IsGivenUp(answered.error().code())) asked->Answered();
   if (!answered) co_return std::unexpected(answered.error());
   change.Done();
   const Result<Attr> attr = AttrFromWire(answered->reply.attr());
@@ -241,7 +261,8 @@ async::Task<Result<Opened>> Filesystem::OpenOnce(CredentialId who, Fid fid, uint
     state->locks.TakeAttr(sent, granted.origin, *attr, granted.BitsOf(fid));
   }
   Result<Opened> opened = co_await FinishOpen(
-      this, {std::move(*answered->reply.mutable_attr()), handle, false, answered->transno});
+      this, {std::move(*answered->reply.mutable_attr()), handle, false, answered->transno, sent,
+             std::move(answered->granted)});
   co_return opened;
 }
 
@@ -257,6 +278,9 @@ async::Task<Status> Filesystem::Close(Fid fid, uint64_t handle) {
     start = file->BeginClose(handle);
   }
   if (start.local) state->local_opens.fetch_sub(1);
+  // With the last handle that the MDS knows it lets go of the layout's lock.
+  const bool others_local = !start.local && file->HasLocal();
+  if (others_local) ForgetLayoutLock(state, file.get());
   v1::CloseRequest request;
   FidToWire(fid, request.mutable_fid());
   request.set_handle(start.local ? 0 : handle);
@@ -265,12 +289,14 @@ async::Task<Status> Filesystem::Close(Fid fid, uint64_t handle) {
   if (start.local && start.atime_ns == 0) {
     closed = Status();
   } else if (start.report) {
-    closed = co_await ReportAndClose(state, file.get(), std::move(request));
+    closed = co_await ReportAndClose(state, file.get(), start, std::move(request));
   } else if (start.known_handle) {
-    closed = co_await SendClose(state, file.get(), start.writer, std::move(request));
+    closed = co_await SendClose(state, file.get(), start, std::move(request));
   }
+  if (others_local) ForgetLayoutLock(state, file.get());
   state->files.EndClose(file.get());
   if (file->idle()) {
+    if (start.local) GiveIdleLayoutBack(state, file.get());
     ReleaseExtents(state, file.get());
     if (const std::optional<Error> lost = file->held()->TakeError()) {
       state->late_errors.Put(fid, *lost);

@@ -5,6 +5,7 @@
 #include "client/block_sums.h"
 #include "client/convert.h"
 #include "client/glimpse.h"
+#include "client/layout_lock.h"
 #include "client/read_plan.h"
 #include "client/state.h"
 
@@ -62,7 +63,7 @@ async::Task<Status> ReadPiece(State* state, LayoutPtr layout, PieceRead* piece,
   if (!answer->bulk.empty()) {
     std::memcpy(out.data(), answer->bulk.data(), answer->bulk_bytes);
   }
-  if (state->options.checksums) {
+  if (state->block_sums.load(std::memory_order_relaxed)) {
     SHEEN_CO_TRY(CheckSums(reply, piece->io.piece, out.first(answer->bulk_bytes), object, ost));
   }
   piece->io.received = answer->bulk_bytes;
@@ -114,7 +115,13 @@ async::Task<Result<size_t>> Filesystem::Read(Fid fid, uint64_t handle, uint64_t 
   if (HasHeld(file)) co_await WriteHeld(state, file);
   const CredentialId who = file->WhoOf(handle);
   for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
-    const LayoutPtr layout = file->layout();
+    LayoutPtr layout;
+    if (std::optional<LayoutPtr> held = HeldLayout(state, file.get())) {
+      layout = *std::move(held);
+    } else {
+      SHEEN_CO_TRY_ASSIGN(layout,
+                          co_await LayoutForIo(state, file.get(), handle, IoKind::kRead));
+    }
     std::vector<PieceRead> pieces;
     if (layout) {
       for (const IoPiece& io : PlanIo(*layout, offset, out.size(), state->options.max_rpc_bytes)) {
@@ -122,11 +129,11 @@ async::Task<Result<size_t>> Filesystem::Read(Fid fid, uint64_t handle, uint64_t 
       }
     }
     const Status done = co_await ReadPieces(state, layout, &pieces, offset, out);
-    if (!done && done.error().code() == Errc::kLayoutChanged) {
-      SHEEN_CO_TRY(co_await FetchLayout(state, fid));
+    if (!done) {
+      SHEEN_CO_TRY(co_await AfterRefusal(state, file.get(), handle, layout, done.error(),
+                                         IoKind::kRead));
       continue;
     }
-    if (!done) co_return std::unexpected(done.error());
     std::vector<IoPiece> answers;
     for (const PieceRead& piece : pieces) answers.push_back(piece.io);
     if (CoversAll(answers, out.size())) co_return out.size();
@@ -141,7 +148,11 @@ async::Task<Result<size_t>> Filesystem::Read(Fid fid, uint64_t handle, uint64_t 
         if (!newest && newest.error().code() != Errc::kNoData) {
           co_return std::unexpected(newest.error());
         }
-        if (newest && (!layout || (*newest)->generation != layout->generation)) continue;
+        if (newest && (!layout || (*newest)->generation != layout->generation)) {
+          // Else I/O that goes on while the MDS is away would find the same one again.
+          GiveUpLayoutLock(state, file.get());
+          continue;
+        }
       }
     }
     co_return FillGaps(answers, offset, *size, out);

@@ -10,6 +10,8 @@
 #include "async/sync.h"
 #include "base/log.h"
 #include "client/convert.h"
+#include "client/layout_lock.h"
+#include "client/replay.h"
 #include "client/shard_context.h"
 #include "client/state.h"
 
@@ -17,8 +19,10 @@ namespace sheen::client {
 namespace {
 
 constexpr size_t kReopensInFlight = 64;
+constexpr size_t kCredentialsInFlight = 64;
 constexpr Nanos kRecoveryCallTimeout = std::chrono::seconds(60);
 constexpr Nanos kRejoinLook = std::chrono::milliseconds(1);
+constexpr Nanos kRecoveryLook = std::chrono::milliseconds(5);
 
 v1::SetCredential CredentialToWire(CredentialId id, const CredentialCache::Identity& identity) {
   v1::SetCredential wire;
@@ -29,21 +33,6 @@ v1::SetCredential CredentialToWire(CredentialId id, const CredentialCache::Ident
   wire.set_job_id(identity.job_id);
   return wire;
 }
-
-struct RecoveryTurn {
-  State* state;
-  uint64_t stamp;
-
-  // Suspends while another shard recovers.
-  bool await_ready() const noexcept { return false; }
-  bool await_suspend(std::coroutine_handle<> caller) {
-    const std::scoped_lock lock(state->recovery_mutex);
-    if (!state->recovering) return false;
-    state->recovery_waiters.Add(caller);
-    return true;
-  }
-  void await_resume() const noexcept {}
-};
 
 // True: this shard shall do it.
 bool TakeTurn(State* state, uint64_t stamp, bool* done) {
@@ -58,10 +47,27 @@ void EndTurn(State* state, uint64_t stamp) {
   const std::scoped_lock lock(state->recovery_mutex);
   state->recovering = false;
   state->recovered_stamp = stamp;
-  state->recovery_waiters.WakeAll();
+}
+
+bool IsRecovering(State* state) {
+  const std::scoped_lock lock(state->recovery_mutex);
+  return state->recovering;
 }
 
 }  // namespace
+
+// While another shard recovers: for as long as that comes further nothing of this one goes before
+// what it repeats. `stamp`: what for.
+async::Task<void> ShardContext::AwaitOtherRecovery(uint64_t stamp) {
+  uint64_t seen = state_->recovery_steps.load();
+  while (IsRecovering(state_) && !state_->stopping) {
+    co_await shard_->Sleep(kRecoveryLook);
+    const uint64_t steps = state_->recovery_steps.load();
+    if (steps != seen || state_->replaying_mds.load()) mds_->StillRecovering();
+    if (state_->replayed_stamp.load() == stamp) mds_->ReplayDone();
+    seen = steps;
+  }
+}
 
 async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
   const uint64_t stamp = state_->SessionStamp();
@@ -74,7 +80,8 @@ async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
       co_await TellAllOpens();
       co_return;
     }
-    co_await RecoveryTurn{state_, stamp};
+    co_await AwaitOtherRecovery(stamp);
+    if (state_->stopping) co_return;
   }
   bool evicted = false;
   {
@@ -89,19 +96,33 @@ async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
   // What was kept under the lost locks must go, in the kernel too, before this client counts as
   // back: others' changes wait for that.
   state_->locks.Clear();
-  async::OneShot<bool> forgotten;
-  state_->kernel.RecallAll(shard_->Now(), [this, &forgotten] {
-    shard_->Post([&forgotten] { forgotten.Set(true); });
+  for (const std::shared_ptr<OpenFile>& file : state_->files.All()) DropLayoutLock(file.get());
+  const auto forgotten = std::make_shared<async::OneShot<bool>>();
+  state_->kernel.RecallAll(shard_->Now(), [this, forgotten] {
+    shard_->Post([forgotten] { forgotten->Set(true); });
   });
-  co_await forgotten;
-  if (evicted) state_->kept_requests.Clear();
+  if (evicted) LoseKeptRequests(state_);
+  // Before the kernel is waited for, which may wait for a request that waits for this.
   if (!co_await ReplayMds()) {
     // Once more by the next connection, whose recovery follows this one's end.
     EndTurn(state_, 0);
     co_return;
   }
+  state_->replayed_stamp = stamp;
+  mds_->ReplayDone();
+  // Not for longer than it matters: another restart is to be told anew, and that waits for this.
+  while (!forgotten->is_set() && state_->SessionStamp() == stamp && !state_->stopping) {
+    co_await shard_->Sleep(kRecoveryLook);
+  }
+  if (!forgotten->is_set()) {
+    EndTurn(state_, 0);
+    co_return;
+  }
   co_await Redeclare();
-  co_await DeclareFileLocks();
+  if (!co_await DeclareFileLocks() || !mds_->linked()) {
+    EndTurn(state_, 0);
+    co_return;
+  }
   if (evicted) co_await RejoinOsts();
   EndTurn(state_, stamp);
   // The first ordinary request: now this client is back.
@@ -132,12 +153,24 @@ async::Task<void> ShardContext::RejoinOsts() {
   while (left.load() > 0) co_await shard_->Sleep(kRejoinLook);
 }
 
+// The handshake has sent what was known then; by these answers the MDS is known to have all.
+async::Task<void> ShardContext::ConfirmCredentials(Nanos deadline) {
+  const std::vector<CredentialId> ids = state_->credentials.InUse();
+  for (size_t i = 0; i < ids.size();) {
+    std::vector<async::Task<Status>> tasks;
+    while (i < ids.size() && tasks.size() < kCredentialsInFlight) {
+      tasks.push_back(SendCredential(ids[i++], deadline));
+    }
+    const std::vector<Status> all = co_await async::WhenAll(std::move(tasks));
+    for (const Status& sent : all) {
+      if (!sent) SHEEN_LOG(Warn, "mds0: credential not accepted: {}", sent.error().ToString());
+    }
+  }
+}
+
 async::Task<void> ShardContext::Redeclare() {
   const Nanos deadline = shard_->Now() + kRecoveryCallTimeout;
-  for (const CredentialId id : state_->credentials.InUse()) {
-    const Status sent = co_await SendCredential(id, deadline);
-    if (!sent) SHEEN_LOG(Warn, "mds0: credential not accepted: {}", sent.error().ToString());
-  }
+  co_await ConfirmCredentials(deadline);
   std::vector<async::Task<Status>> tasks;
   const auto files = state_->files.All();
   for (const std::shared_ptr<OpenFile>& file : files) {
@@ -160,9 +193,12 @@ async::Task<Status> ShardContext::Reopen(Fid fid, uint64_t handle, uint32_t flag
   request.set_handle(handle);
   request.set_reopen(true);
   rpc::Call call = MakeCall(rpc::Opcode::kMdsOpen, who, request);
+  // Twice is as once. And no slot that what is still to be repeated was answered in goes on before.
+  call.needs_slot = false;
   call.deadline = std::min(shard_->Now() + kRecoveryCallTimeout, until);
   call.recovery = true;
   Result<rpc::Answer> answer = co_await MdsClient()->Execute(std::move(call));
+  ++state_->recovery_steps;
   if (!answer) {
     SHEEN_LOG(Warn, "{}: an open file could not be declared again: {}", fid.ToString(),
               answer.error().ToString());
@@ -213,7 +249,9 @@ async::Task<CredentialId> ShardContext::OriginAt(rpc::Client* client, Credential
     rpc::Call call = MakeCall(rpc::Opcode::kSetCredential, 0, request);
     call.deadline = deadline;
     const Result<rpc::Answer> answer = co_await client->Execute(std::move(call));
-    if (answer) id = who;
+    // Asked again by the next request: the failure may be this moment's.
+    if (!answer) co_return 0;
+    id = who;
   }
   told_[{server, who}] = {now.session_id, id};
   co_return id;

@@ -3,6 +3,8 @@
 //
 // Whatever is kept is replayed; that a server of today's boot answered it is the only proof that it
 // is not lost. What was not lost after all is answered from the reply slot, or written once more.
+#include "client/replay.h"
+
 #include <algorithm>
 #include <atomic>
 #include <map>
@@ -52,20 +54,14 @@ class ReplayedHandles final {
   std::map<uint64_t, Fid> open_;
 };
 
+// The connection has ended, or the server does not answer: all that is left is for the next replay.
+bool EndsReplay(Errc code) {
+  return code == Errc::kDisconnected || code == Errc::kTimedOut || code == Errc::kCancelled;
+}
+
 // A write that cannot be repeated: the next fsync of the file says so, or its next open.
 void TellLost(State* state, const KeptWrite& write, const std::string& server, const Error& why) {
-  v1::ObjectName object;
-  v1::OstWriteRequest written;
-  v1::OstTruncateRequest truncated;
-  v1::OstAllocateRequest allocated;
-  if (write.opcode == rpc::Opcode::kOstWrite && written.ParseFromString(write.body)) {
-    object = written.object();
-  } else if (write.opcode == rpc::Opcode::kOstTruncate && truncated.ParseFromString(write.body)) {
-    object = truncated.object();
-  } else if (allocated.ParseFromString(write.body)) {
-    object = allocated.object();
-  }
-  const Fid fid = FidFromWire(object.fid());
+  const Fid fid = write.file;
   SHEEN_LOG(Error,
             "{}: {} bytes that were written to OST {} before {} restarted may be lost: {}; the "
             "next fsync or open of the file tells",
@@ -79,7 +75,36 @@ void TellLost(State* state, const KeptWrite& write, const std::string& server, c
   state->kernel.DataLost(fid, 0, INT64_MAX);
 }
 
+// A change that was answered and cannot be made again. What it was about: v1::LockedRequest.
+void TellLostChange(State* state, const KeptRequest& request, const Error& why) {
+  SHEEN_LOG(Error,
+            "mds0 has lost a {} that it had answered, and cannot repeat it: {}; the next fsync of "
+            "the file or directory tells",
+            rpc::NameOf(request.opcode), why.ToString());
+  // These change nothing that anybody was told.
+  if (request.opcode == rpc::Opcode::kMdsOpen || request.opcode == rpc::Opcode::kMdsClose) return;
+  const Error lost(Errc::kIo, "mds0 restarted and has lost a " +
+                                  std::string(rpc::NameOf(request.opcode)) +
+                                  " that could not be made again: " + why.ToString());
+  v1::LockedRequest about;
+  if (!about.ParseFromString(request.body)) return;
+  for (const v1::Fid& fid : about.set_aside()) state->lost_changes.Put(FidFromWire(fid), lost);
+}
+
 }  // namespace
+
+void LoseKeptRequests(State* state) {
+  const rpc::ServerSession session = state->identity.Session(kMdsName);
+  KeptRequests* const kept = &state->kept_requests;
+  kept->Committed(session.recovered_transno);
+  // What this boot has answered it has.
+  for (const KeptRequests::Key& key : kept->ToReplay(session.server_boot)) {
+    const std::optional<KeptRequest> request = kept->Find(key);
+    if (!request) continue;
+    TellLostChange(state, *request, Error(Errc::kEvicted, "it has ended this client's session"));
+  }
+  kept->Clear();
+}
 
 bool ShardContext::EndEarlierBoot(const std::string& server, uint64_t boot) {
   const auto found = clients_.find(server);
@@ -106,43 +131,45 @@ async::Task<void> ShardContext::AwaitEndOfBoot(std::string server, uint64_t boot
 
 // One after the other: each may need what the one before it did.
 async::Task<bool> ShardContext::ReplayMds() {
+  state_->replaying_mds = true;
+  const bool done = co_await ReplayRequests();
+  state_->replaying_mds = false;
+  // Else ordinary requests would go on without it.
+  if (!done) mds_->EndConnection("what it had lost could not be repeated in time");
+  co_return done;
+}
+
+async::Task<bool> ShardContext::ReplayRequests() {
   const rpc::ServerSession session = state_->identity.Session(kMdsName);
   co_await AwaitEndOfBoot(kMdsName, session.server_boot);
   state_->kept_requests.Committed(session.recovered_transno);
-  std::vector<KeptRequest> kept = state_->kept_requests.Take();
+  KeptRequests* const kept = &state_->kept_requests;
   size_t repeated = 0;
   ReplayedHandles handles;
-  for (size_t i = 0; i < kept.size(); ++i) {
-    KeptRequest& request = kept[i];
-    // Of this boot already: the connection ended, the server did not.
-    if (request.transno >> kBootShift == session.server_boot) {
-      state_->kept_requests.Keep(std::move(request), 0);
-      continue;
-    }
+  // Of this boot already are others: the connection ended, the server did not.
+  for (const KeptRequests::Key& key : kept->ToReplay(session.server_boot)) {
+    const std::optional<KeptRequest> request = kept->Find(key);
+    if (!request) continue;
     rpc::Call call;
-    call.opcode = request.opcode;
-    call.credential = request.credential;
-    call.body = ReplayBody(request);
-    call.replay_xid = request.xid;
-    call.replay_slot = request.slot;
+    call.opcode = request->opcode;
+    call.credential = request->credential;
+    call.body = ReplayBody(*request);
+    call.replay_xid = request->xid;
+    call.replay_slot = request->slot;
     call.deadline = shard_->Now() + kReplayCallTimeout;
     const Result<rpc::Answer> answer = co_await mds_->Execute(std::move(call));
     if (answer) {
-      handles.Note(request);
+      handles.Note(*request);
       // Else the boot found it, and made all that it found durable.
-      if (answer->transno >> kBootShift != session.server_boot) continue;
-      ++repeated;
-      request.transno = answer->transno;
-      state_->kept_requests.Keep(std::move(request), 0);
+      const bool again = answer->transno >> kBootShift == session.server_boot;
+      if (again) kept->Repeated(key, answer->transno);
+      if (!again) kept->Drop(key);
+      repeated += again ? 1 : 0;
       continue;
     }
-    const Errc code = answer.error().code();
-    if (code == Errc::kDisconnected || code == Errc::kTimedOut || code == Errc::kCancelled) {
-      for (; i < kept.size(); ++i) state_->kept_requests.Keep(std::move(kept[i]), 0);
-      co_return false;
-    }
-    SHEEN_LOG(Error, "mds0 has lost a {} that it had answered, and cannot repeat it: {}",
-              rpc::NameOf(request.opcode), answer.error().ToString());
+    if (EndsReplay(answer.error().code())) co_return false;
+    TellLostChange(state_, *request, answer.error());
+    kept->Drop(key);
   }
   for (const auto& [handle, fid] : handles.Closed(state_->files)) {
     v1::CloseRequest request;
@@ -168,13 +195,14 @@ async::Task<bool> ShardContext::ReplayOst(std::string server) {
     if (turn == ReplayTurns::Turn::kDone) co_return true;
     if (turn == ReplayTurns::Turn::kMine) {
       co_await AwaitEndOfBoot(server, boot);
-      const std::set<uint32_t> osts = OstsOf(server);
-      const bool done = co_await ReplayWrites(server, boot, state_->kept_writes.Take(osts));
-      state_->kept_writes.EndReplay(osts);
+      const bool done = co_await ReplayWrites(server, boot);
       state_->replay_turns.End(server, boot, done);
+      if (!done) ClientOf(server)->EndConnection("what it had lost could not be repeated in time");
       co_return done;
     }
     if (state_->stopping) co_return false;
+    // Another shard's: each of its requests has a deadline.
+    ClientOf(server)->StillRecovering();
     co_await shard_->Sleep(kLook);
   }
 }
@@ -188,41 +216,40 @@ std::set<uint32_t> ShardContext::OstsOf(const std::string& server) const {
   return osts;
 }
 
-// False: the connection ended first; all is kept, for the next.
-async::Task<bool> ShardContext::ReplayWrites(std::string server, uint64_t boot,
-                                             std::vector<KeptWrite> kept) {
+// False: the connection ended first; what is left is for the next.
+async::Task<bool> ShardContext::ReplayWrites(std::string server, uint64_t boot) {
   rpc::Client* const client = ClientOf(server);
+  KeptWrites* const kept = &state_->kept_writes;
   size_t repeated = 0;
-  for (size_t i = 0; i < kept.size(); ++i) {
-    KeptWrite& write = kept[i];
-    if (write.boot == boot) {
-      state_->kept_writes.Keep(std::move(write), 0);
-      continue;
-    }
+  for (const KeptWrites::Key& key : kept->ToReplay(OstsOf(server), boot)) {
+    const std::optional<KeptWrite> write = kept->Find(key);
+    if (!write) continue;
     rpc::Call call;
-    call.opcode = write.opcode;
-    call.target = write.ost;
-    call.body = ReplayBody(write);
-    call.bulk = write.bytes;
-    call.replay_xid = write.xid;
-    call.replay_slot = write.slot;
+    call.opcode = write->opcode;
+    call.target = write->ost;
+    call.body = ReplayBody(*write);
+    call.bulk = write->bytes;
+    call.replay_xid = write->xid;
+    call.replay_slot = write->slot;
     call.deadline = shard_->Now() + kReplayCallTimeout;
     const Result<rpc::Answer> answer = co_await client->Execute(std::move(call));
     if (answer) {
       ++repeated;
-      write.boot = boot;
-      write.transno = answer->transno;
-      if (answer->transno != 0) state_->kept_writes.Keep(std::move(write), 0);
+      kept->Repeated(key, boot, answer->transno);
       continue;
     }
     const Errc code = answer.error().code();
-    if (code == Errc::kDisconnected || code == Errc::kTimedOut || code == Errc::kCancelled) {
-      for (; i < kept.size(); ++i) state_->kept_writes.Keep(std::move(kept[i]), 0);
-      co_return false;
+    if (code == Errc::kTimedOut) {
+      SHEEN_LOG(Error,
+                "{}: OST {} does not answer what it is told again after the restart: {}; until it "
+                "does all else waits that this client has to ask of {}, of its other OSTs too",
+                server, write->ost, KeptFilesText(*kept, write->ost), server);
     }
-    // Destroyed since: nobody can ask for the bytes.
-    if (code == Errc::kStale) continue;
-    TellLost(state_, write, server, answer.error());
+    if (EndsReplay(code)) co_return false;
+    // kStale: destroyed since, nobody can ask for the bytes. Told before it is not seen any more:
+    // a sync that waits for the replay looks then.
+    if (code != Errc::kStale) TellLost(state_, *write, server, answer.error());
+    kept->Drop(key);
   }
   if (repeated > 0) SHEEN_LOG(Info, "{} has restarted: {} writes repeated", server, repeated);
   co_return true;

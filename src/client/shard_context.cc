@@ -1,6 +1,7 @@
 #include "client/shard_context.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/log.h"
 #include "client/convert.h"
@@ -10,6 +11,8 @@ namespace sheen::client {
 namespace {
 
 constexpr uint32_t kSlotsPerShard = 64;
+// For what was held back: 16 MiB of chunks under way, more than any disk or network needs.
+constexpr uint32_t kSlotsForHeld = 32;
 constexpr Nanos kRetryFirst = std::chrono::milliseconds(20);
 constexpr Nanos kRetryMax = std::chrono::seconds(1);
 constexpr Nanos kRefreshTimeout = std::chrono::seconds(10);
@@ -81,7 +84,10 @@ void SetAside(ShardContext* context, const LockCache::Change& change, rpc::Call*
   fields.AppendToString(&call->body);
   State* state = context->state();
   if (state->options.deadline == Nanos::max()) return;
-  call->keep = std::make_shared<LockCache::Hold>(&state->locks, change.fids());
+  auto hold = std::make_shared<LockCache::Hold>(&state->locks, change.fids());
+  using Both = std::pair<std::shared_ptr<void>, std::shared_ptr<void>>;
+  call->keep = call->keep ? std::make_shared<Both>(std::move(call->keep), std::move(hold))
+                          : std::shared_ptr<void>(std::move(hold));
 }
 
 void GiveUp(ShardContext* context, const LockCache::Change& change) {
@@ -137,13 +143,14 @@ rpc::Client* ShardContext::ClientOf(const std::string& server) {
   rpc::ClientOptions options;
   options.server_name = server;
   options.addresses = AddressesOf(server);
-  options.slot_base = 1 + ordinal_ * kSlotsPerShard;
+  options.slot_base = 1 + ordinal_ * (kSlotsPerShard + kSlotsForHeld);
   options.slot_count = kSlotsPerShard;
+  options.slot_count_apart = kSlotsForHeld;
   options.checksums = state_->options.checksums;
   options.client_name = state_->options.client_name;
   options.faults = state_->options.faults;
   if (server == kMdsName) {
-    options.features = rpc::kInodeLocks | rpc::kFileLocks;
+    options.features = rpc::kInodeLocks | rpc::kFileLocks | rpc::kLayoutLocks;
     options.pulse = state_->pulses[ordinal_];
   } else {
     options.features = rpc::kExtentLocks | rpc::kOrigins;
@@ -156,6 +163,7 @@ rpc::Client* ShardContext::ClientOf(const std::string& server) {
   });
   client->OnLateAnswer([this, server](const rpc::Call& call, const rpc::Answer& answer) {
     if (server == kMdsName) KeepRequest(call, answer);
+    if (server == kMdsName) unwanted_handles_->NoteLateAnswer(call, answer);
     if (server != kMdsName) KeepWrite(server, call.target, call, answer);
   });
   if (server != kMdsName) {
@@ -187,114 +195,6 @@ void ShardContext::OnServerRequest(rpc::Opcode opcode, const std::string& body,
     if (events.ParseFromString(body)) file_lock_orders_.OnEvents(events);
   }
   answer();
-}
-
-void ShardContext::OnLockCallback(const std::string& body, rpc::Client::AnswerFunction answer) {
-  v1::LockList list;
-  if (!list.ParseFromString(body)) {
-    // Without an answer the MDS ends the connection, and the locks with it.
-    SHEEN_LOG(Error, "a lock callback cannot be read; all locks are dropped");
-    state_->locks.Clear();
-    return;
-  }
-  std::vector<HeldLock> locks;
-  for (const v1::InodeLock& wire : list.locks()) {
-    locks.push_back({FidFromWire(wire.fid()), wire.bits()});
-    state_->locks.Callback(locks.back().fid, locks.back().bits);
-  }
-  // What this mount is appending, relying on the lock, comes before whoever wants it; and what it
-  // has open under the lock the MDS learns now.
-  const auto left = std::make_shared<std::atomic<size_t>>(2 * locks.size() + 1);
-  const auto go_on = [this, left, locks, answer = std::move(answer)] {
-    if (left->fetch_sub(1) != 1) return;
-    if (async::Shard::Current() == shard_) {
-      RecallFromKernel(locks, true, answer);
-    } else {
-      shard_->Post([this, locks, answer] { RecallFromKernel(locks, true, answer); });
-    }
-  };
-  for (const HeldLock& held : locks) {
-    const std::shared_ptr<OpenFile> file = state_->files.Find(held.fid);
-    if (file && (held.bits & lock::kUpdate) != 0) {
-      file->WhenNoSoleAppend(go_on);
-    } else {
-      go_on();
-    }
-    if (file && file->HasLocal()) {
-      shard_->Spawn(TellOpensThen(file, go_on));
-    } else {
-      go_on();
-    }
-  }
-  go_on();
-}
-
-void ShardContext::RecallFromKernel(const std::vector<HeldLock>& locks, bool by_others,
-                                    std::function<void()> done) {
-  // One more than there are locks: not done before all have been begun.
-  const auto left = std::make_shared<std::atomic<size_t>>(locks.size() + 1);
-  const auto one_done = [this, left, done = std::move(done)] {
-    if (left->fetch_sub(1) != 1) return;
-    if (async::Shard::Current() == shard_) {
-      done();
-    } else {
-      shard_->Post(done);
-    }
-  };
-  for (const HeldLock& held : locks) {
-    state_->kernel.Recall(held.fid, held.bits, shard_->Now(), by_others, one_done);
-  }
-  one_done();
-}
-
-async::Task<void> ShardContext::KernelForgets(Fid fid, uint32_t bits) {
-  async::OneShot<bool> forgotten;
-  RecallFromKernel({{fid, bits}}, false, [&forgotten] { forgotten.Set(true); });
-  co_await forgotten;
-}
-
-void ShardContext::TrimLocks(bool however_few) {
-  if (state_->stopping) return;
-  if (state_->locks.HasTooMany()) {
-    state_->locks.Trim(state_->locks.inodes_max());
-    however_few = true;
-  }
-  if (!however_few && !state_->locks.HasSurplus()) return;
-  for (const uint32_t shard : state_->locks.ShardsWithSurplus()) {
-    ShardContext* context = state_->contexts[shard].get();
-    if (context != nullptr) context->shard_->Post([context] { context->StartGivingBack(); });
-  }
-}
-
-void ShardContext::StartGivingBack() {
-  if (giving_back_ || state_->stopping) return;
-  giving_back_ = true;
-  shard_->Spawn(GiveLocksBack());
-}
-
-async::Task<void> ShardContext::GiveLocksBack() {
-  const BackgroundMark mark(state_);
-  const std::vector<HeldLock> locks = state_->locks.TakeSurplus(ordinal_);
-  v1::LockList list;
-  for (const HeldLock& held : locks) {
-    v1::InodeLock* wire = list.add_locks();
-    FidToWire(held.fid, wire->mutable_fid());
-    wire->set_bits(held.bits);
-  }
-  for (const HeldLock& held : locks) co_await TellOpensOf({held.fid});
-  async::OneShot<bool> forgotten;
-  RecallFromKernel(locks, false, [&forgotten] { forgotten.Set(true); });
-  co_await forgotten;
-  // Without an answer the connection has ended, and the locks with it.
-  if (!locks.empty()) {
-    rpc::Call call = MakeCall(rpc::Opcode::kMdsLockCancel, 0, list);
-    // Never given up before the connection ends: it might be executed after a new grant.
-    call.deadline = shard_->Now() + std::chrono::days(365);
-    const auto answer = co_await Mds(std::move(call));
-    static_cast<void>(answer);
-  }
-  state_->locks.GivenBack(locks);
-  giving_back_ = false;
 }
 
 ShardContext::OstSlot* ShardContext::SlotOf(uint32_t ost) {

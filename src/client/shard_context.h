@@ -23,7 +23,7 @@
 #include "client/kept_writes.h"
 #include "client/lock_cache.h"
 #include "client/types.h"
-#include "google/protobuf/message_lite.h"
+#include "client/unwanted_handles.h"
 #include "rpc/client.h"
 
 namespace sheen::client {
@@ -66,6 +66,7 @@ class ShardContext final {
   // Ends when the kernel has forgotten what the bits cover, after a change that it has not seen.
   async::Task<void> KernelForgets(Fid fid, uint32_t bits);
   FileLockOrders* file_locks() { return &file_lock_orders_; }
+  UnwantedHandles* unwanted_handles() { return unwanted_handles_.get(); }
 
   // Highest transno known to be committed by that target; 0: nothing known.
   uint64_t OstCommitted(uint32_t ost) const;
@@ -103,11 +104,12 @@ class ShardContext final {
                        rpc::Client::AnswerFunction answer);
   // Forgets what is called back, has the kernel forget it, then answers.
   void OnLockCallback(const std::string& body, rpc::Client::AnswerFunction answer);
-  // Until the MDS knows all that is open, or the time has come; false then.
-  async::Task<bool> TellOpens(std::shared_ptr<OpenFile> file, Nanos until);
+  // Until the MDS knows all that is open, or only that handle, or the time has come; false then.
+  async::Task<bool> TellOpens(std::shared_ptr<OpenFile> file, Nanos until, uint64_t only = 0);
   async::Task<void> TellOpensThen(std::shared_ptr<OpenFile> file, std::function<void()> done);
   async::Task<void> TellAllOpens();
   async::Task<void> WatchLocalOpens();
+  async::Task<void> WriteHeldThen(std::shared_ptr<OpenFile> file, std::function<void()> done);
   // held_ops.cc: writes what is held under the lock, then answers.
   void OnExtentCallback(const std::string& body, rpc::Client::AnswerFunction answer);
   async::Task<void> GiveBack(std::shared_ptr<OpenFile> file, uint64_t lock,
@@ -120,7 +122,9 @@ class ShardContext final {
   async::Task<void> AwaitKeptRoom(uint32_t ost);
   // While anything is kept: what has been for long is committed.
   async::Task<void> WatchKept();
-  async::Task<void> CommitOst(uint32_t ost);
+  // Errors: those of Ost.
+  async::Task<Status> CommitOst(uint32_t ost);
+  async::Task<void> CommitOld(uint32_t ost);
   async::Task<void> RecoverOst(std::string server, bool restarted);
   // `done` runs on this shard when the kernel has forgotten what the locks cover.
   void RecallFromKernel(const std::vector<HeldLock>& locks, bool by_others,
@@ -129,21 +133,25 @@ class ShardContext final {
 
   // recovery.cc: after a new session or a server's restart.
   async::Task<void> RecoverMds(bool server_restarted);
+  async::Task<void> AwaitOtherRecovery(uint64_t stamp);
   async::Task<void> Redeclare();
+  async::Task<void> ConfirmCredentials(Nanos deadline);
   // replay.cc: returns when no shard can get an answer of an earlier boot of the server any more.
   async::Task<void> AwaitEndOfBoot(std::string server, uint64_t boot);
   // False: the connection ended first; all is kept, for the next.
   async::Task<bool> ReplayMds();
+  async::Task<bool> ReplayRequests();
   // The same for an OSS, by one shard; the others wait.
   async::Task<bool> ReplayOst(std::string server);
-  async::Task<bool> ReplayWrites(std::string server, uint64_t boot, std::vector<KeptWrite> kept);
+  async::Task<bool> ReplayWrites(std::string server, uint64_t boot);
   std::set<uint32_t> OstsOf(const std::string& server) const;
   bool EndEarlierBoot(const std::string& server, uint64_t boot);
   // After the MDS has evicted this client: the OSSs refuse its sessions, so on every shard new ones
   // are begun.
   async::Task<void> RejoinOsts();
   void RenewOstSessions();
-  async::Task<void> DeclareFileLocks();  // file_lock_ops.cc
+  // file_lock_ops.cc. False: the connection ended first.
+  async::Task<bool> DeclareFileLocks();
   async::Task<Status> Reopen(Fid fid, uint64_t handle, uint32_t flags, CredentialId who,
                              Nanos until = Nanos::max());
 
@@ -163,6 +171,7 @@ class ShardContext final {
   async::Semaphore sequence_lock_{1};
   uint64_t sequence_ = 0;
   uint32_t next_oid_ = 0;      // 0: no sequence
+  std::set<uint32_t> committing_;  // targets that CommitOld asks
   bool refreshing_ = false;
   bool giving_back_ = false;
   struct LocalOpen {
@@ -172,75 +181,9 @@ class ShardContext final {
   };
   std::deque<LocalOpen> local_opens_;  // oldest first; closed ones too
   FileLockOrders file_lock_orders_;
+  // Calls that outlive this context look whether it is still there.
+  const std::shared_ptr<UnwantedHandles> unwanted_handles_ =
+      std::make_shared<UnwantedHandles>(this);
 };
-
-rpc::Call MakeCall(rpc::Opcode opcode, CredentialId who,
-                   const google::protobuf::MessageLite& request);
-
-// The locks that came with an answer.
-struct Granted {
-  LockOrigin origin;
-  std::vector<HeldLock> locks;
-
-  uint32_t BitsOf(const Fid& fid) const;
-};
-
-// An answer and its body. Errors: kProtocol when the body is not a Reply.
-template <class Reply>
-struct Answered {
-  Reply reply;
-  uint64_t transno = 0;
-  Granted granted;  // of the MDS
-};
-
-Granted GrantedIn(const ShardContext& context, const rpc::Answer& answer);
-// The server has said no: nothing was changed.
-bool IsRefusal(Errc code);
-// Says in a request what the client has set aside (v1::LockedRequest), and has it stay so while the
-// server may execute it, should it be given up.
-void SetAside(ShardContext* context, const LockCache::Change& change, rpc::Call* call);
-// It is not known what became of the change: the kernel keeps nothing of what it may have changed.
-void GiveUp(ShardContext* context, const LockCache::Change& change);
-
-Error BadReply(std::string_view from);
-
-template <class Reply>
-async::Task<Result<Answered<Reply>>> MdsCall(ShardContext* context, rpc::Call call) {
-  SHEEN_CO_TRY_ASSIGN(const rpc::Answer answer, co_await context->Mds(std::move(call)));
-  Answered<Reply> answered;
-  if (!answered.reply.ParseFromString(answer.body)) co_return std::unexpected(BadReply("mds0"));
-  answered.transno = answer.transno;
-  answered.granted = GrantedIn(*context, answer);
-  co_return answered;
-}
-
-// A request that changes what `change` names.
-template <class Reply>
-async::Task<Result<Answered<Reply>>> MdsChange(ShardContext* context, rpc::Call call,
-                                               LockCache::Change* change) {
-  if (context->HasLocalOpens() && !co_await context->TellOpensOf(change->fids())) {
-    change->Refused();
-    co_return Fail(Errc::kTimedOut, "mds0 cannot be told in time what is open here");
-  }
-  SetAside(context, *change, &call);
-  Result<Answered<Reply>> answered = co_await MdsCall<Reply>(context, std::move(call));
-  if (!answered && IsRefusal(answered.error().code())) {
-    change->Refused();
-  } else if (!answered) {
-    GiveUp(context, *change);
-  }
-  co_return answered;
-}
-
-template <class Reply>
-async::Task<Result<Answered<Reply>>> OstCall(ShardContext* context, uint32_t ost, rpc::Call call) {
-  SHEEN_CO_TRY_ASSIGN(const rpc::Answer answer, co_await context->Ost(ost, std::move(call)));
-  Answered<Reply> answered;
-  if (!answered.reply.ParseFromString(answer.body)) {
-    co_return std::unexpected(BadReply("OST " + std::to_string(ost)));
-  }
-  answered.transno = answer.transno;
-  co_return answered;
-}
 
 }  // namespace sheen::client

@@ -7,6 +7,7 @@
 
 #include "client/convert.h"
 #include "client/glimpse.h"
+#include "client/layout_lock.h"
 #include "client/object_ranges.h"
 #include "client/space_sum.h"
 #include "client/state.h"
@@ -64,6 +65,9 @@ void AddWrittenBefore(State* state, const layout::Layout& layout,
 }
 
 async::Task<Status> SyncObjects(State* state, OpenFile* file) {
+  // What lay in objects that the file has no more is on the disk since they were fenced; their
+  // server may be gone.
+  if (!file->Dirty().empty() || !state->kept_writes.empty()) co_await LearnLayout(state, file);
   const std::vector<DirtyObject> dirty = file->Dirty();
   const LayoutPtr layout = file->layout();
   std::map<uint32_t, v1::OstSyncRequest> by_ost;
@@ -102,6 +106,7 @@ async::Task<Status> AllocateOne(const AllocateJob* job, IoView view, ObjectRange
   request.set_ctime_seen_ns(view.ctime_seen_ns);
   request.set_handle(job->handle);
   rpc::Call call = MakeCall(rpc::Opcode::kOstAllocate, job->file->WhoOf(job->handle), request);
+  call.file = job->file->fid();
   auto answered = co_await OstCall<v1::OstAllocateReply>(
       job->state->Here(), component.osts[range.stripe], std::move(call));
   if (!answered) co_return std::unexpected(answered.error());
@@ -110,8 +115,10 @@ async::Task<Status> AllocateOne(const AllocateJob* job, IoView view, ObjectRange
   co_return Status();
 }
 
-async::Task<Status> AllocateAll(const AllocateJob* job, uint64_t offset, uint64_t length) {
-  const IoView view = job->file->ViewForWrite();
+async::Task<Status> AllocateAll(const AllocateJob* job, LayoutPtr layout, uint64_t offset,
+                                uint64_t length) {
+  IoView view = job->file->ViewForWrite();
+  view.layout = std::move(layout);
   std::vector<async::Task<Status>> tasks;
   for (const ObjectRange& range : ObjectRangesOf(*view.layout, offset, length)) {
     tasks.push_back(AllocateOne(job, view, range));
@@ -145,7 +152,20 @@ async::Task<Result<uint64_t>> SeekStripe(State* state, LayoutPtr layout, ObjectP
 
 }  // namespace
 
+// What the MDS had answered, lost, and refused when it was repeated.
+Status Filesystem::TakeLostChange(const Fid& fid) {
+  const std::optional<Error> lost = state_->lost_changes.Take(fid);
+  if (!lost) return {};
+  return std::unexpected(Annotate(*lost, fid.ToString() + ": "));
+}
+
 async::Task<Status> Filesystem::Fsync(Fid fid) {
+  const Status synced = co_await SyncFile(fid);
+  SHEEN_CO_TRY(TakeLostChange(fid));
+  co_return synced;
+}
+
+async::Task<Status> Filesystem::SyncFile(Fid fid) {
   State* state = state_.get();
   const std::shared_ptr<OpenFile> file = state->files.Find(fid);
   uint64_t transno = 0;
@@ -164,6 +184,12 @@ async::Task<Status> Filesystem::Fsync(Fid fid) {
       co_return earlier;
     }
     SHEEN_CO_TRY(co_await SyncObjects(state, file.get()));
+    // What was not taken again by a server that came back meanwhile.
+    const Status meanwhile = WriteError(fid);
+    if (!meanwhile) {
+      static_cast<void>(file->held()->TakeError());
+      co_return meanwhile;
+    }
     transno = file->mds_transno();
     const uint64_t committed = state->Here()->MdsCommitted();
     if (transno != 0 && Covers(committed, transno)) co_return Status();
@@ -172,6 +198,15 @@ async::Task<Status> Filesystem::Fsync(Fid fid) {
   Status synced = co_await SyncMds(state, transno);
   if (synced && file) file->NoteTransno(state->Here()->MdsCommitted());
   co_return synced;
+}
+
+async::Task<Status> Filesystem::Flush(Fid fid) {
+  const std::shared_ptr<OpenFile> file = state_->files.Find(fid);
+  if (!file) co_return Status();
+  if (HasHeld(file)) co_await WriteHeld(state_.get(), file);
+  const Status earlier = WriteError(fid);
+  if (!earlier) static_cast<void>(file->held()->TakeError());
+  co_return earlier;
 }
 
 Status Filesystem::WriteError(const Fid& fid) const {
@@ -183,8 +218,8 @@ Status Filesystem::WriteError(const Fid& fid) const {
 }
 
 async::Task<Status> Filesystem::FsyncDir(Fid fid) {
-  static_cast<void>(fid);
-  Status synced = co_await SyncMds(state_.get(), 0);
+  const Status synced = co_await SyncMds(state_.get(), 0);
+  SHEEN_CO_TRY(TakeLostChange(fid));
   co_return synced;
 }
 
@@ -199,29 +234,44 @@ async::Task<Status> Filesystem::Fallocate(Fid fid, uint64_t handle, uint32_t mod
   if (!file) co_return Fail(Errc::kBadHandle, fid.ToString() + " is not open");
   if (length == 0) co_return Fail(Errc::kInvalid, "fallocate of nothing");
   if (HasHeld(file)) co_await WriteHeld(state, file);
-  LayoutPtr layout = file->layout();
-  if (!layout && punch) co_return Status();
-  if (!layout) {
-    SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(state, file.get(), 0, 1));
-  }
-  const uint64_t limit = layout::LimitOf(*layout);
-  if (offset >= limit || length > limit - offset) {
-    co_return Fail(Errc::kFileTooBig,
-                   fid.ToString() + " cannot grow beyond " + std::to_string(limit) + " bytes");
-  }
-  if (!punch && layout::NeedsInstantiation(*layout, offset, length)) {
-    SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(state, file.get(), offset, length));
-  }
   const AllocateJob job{state, file.get(), handle, mode};
   for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
-    const Status done = co_await AllocateAll(&job, offset, length);
-    if (done || done.error().code() != Errc::kLayoutChanged) co_return done;
-    SHEEN_CO_TRY(co_await FetchLayout(state, fid));
+    SHEEN_CO_TRY_ASSIGN(LayoutPtr layout,
+                        co_await LayoutForIo(state, file.get(), handle, IoKind::kChange));
+    if (!layout && punch) co_return Status();
+    if (!layout) {
+      SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(state, file.get(), handle, 0, 1));
+    }
+    const uint64_t limit = layout::LimitOf(*layout);
+    if (offset >= limit || length > limit - offset) {
+      co_return Fail(Errc::kFileTooBig,
+                     fid.ToString() + " cannot grow beyond " + std::to_string(limit) + " bytes");
+    }
+    if (!punch && layout::NeedsInstantiation(*layout, offset, length)) {
+      SHEEN_CO_TRY_ASSIGN(layout,
+                          co_await Instantiate(state, file.get(), handle, offset, length));
+    }
+    const Status done = co_await AllocateAll(&job, layout, offset, length);
+    if (done) co_return done;
+    SHEEN_CO_TRY(co_await AfterRefusal(state, file.get(), handle, layout, done.error(),
+                                       IoKind::kChange));
   }
   co_return std::unexpected(LayoutKeepsChanging(fid));
 }
 
 async::Task<Result<uint64_t>> Filesystem::Seek(Fid fid, uint64_t offset, SeekKind kind) {
+  State* state = state_.get();
+  for (int attempt = 0;; ++attempt) {
+    Result<uint64_t> found = co_await SeekOnce(fid, offset, kind);
+    const bool again = !found && MayBeReplaced(found.error().code());
+    if (!again || attempt == kLayoutAttemptsMax) co_return found;
+    // Fetched anew the next time; if it is gone itself that tells.
+    const Result<LayoutPtr> newest = co_await FetchLayout(state, fid);
+    if (!newest) co_return std::unexpected(newest.error());
+  }
+}
+
+async::Task<Result<uint64_t>> Filesystem::SeekOnce(Fid fid, uint64_t offset, SeekKind kind) {
   State* state = state_.get();
   if (const auto open = state->files.Find(fid); HasHeld(open)) co_await WriteHeld(state, open);
   SHEEN_CO_TRY_ASSIGN(const Attr attr, co_await GetAttr(0, fid));

@@ -16,14 +16,16 @@
 #include "client/file_lock_book.h"
 #include "client/filesystem.h"
 #include "client/held_ops.h"
+#include "client/idle_layouts.h"
 #include "client/kernel_cache.h"
 #include "client/kept_requests.h"
 #include "client/kept_writes.h"
 #include "client/lock_cache.h"
+#include "client/migrations.h"
 #include "client/open_file.h"
 #include "client/replay_turns.h"
+#include "client/shard_calls.h"
 #include "client/shard_context.h"
-#include "client/shared_waiters.h"
 
 namespace sheen::client {
 
@@ -40,6 +42,7 @@ class State final {
   ShardContext* Here() const;
 
   const Options options;
+  std::atomic<bool> block_sums{options.checksums};  // of data, from end to end; any time
   rpc::ClientIdentity identity;
   ClientStats stats;
   CredentialCache credentials;
@@ -56,12 +59,17 @@ class State final {
   GrantPool grants;
   HeldBudget held_budget;
   LateErrors late_errors;
+  // By file and directory: a change of names or attributes was lost. For the next fsync of it.
+  LateErrors lost_changes;
+  IdleLayouts idle_layouts;
+  Migrations migrations;
   // Of the shards' connections to the MDS; set with the shard.
   std::array<std::shared_ptr<rpc::LinkPulse>, kShardsMax> pulses;
   std::array<std::unique_ptr<ShardContext>, kShardsMax> contexts;
   std::atomic<uint64_t> next_handle{1};
   std::atomic<uint64_t> next_file_lock{1};  // ids of lock requests
   std::atomic<bool> unmounting{false};  // what is kept is committed without delay
+  std::atomic<bool> gave_up{false};     // Unmount did not wait for all that was to be stored
   std::atomic<bool> stopping{false};
   // Coroutines that nobody awaits: closes, map refreshes.
   std::atomic<uint64_t> background{0};
@@ -70,11 +78,16 @@ class State final {
 
   // Which session of the MDS, at which boot of it, knows our handles and credentials.
   uint64_t SessionStamp() const;
-  std::mutex recovery_mutex;  // guards the four below
+  // Grows while the recovery that one shard does comes further. A replay does so by itself: each of
+  // its requests has a deadline.
+  std::atomic<uint64_t> recovery_steps{0};
+  std::atomic<bool> replaying_mds{false};
+  // SessionStamp at which the MDS had been told all that it had lost.
+  std::atomic<uint64_t> replayed_stamp{0};
+  std::mutex recovery_mutex;  // guards the three below
   uint64_t recovered_stamp = 0;
   uint64_t recovered_session = 0;
   bool recovering = false;
-  SharedWaiters recovery_waiters;
 };
 
 // Counts a coroutine that nobody awaits, for Unmount.

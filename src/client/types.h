@@ -63,6 +63,32 @@ struct CreateOptions {
   uint32_t umask = 0;
   uint32_t flags = 0;          // O_* of open(2)
   std::string layout_template;  // layout::Encode; empty: the directory's default
+  // Not empty: without a name, owned as this open file, to take a copy of its bytes.
+  Fid copy_of;
+  bool own_layout = false;  // with copy_of: as the file's is
+};
+
+// How the servers are to look at a file's objects.
+enum class DataLook : uint8_t {
+  kFlushed,  // what others hold back is written first
+  kAsIs,
+  kAlone,    // and they keep no lock
+};
+
+// lfs setstripe --component-add, --component-del.
+enum class LayoutEdit : uint8_t { kNone, kAdd, kDelete, kFlags };
+struct LayoutChange {
+  LayoutEdit edit = LayoutEdit::kNone;
+  uint32_t component_id = 0;  // kDelete; 0: all that have no objects. kFlags
+  uint32_t set_flags = 0;     // kFlags: layout::ComponentFlag bits
+  uint32_t clear_flags = 0;
+};
+
+// One step of a migrate.
+struct CopyStep {
+  uint64_t next = 0;    // where to go on; at the file's size it is copied
+  uint64_t size = 0;
+  uint64_t copied = 0;  // bytes, without holes
 };
 
 struct NodeOptions {

@@ -9,6 +9,7 @@
 #include "client/convert.h"
 #include "client/file_lock_orders.h"
 #include "client/glimpse.h"
+#include "client/layout_lock.h"
 #include "client/read_plan.h"
 #include "client/state.h"
 
@@ -37,7 +38,7 @@ async::Task<Status> WritePiece(const WriteJob* job, IoView view, layout::Piece p
   v1::OstWriteRequest request;
   ObjectToWire(component, piece.stripe, request.mutable_object());
   request.set_offset(piece.object_offset);
-  if (job->state->options.checksums) {
+  if (job->state->block_sums.load(std::memory_order_relaxed)) {
     request.set_block_bytes(view.layout->block_bytes);
     ForEachBlock(piece.object_offset, bytes, view.layout->block_bytes,
                  [&request](ByteSpan block) { request.add_block_crc(Crc32c(block)); });
@@ -55,6 +56,7 @@ async::Task<Status> WritePiece(const WriteJob* job, IoView view, layout::Piece p
   request.set_granted_bytes(granted);
   rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, job->file->WhoOf(job->handle), request);
   call.bulk = bytes;
+  call.file = job->file->fid();
   auto answered = co_await OstCall<v1::OstWriteReply>(state->Here(), ost, std::move(call));
   TakeLock(state, job->file, ost, lock, answered ? &answered->reply : nullptr);
   if (!answered) co_return std::unexpected(answered.error());
@@ -70,7 +72,7 @@ async::Task<Result<size_t>> WritePieces(const WriteJob* job, IoView view) {
   if (plan.size() == 1) {
     const Status only = co_await WritePiece(job, view, plan.front().piece);
     if (!only) co_return std::unexpected(only.error());
-    co_return job->data.size();
+    co_return plan.front().piece.length;
   }
   std::vector<async::Task<Status>> tasks;
   tasks.reserve(plan.size());
@@ -79,7 +81,7 @@ async::Task<Result<size_t>> WritePieces(const WriteJob* job, IoView view) {
   size_t written = 0;
   for (size_t i = 0; i < all.size(); ++i) {
     // Before the layout of a piece is fetched again the whole write is: bytes are the same.
-    if (!all[i] && (written == 0 || all[i].error().code() == Errc::kLayoutChanged)) {
+    if (!all[i] && (written == 0 || MayBeReplaced(all[i].error().code()))) {
       co_return std::unexpected(all[i].error());
     }
     if (!all[i]) break;
@@ -88,36 +90,46 @@ async::Task<Result<size_t>> WritePieces(const WriteJob* job, IoView view) {
   co_return written;
 }
 
-async::Task<Result<size_t>> WriteAt(const WriteJob* job) {
-  for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
-    LayoutPtr layout = job->file->layout();
-    if (!layout || layout::NeedsInstantiation(*layout, job->offset, job->data.size())) {
-      SHEEN_CO_TRY_ASSIGN(
-          layout, co_await Instantiate(job->state, job->file, job->offset, job->data.size()));
-      if (layout::NeedsInstantiation(*layout, job->offset, job->data.size())) {
-        co_return Fail(Errc::kProtocol, "mds0: did not instantiate what was asked for");
-      }
-    }
-    Result<size_t> written = co_await WritePieces(job, job->file->ViewForWrite());
-    if (written || written.error().code() != Errc::kLayoutChanged) co_return written;
-    SHEEN_CO_TRY(co_await FetchLayout(job->state, job->file->fid()));
+// With all components that the write reaches.
+async::Task<Result<LayoutPtr>> LayoutForWrite(const WriteJob* job) {
+  LayoutPtr layout;
+  if (std::optional<LayoutPtr> held = HeldLayout(job->state, job->file)) {
+    layout = *std::move(held);
+  } else {
+    SHEEN_CO_TRY_ASSIGN(layout, co_await LayoutForIo(job->state, job->file, job->handle,
+                                                     IoKind::kChange));
   }
-  co_return std::unexpected(LayoutKeepsChanging(job->file->fid()));
+  if (layout && !layout::NeedsInstantiation(*layout, job->offset, job->data.size())) {
+    co_return layout;
+  }
+  SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(job->state, job->file, job->handle,
+                                                   job->offset, job->data.size()));
+  if (layout::NeedsInstantiation(*layout, job->offset, job->data.size())) {
+    co_return Fail(Errc::kProtocol, "mds0: did not instantiate what was asked for");
+  }
+  co_return layout;
 }
 
 async::Task<Result<size_t>> WriteHere(WriteJob job) {
-  LayoutPtr layout = job.file->layout();
-  if (!layout) {
-    SHEEN_CO_TRY_ASSIGN(layout, co_await Instantiate(job.state, job.file, 0, 1));
+  const ByteSpan wanted = job.data;
+  for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
+    job.data = wanted;
+    SHEEN_CO_TRY_ASSIGN(const LayoutPtr layout, co_await LayoutForWrite(&job));
+    // Of this layout: the one before may have ended elsewhere.
+    const uint64_t limit = layout::LimitOf(*layout);
+    if (job.offset >= limit) {
+      co_return Fail(Errc::kFileTooBig, job.file->fid().ToString() + " cannot grow beyond " +
+                                            std::to_string(limit) + " bytes");
+    }
+    job.data = wanted.first(std::min<uint64_t>(wanted.size(), limit - job.offset));
+    IoView view = job.file->ViewForWrite();
+    view.layout = layout;
+    Result<size_t> written = co_await WritePieces(&job, view);
+    if (written) co_return written;
+    SHEEN_CO_TRY(co_await AfterRefusal(job.state, job.file, job.handle, layout, written.error(),
+                                       IoKind::kChange));
   }
-  const uint64_t limit = layout::LimitOf(*layout);
-  if (job.offset >= limit) {
-    co_return Fail(Errc::kFileTooBig, job.file->fid().ToString() + " cannot grow beyond " +
-                                          std::to_string(limit) + " bytes");
-  }
-  job.data = job.data.first(std::min<uint64_t>(job.data.size(), limit - job.offset));
-  Result<size_t> written = co_await WriteAt(&job);
-  co_return written;
+  co_return std::unexpected(LayoutKeepsChanging(job.file->fid()));
 }
 
 // Another mount may append too: their appends and ours take turns by a lock of the file's end at
@@ -145,11 +157,17 @@ async::Task<Result<size_t>> AppendInTurn(Filesystem* fs, WriteJob job) {
 // Where the file ends is decided here, not by the kernel, which may know an old size.
 async::Task<Result<size_t>> Append(Filesystem* fs, WriteJob job) {
   const async::RwGuard turn = co_await job.file->append_turn()->Exclusive();
+  const Result<LayoutPtr> layout =
+      co_await LayoutForIo(job.state, job.file, job.handle, IoKind::kChange);
+  if (!layout) co_return std::unexpected(layout.error());
   {
     // While nobody else has the file open for writing its size is known here; who opens it now is
     // answered after this append (ShardContext::OnLockCallback).
     const SoleAppend sole(job.file);
-    if (const std::optional<Attr> known = fs->KnownAttr(job.file->fid())) {
+    // Nor may it wait for whoever replaces the layout, who would wait for it.
+    const bool held = HeldLayout(job.state, job.file).has_value();
+    const std::optional<Attr> known = held ? fs->KnownAttr(job.file->fid()) : std::nullopt;
+    if (known) {
       job.offset = known->size;
       Result<size_t> written = co_await WriteHere(job);
       co_return written;

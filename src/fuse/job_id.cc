@@ -10,6 +10,7 @@ namespace sheen::fuse {
 namespace {
 
 constexpr size_t kEnvironmentBytesMax = 256 << 10;
+constexpr uint32_t kReaders = 4;
 constexpr std::string_view kCodes = "eughHpj";
 
 // As much as fits. Empty: there is no such process, or it may not be looked at.
@@ -88,8 +89,17 @@ std::string Expand(std::string_view name, const Caller& caller, const std::strin
 }  // namespace
 
 JobIds* JobIds::Instance() {
-  static JobIds ids;
-  return &ids;
+  // Never destroyed: an exit waits for no reader.
+  static JobIds* const ids = new JobIds();
+  return ids;
+}
+
+std::shared_future<std::string> JobIds::Ask(int32_t pid, uint32_t uid, uint32_t gid) {
+  const auto answer = std::make_shared<std::promise<std::string>>();
+  const std::scoped_lock lock(mutex_);
+  if (readers_ == nullptr) readers_ = std::make_unique<async::BlockingPool>(kReaders);
+  readers_->Submit([=, this] { answer->set_value(Of(pid, uid, gid)); });
+  return answer->get_future().share();
 }
 
 std::string JobIds::Of(int32_t pid, uint32_t uid, uint32_t gid) const {

@@ -33,7 +33,7 @@ struct Request {
   bool answered = false;
   // The kernel has its answer already; what the operation will answer goes nowhere.
   bool abandoned = false;
-  bool held = false;         // not begun: it must not overtake a late one
+  bool held = false;         // not begun: it must not overtake a late one, or is to be admitted
   bool interrupted = false;  // a signal came to its caller
   uint8_t looks = 0;         // that found it waiting
   bool late = false;         // abandoned, and among the LateRequests

@@ -124,6 +124,7 @@ class Session::Impl final : public ChannelOwner {
   void* const userdata_;
   std::function<void()> on_unmounted_;
   std::function<void(fuse_ino_t, const std::string&)> on_late_change_;
+  std::function<bool(uint32_t pid, uint32_t uid, uint32_t gid)> admits_;
   std::string fallback_reason_;
   Transport transport_ = Transport::kClassic;
   uint64_t device_number_ = 0;
@@ -210,6 +211,7 @@ ChannelOptions Session::Impl::OptionsOf(uint32_t shard_index) {
   out.init_message = init_message_;
   out.max_write = max_write_;
   out.stats = &op_stats_;
+  out.admits = admits_;
   out.leads = shard_index == 0;
   out.reads_device = transport_ == Transport::kClassic || shard_index == 0;
   if (transport_ == Transport::kClassic) return out;
@@ -349,6 +351,11 @@ Status Session::AttachShard(async::Shard* shard, io::UringPoller* poller) {
 void Session::set_on_unmounted(std::function<void()> action) {
   impl_->on_unmounted_ = std::move(action);
 }
+void Session::set_admission(
+    std::function<bool(uint32_t pid, uint32_t uid, uint32_t gid)> admits) {
+  impl_->admits_ = std::move(admits);
+}
+
 void Session::set_on_late_change(std::function<void(fuse_ino_t, const std::string&)> action) {
   impl_->on_late_change_ = std::move(action);
 }

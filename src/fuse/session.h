@@ -104,6 +104,9 @@ class Session final {
   // empty) has ended after its caller was killed: the kernel does not know of the change. Set it
   // before the first AttachShard().
   void set_on_late_change(std::function<void(fuse_ino_t node, const std::string& name)> action);
+  // Asked, on a shard, before a request begins; while it says no the request waits, for 20 ms at
+  // most, and the shard goes on with others. Set it before the first AttachShard().
+  void set_admission(std::function<bool(uint32_t pid, uint32_t uid, uint32_t gid)> admits);
   // Starts to unmount, on a thread of its own, and returns: umount2(MNT_DETACH), or fusermount3 -u
   // -z when unprivileged. on_unmounted follows when the last user is gone. Thread-safe.
   void Unmount();

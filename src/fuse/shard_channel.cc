@@ -127,9 +127,55 @@ void ShardChannel::OnRequest(Request* request) {
   }
   if (owner_->late()->Any() && MustHold(*request)) {
     Hold(request);
+  } else if (!Admits(*request)) {
+    AwaitAdmission(request);
   } else {
     Begin(request);
   }
+}
+
+bool ShardChannel::Admits(const Request& request) const {
+  if (!options_.admits) return true;
+  fuse_in_header header;
+  std::memcpy(&header, request.message, sizeof header);
+  return options_.admits(header.pid, header.uid, header.gid);
+}
+
+void ShardChannel::AwaitAdmission(Request* request) {
+  request->held = true;
+  table_.Insert(request);
+  strangers_.push_back({request->unique, shard_->Now() + kAdmissionWait});
+  if (!watch_scheduled_) WatchLater(kWatchInterval);
+  if (strangers_.size() > 1) return;
+  shard_->AddTimer(shard_->Now() + kAdmissionLook, [this] { BeginAdmitted(); });
+}
+
+void ShardChannel::BeginAdmitted() {
+  if (gone_) return;
+  const Nanos now = shard_->Now();
+  // Those that come meanwhile have a timer of this call.
+  for (size_t left = strangers_.size(); left > 0; --left) {
+    const Stranger stranger = strangers_.front();
+    Request* const request = table_.Find(stranger.unique);
+    const bool waits = request != nullptr && request->held;
+    if (waits && now < stranger.until && !Admits(*request)) {
+      strangers_.push_back(stranger);
+      strangers_.pop_front();
+      continue;
+    }
+    if (waits) {
+      table_.Take(stranger.unique);
+      request->held = false;
+      if (owner_->late()->Any() && MustHold(*request)) {
+        Hold(request);
+      } else {
+        Begin(request);
+      }
+    }
+    strangers_.pop_front();
+  }
+  if (strangers_.empty()) return;
+  shard_->AddTimer(shard_->Now() + kAdmissionLook, [this] { BeginAdmitted(); });
 }
 
 void ShardChannel::Begin(Request* request) {

@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -32,6 +33,9 @@ namespace sheen::fuse {
 // them: most requests end meanwhile.
 inline constexpr Nanos kWatchInterval = std::chrono::milliseconds(100);
 inline constexpr Nanos kInterruptGrace = std::chrono::milliseconds(30);
+// How long a request waits to be admitted, and how often that is looked at.
+inline constexpr Nanos kAdmissionWait = std::chrono::milliseconds(20);
+inline constexpr Nanos kAdmissionLook = std::chrono::microseconds(200);
 
 // What channels need of the session that they belong to. Thread-safe.
 class ChannelOwner {
@@ -65,6 +69,8 @@ struct ChannelOptions {
   bool leads = true;         // first of all
   RingOptions ring;          // no queues: classic
   OpStats* stats = nullptr;  // counts here
+  // Whether a request of this caller may begin (Session::set_admission); none: all may.
+  std::function<bool(uint32_t pid, uint32_t uid, uint32_t gid)> admits;
 };
 
 class ShardChannel final : public RequestSink, public ReplyTarget {
@@ -121,6 +127,11 @@ class ShardChannel final : public RequestSink, public ReplyTarget {
   bool HoldsNothing() const;
   void Begin(Request* request);
 
+  // Requests of callers that are not admitted yet.
+  bool Admits(const Request& request) const;
+  void AwaitAdmission(Request* request);
+  void BeginAdmitted();
+
   // Late requests, and those that wait for them.
   bool MustHold(const Request& request) const;
   void Hold(Request* request);
@@ -149,6 +160,11 @@ class ShardChannel final : public RequestSink, public ReplyTarget {
   std::unordered_map<uint64_t, std::shared_ptr<DetachedRequest>> detached_;  // by unique
   std::deque<uint64_t> held_;  // uniques, oldest first; also of deferred ones
   bool release_scheduled_ = false;
+  struct Stranger {
+    uint64_t unique = 0;
+    Nanos until{0};
+  };
+  std::deque<Stranger> strangers_;  // oldest first; a timer looks at them while there are some
   bool watch_scheduled_ = false;
   async::TimerId watch_timer_;
   size_t watched_first_ = 0;  // who is looked at first

@@ -131,6 +131,7 @@ void AddOpenOps(fuse_lowlevel_ops* ops) {
   ops->release = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
     client::Filesystem* fs = FsOf(req);
     ReleaseLocks(req, node, *file);
+    fs->EndCopy(FidOfNode(fs, node), file->fh);
     // The close is under way, and later operations on the file wait for it, when this returns.
     Spawn(CloseQuietly(fs, FidOfNode(fs, node), file->fh));
     fuse_reply_err(req, 0);

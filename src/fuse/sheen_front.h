@@ -6,11 +6,13 @@
 
 #include <sys/stat.h>
 
+#include <memory>
 #include <string>
 
 #include "async/shard.h"
 #include "client/filesystem.h"
 #include "fuse/libfuse.h"
+#include "sheen/ioctl.h"
 
 namespace sheen::fuse {
 
@@ -26,7 +28,6 @@ fuse_ino_t NodeOf(const client::Filesystem* fs, const Fid& fid);
 // second for a process.
 client::CredentialId WhoAsks(fuse_req_t req);
 
-struct stat StatOf(const client::Attr& attr);
 // With what the kernel may keep of it. The kernel counts one lookup more: the answer must go out,
 // or be taken back with FORGET's count. `name` empty: of a name that is not to be kept.
 fuse_entry_param EntryOf(client::Filesystem* fs, const Fid& directory, const std::string& name,
@@ -51,6 +52,12 @@ void AddDirectoryOps(fuse_lowlevel_ops* ops);  // sheen_directories.cc
 void AddXattrOps(fuse_lowlevel_ops* ops);      // sheen_xattrs.cc
 void AddIoctlOps(fuse_lowlevel_ops* ops);      // sheen_ioctl.cc
 void AddLockOps(fuse_lowlevel_ops* ops);       // sheen_locks.cc
+
+// Ioctls for files from S3. (sheen_hsm.cc)
+void ServeHsmState(fuse_req_t req, Fid fid, uint64_t, std::unique_ptr<IoctlMessage> message);
+void ServeHsmSet(fuse_req_t req, Fid fid, uint64_t, std::unique_ptr<IoctlMessage> message);
+void ServeHsmAction(fuse_req_t req, Fid fid, uint64_t, std::unique_ptr<IoctlMessage> message);
+void ServeHsmJob(fuse_req_t req, Fid fid, uint64_t, std::unique_ptr<IoctlMessage> message);
 
 // Part of FLUSH and RELEASE; they never wait. (sheen_locks.cc)
 void FlushLocks(fuse_req_t req, fuse_ino_t node, const fuse_file_info& file);

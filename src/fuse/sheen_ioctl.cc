@@ -2,11 +2,15 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "base/crc32c.h"
+#include "client/pools.h"
 #include "fuse/sheen_front.h"
 #include "sheen/ioctl.h"
 #include "sheen/v1/mds.pb.h"
@@ -52,12 +56,24 @@ async::Task<void> GetLayout(fuse_req_t req, Fid fid, Message message) {
 
 async::Task<void> SetLayout(fuse_req_t req, Fid fid, Message message) {
   const bool remove = (message->flags & kIoctlRemove) != 0;
-  if (remove != (message->data_bytes == 0)) {
+  client::LayoutChange change;
+  if ((message->flags & kIoctlAddComponents) != 0) change.edit = client::LayoutEdit::kAdd;
+  if ((message->flags & kIoctlDeleteComponents) != 0) change.edit = client::LayoutEdit::kDelete;
+  if ((message->flags & kIoctlSetComponentFlags) != 0) {
+    change.edit = client::LayoutEdit::kFlags;
+    change.set_flags = message->count;
+    change.clear_flags = message->total;
+  }
+  change.component_id = message->index;
+  const bool empty = remove || change.edit == client::LayoutEdit::kDelete ||
+                     change.edit == client::LayoutEdit::kFlags;
+  if (empty != (message->data_bytes == 0)) {
     fuse_reply_err(req, EINVAL);
     co_return;
   }
-  const Status set = co_await FsOf(req)->SetLayout(WhoAsks(req), fid,
-                                                   std::string(message->data, message->data_bytes));
+  std::string layout(message->data, message->data_bytes);
+  const Status set =
+      co_await FsOf(req)->SetLayout(WhoAsks(req), fid, std::move(layout), change);
   if (!set && !(remove && set.error().code() == Errc::kNoData)) {
     ReplyError(req, set.error());
     co_return;
@@ -119,6 +135,16 @@ async::Task<void> StatTargets(fuse_req_t req, Message message) {
   message->total = static_cast<uint32_t>(targets->size());
   message->data_bytes = static_cast<uint32_t>(chunk.ByteSizeLong());
   chunk.SerializeToArray(message->data, static_cast<int>(message->data_bytes));
+  ReplyMessage(req, *message);
+}
+
+async::Task<void> ListPools(fuse_req_t req, Message message) {
+  const Result<v1::OstPoolList> pools = co_await client::ListPools(FsOf(req));
+  if (!pools) {
+    ReplyError(req, pools.error());
+    co_return;
+  }
+  PutChunk(pools->SerializeAsString(), message.get());
   ReplyMessage(req, *message);
 }
 
@@ -196,8 +222,155 @@ async::Task<void> ClearChangelog(fuse_req_t req, Message message) {
   ReplyMessage(req, *message);
 }
 
-void Ioctl(fuse_req_t req, fuse_ino_t node, unsigned command, const void* in, size_t in_bytes) {
-  if (_IOC_TYPE(command) != kIoctlType) {
+async::Task<void> DataVersion(fuse_req_t req, Fid fid, Message message) {
+  client::DataLook look = client::DataLook::kFlushed;
+  if ((message->flags & kIoctlAsIs) != 0) look = client::DataLook::kAsIs;
+  if ((message->flags & kIoctlAlone) != 0) look = client::DataLook::kAlone;
+  const Result<uint64_t> version = co_await FsOf(req)->DataVersion(fid, look);
+  if (!version) {
+    ReplyError(req, version.error());
+    co_return;
+  }
+  message->stamp = *version;
+  message->data_bytes = 0;
+  ReplyMessage(req, *message);
+}
+
+async::Task<void> SwapLayouts(fuse_req_t req, Fid fid, uint64_t handle, Message message) {
+  const Fid other{message->fid_seq, message->fid_oid, message->fid_ver};
+  const Status swapped = other.Valid()
+                             ? co_await FsOf(req)->SwapLayouts(WhoAsks(req), fid, handle, other)
+                             : Status(Fail(Errc::kInvalid, "no FID"));
+  if (!swapped) {
+    ReplyError(req, swapped.error());
+    co_return;
+  }
+  message->data_bytes = 0;
+  ReplyMessage(req, *message);
+}
+
+async::Task<Status> CopyStep(client::Filesystem* fs, Fid fid, uint64_t handle,
+                             IoctlMessage* message) {
+  IoctlCopy copy;
+  if (message->data_bytes != sizeof copy) co_return Fail(Errc::kInvalid, "not an IoctlCopy");
+  std::memcpy(&copy, message->data, sizeof copy);
+  SHEEN_CO_TRY_ASSIGN(const client::CopyStep step,
+                      co_await fs->CopySome(fid, handle, copy.offset, copy.length));
+  copy.next = step.next;
+  copy.size = step.size;
+  copy.copied = step.copied;
+  std::memcpy(message->data, &copy, sizeof copy);
+  co_return Status();
+}
+
+async::Task<Status> MigrateStep(fuse_req_t req, Fid fid, uint64_t handle, IoctlMessage* message) {
+  client::Filesystem* const fs = FsOf(req);
+  const uint32_t bytes = std::exchange(message->data_bytes, 0);
+  switch (message->index) {
+    case kMigrateBegin: {
+      std::string layout(message->data, bytes);
+      co_return co_await fs->BeginCopy(WhoAsks(req), fid, handle, std::move(layout));
+    }
+    case kMigrateCopy: {
+      message->data_bytes = bytes;
+      co_return co_await CopyStep(fs, fid, handle, message);
+    }
+    case kMigrateHold: {
+      SHEEN_CO_TRY_ASSIGN(const bool complete, co_await fs->HoldLayout(fid, handle));
+      message->count = complete ? 1 : 0;
+      co_return Status();
+    }
+    case kMigrateFinish:
+      co_return co_await fs->FinishCopy(fid, handle);
+    case kMigrateEnd:
+      fs->EndCopy(fid, handle);
+      co_return Status();
+    default:
+      co_return Fail(Errc::kInvalid, "no step of a migrate");
+  }
+}
+
+async::Task<void> Migrate(fuse_req_t req, Fid fid, uint64_t handle, Message message) {
+  const Status done = co_await MigrateStep(req, fid, handle, message.get());
+  if (!done) {
+    ReplyError(req, done.error());
+    co_return;
+  }
+  ReplyMessage(req, *message);
+}
+
+void GetFid(fuse_req_t req, Fid fid, Message message) {
+  PutFid(fid, message.get());
+  message->data_bytes = 0;
+  ReplyMessage(req, *message);
+}
+
+void GetClient(fuse_req_t req, Message message) {
+  const std::string uuid = FsOf(req)->identity().uuid().ToString();
+  PutChunk(uuid, message.get());
+  message->stamp = 0;
+  ReplyMessage(req, *message);
+}
+
+// On a mount that may only read, what changes files, names or where they lie is EROFS.
+enum class Effect : uint8_t { kReads, kChanges };
+
+struct Command {
+  unsigned long number;
+  Effect effect;
+  void (*serve)(fuse_req_t req, Fid fid, uint64_t handle, Message message);
+};
+
+constexpr Command kCommands[] = {
+    {kIoctlGetFid, Effect::kReads,
+     [](fuse_req_t req, Fid fid, uint64_t, Message in) { GetFid(req, fid, std::move(in)); }},
+    {kIoctlGetClient, Effect::kReads,
+     [](fuse_req_t req, Fid, uint64_t, Message in) { GetClient(req, std::move(in)); }},
+    {kIoctlGetLayout, Effect::kReads,
+     [](fuse_req_t req, Fid fid, uint64_t, Message in) {
+       Spawn(GetLayout(req, fid, std::move(in)));
+     }},
+    {kIoctlSetLayout, Effect::kChanges,
+     [](fuse_req_t req, Fid fid, uint64_t, Message in) {
+       Spawn(SetLayout(req, fid, std::move(in)));
+     }},
+    {kIoctlCreateWithLayout, Effect::kChanges,
+     [](fuse_req_t req, Fid fid, uint64_t, Message in) {
+       Spawn(CreateWithLayout(req, fid, std::move(in)));
+     }},
+    {kIoctlStatFsTargets, Effect::kReads,
+     [](fuse_req_t req, Fid, uint64_t, Message in) { Spawn(StatTargets(req, std::move(in))); }},
+    {kIoctlListPools, Effect::kReads,
+     [](fuse_req_t req, Fid, uint64_t, Message in) { Spawn(ListPools(req, std::move(in))); }},
+    {kIoctlFidToPath, Effect::kReads,
+     [](fuse_req_t req, Fid, uint64_t, Message in) { Spawn(FidToPath(req, std::move(in))); }},
+    {kIoctlReadChangelog, Effect::kReads,
+     [](fuse_req_t req, Fid, uint64_t, Message in) { Spawn(ReadChangelog(req, std::move(in))); }},
+    // How far a user has read is no file's business: a reader of the changelog needs no more.
+    {kIoctlClearChangelog, Effect::kReads,
+     [](fuse_req_t req, Fid, uint64_t, Message in) { Spawn(ClearChangelog(req, std::move(in))); }},
+    {kIoctlHsmState, Effect::kReads, ServeHsmState},
+    {kIoctlHsmSet, Effect::kChanges, ServeHsmSet},
+    {kIoctlHsmAction, Effect::kChanges, ServeHsmAction},
+    {kIoctlHsmJob, Effect::kReads, ServeHsmJob},
+    {kIoctlDataVersion, Effect::kReads,
+     [](fuse_req_t req, Fid fid, uint64_t, Message in) {
+       Spawn(DataVersion(req, fid, std::move(in)));
+     }},
+    {kIoctlMigrate, Effect::kChanges,
+     [](fuse_req_t req, Fid fid, uint64_t handle, Message in) {
+       Spawn(Migrate(req, fid, handle, std::move(in)));
+     }},
+    {kIoctlSwapLayouts, Effect::kChanges,
+     [](fuse_req_t req, Fid fid, uint64_t handle, Message in) {
+       Spawn(SwapLayouts(req, fid, handle, std::move(in)));
+     }},
+};
+
+void Ioctl(fuse_req_t req, fuse_ino_t node, unsigned number, const fuse_file_info& file,
+           const void* in, size_t in_bytes) {
+  const auto* const command = std::ranges::find(kCommands, number, &Command::number);
+  if (command == std::end(kCommands)) {
     fuse_reply_err(req, ENOTTY);
     return;
   }
@@ -205,49 +378,25 @@ void Ioctl(fuse_req_t req, fuse_ino_t node, unsigned command, const void* in, si
     fuse_reply_err(req, wrong);
     return;
   }
+  if (FsOf(req)->options().read_only && command->effect == Effect::kChanges) {
+    fuse_reply_err(req, EROFS);
+    return;
+  }
   auto message = std::make_unique<IoctlMessage>();
   std::memcpy(message.get(), in, sizeof(IoctlMessage));
-  const Fid fid = FidOfNode(FsOf(req), node);
-  switch (command) {
-    case kIoctlGetFid:
-      PutFid(fid, message.get());
-      message->data_bytes = 0;
-      return ReplyMessage(req, *message);
-    case kIoctlGetClient: {
-      const std::string uuid = FsOf(req)->identity().uuid().ToString();
-      PutChunk(uuid, message.get());
-      message->stamp = 0;
-      return ReplyMessage(req, *message);
-    }
-    case kIoctlGetLayout:
-      return Spawn(GetLayout(req, fid, std::move(message)));
-    case kIoctlSetLayout:
-      return Spawn(SetLayout(req, fid, std::move(message)));
-    case kIoctlCreateWithLayout:
-      return Spawn(CreateWithLayout(req, fid, std::move(message)));
-    case kIoctlStatFsTargets:
-      return Spawn(StatTargets(req, std::move(message)));
-    case kIoctlFidToPath:
-      return Spawn(FidToPath(req, std::move(message)));
-    case kIoctlReadChangelog:
-      return Spawn(ReadChangelog(req, std::move(message)));
-    case kIoctlClearChangelog:
-      return Spawn(ClearChangelog(req, std::move(message)));
-    default:
-      fuse_reply_err(req, ENOTTY);
-  }
+  command->serve(req, FidOfNode(FsOf(req), node), file.fh, std::move(message));
 }
 
 }  // namespace
 
 void AddIoctlOps(fuse_lowlevel_ops* ops) {
-  ops->ioctl = [](fuse_req_t req, fuse_ino_t node, unsigned command, void*, fuse_file_info*,
+  ops->ioctl = [](fuse_req_t req, fuse_ino_t node, unsigned command, void*, fuse_file_info* file,
                   unsigned flags, const void* in, size_t in_bytes, size_t) {
     if ((flags & FUSE_IOCTL_COMPAT) != 0) {
       fuse_reply_err(req, ENOSYS);
       return;
     }
-    Ioctl(req, node, command, in, in_bytes);
+    Ioctl(req, node, command, *file, in, in_bytes);
   };
 }
 

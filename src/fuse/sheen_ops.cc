@@ -1,10 +1,15 @@
 #include "fuse/sheen_ops.h"
 
 #include <algorithm>
+#include <future>
 #include <map>
+#include <string>
+#include <tuple>
+#include <utility>
 
 #include "base/log.h"
 #include "client/kernel_cache.h"
+#include "client/stat.h"
 #include "fuse/job_id.h"
 #include "fuse/sheen_front.h"
 
@@ -30,7 +35,30 @@ void Init(void* userdata, fuse_conn_info* conn) {
 struct CachedIdentity {
   Nanos read_at{0};
   client::CredentialId id = 0;
+  std::string job;
+  bool job_known = false;                 // perhaps of a while ago
+  std::shared_future<std::string> asked;  // valid: and not told yet
 };
+
+// Of this shard.
+CachedIdentity* IdentityOf(uint32_t pid, uint32_t uid, uint32_t gid) {
+  thread_local std::map<std::tuple<uint32_t, uint32_t, uint32_t>, CachedIdentity> cache;
+  constexpr size_t kCacheMax = 1024;
+  if (cache.size() > kCacheMax) cache.clear();
+  return &cache[{pid, uid, gid}];
+}
+
+// Asks for the job anew, or takes what the answer was; never waits for it. False: it is still to
+// come.
+bool LearnJob(uint32_t pid, uint32_t uid, uint32_t gid, CachedIdentity* cached) {
+  if (!cached->asked.valid()) {
+    cached->asked = JobIds::Instance()->Ask(static_cast<int32_t>(pid), uid, gid);
+  }
+  if (cached->asked.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return false;
+  cached->job = std::exchange(cached->asked, {}).get();
+  cached->job_known = true;
+  return true;
+}
 
 std::vector<uint32_t> GroupsOf(fuse_req_t req) {
   std::vector<gid_t> groups(64);
@@ -55,46 +83,30 @@ fuse_ino_t NodeOf(const client::Filesystem* fs, const Fid& fid) {
   return fid == fs->root() ? kFuseRootInode : fid.ToInode();
 }
 
-client::CredentialId WhoAsks(fuse_req_t req) {
-  const fuse_ctx* context = fuse_req_ctx(req);
-  const JobIds* const jobs = JobIds::Instance();
-  const bool superuser = context->uid == 0;
-  if (superuser && !jobs->enabled()) return FsOf(req)->CredentialFor(0, context->gid, {});
-  thread_local std::map<std::tuple<pid_t, uid_t, gid_t>, CachedIdentity> cache;
-  const Nanos now = async::Shard::Current()->Now();
-  constexpr size_t kCacheMax = 1024;
-  if (cache.size() > kCacheMax) cache.clear();
-  CachedIdentity& cached = cache[{context->pid, context->uid, context->gid}];
-  if (cached.read_at == Nanos(0) || now - cached.read_at > kGroupsWait) {
-    cached.id = FsOf(req)->CredentialFor(
-        context->uid, context->gid, superuser ? std::vector<uint32_t>() : GroupsOf(req),
-        jobs->Of(context->pid, context->uid, context->gid));
-    cached.read_at = now;
-  }
-  return cached.id;
+bool KnowsCaller(uint32_t pid, uint32_t uid, uint32_t gid) {
+  // The kernel's own requests, and those of processes that are not seen from here, have no job.
+  if (pid == 0 || !JobIds::Instance()->enabled()) return true;
+  CachedIdentity* const cached = IdentityOf(pid, uid, gid);
+  return cached->job_known || LearnJob(pid, uid, gid, cached);
 }
 
-struct stat StatOf(const client::Attr& attr) {
-  constexpr int64_t kSecond = 1'000'000'000;
-  const auto to_timespec = [](int64_t ns) {
-    int64_t seconds = ns / kSecond;
-    if (ns % kSecond < 0) --seconds;
-    return timespec{seconds, ns - seconds * kSecond};
-  };
-  struct stat out {};
-  out.st_ino = attr.fid.ToInode();
-  out.st_mode = attr.mode;
-  out.st_nlink = attr.nlink;
-  out.st_uid = attr.uid;
-  out.st_gid = attr.gid;
-  out.st_rdev = attr.rdev;
-  out.st_size = static_cast<off_t>(attr.size);
-  out.st_blocks = static_cast<blkcnt_t>(attr.blocks);
-  out.st_blksize = S_ISREG(attr.mode) ? 1 << 20 : 4096;
-  out.st_atim = to_timespec(attr.atime_ns);
-  out.st_mtim = to_timespec(attr.mtime_ns);
-  out.st_ctim = to_timespec(attr.ctime_ns);
-  return out;
+client::CredentialId WhoAsks(fuse_req_t req) {
+  const fuse_ctx* context = fuse_req_ctx(req);
+  const bool superuser = context->uid == 0;
+  const bool jobs = JobIds::Instance()->enabled();
+  if (superuser && !jobs) return FsOf(req)->CredentialFor(0, context->gid, {});
+  const Nanos now = async::Shard::Current()->Now();
+  const auto pid = static_cast<uint32_t>(context->pid);
+  CachedIdentity* const cached = IdentityOf(pid, context->uid, context->gid);
+  if (cached->read_at == Nanos(0) || now - cached->read_at > kGroupsWait) {
+    // Until the answer is there it counts for the job that it was.
+    const bool fresh = !jobs || LearnJob(pid, context->uid, context->gid, cached);
+    cached->id = FsOf(req)->CredentialFor(
+        context->uid, context->gid, superuser ? std::vector<uint32_t>() : GroupsOf(req),
+        jobs ? cached->job : std::string());
+    cached->read_at = fresh ? now : Nanos(0);
+  }
+  return cached->id;
 }
 
 fuse_entry_param EntryOf(client::Filesystem* fs, const Fid& directory, const std::string& name,
@@ -102,7 +114,7 @@ fuse_entry_param EntryOf(client::Filesystem* fs, const Fid& directory, const std
   fuse_entry_param entry{};
   entry.ino = NodeOf(fs, attr.fid);
   entry.generation = 1;  // FIDs are never reused
-  entry.attr = StatOf(attr);
+  entry.attr = client::StatOf(attr);
   const client::KernelPromise promise = fs->PromiseEntry(directory, name, attr);
   entry.attr_timeout = Seconds(promise.attr);
   entry.entry_timeout = Seconds(promise.entry);
@@ -141,13 +153,13 @@ void ReplyCounted(fuse_req_t req, const Fid& fid, const fuse_entry_param& entry)
 
 void ReplyAttr(fuse_req_t req, const Result<client::Attr>& attr) {
   if (!attr) return ReplyError(req, attr.error());
-  const struct stat out = StatOf(*attr);
+  const struct stat out = client::StatOf(*attr);
   fuse_reply_attr(req, &out, Seconds(FsOf(req)->PromiseAttr(*attr)));
 }
 
 void ReplyChangedAttr(fuse_req_t req, const Result<client::Attr>& attr) {
   if (!attr) return ReplyError(req, attr.error());
-  const struct stat out = StatOf(*attr);
+  const struct stat out = client::StatOf(*attr);
   fuse_reply_attr(req, &out, 0);
 }
 

@@ -9,11 +9,16 @@
 // Thread-safe.
 #pragma once
 
+#include <cstdint>
+
 #include "fuse/libfuse.h"
 
 namespace sheen::fuse {
 
 // The session's userdata must be a client::Filesystem* that is mounted and outlives the session.
 const fuse_lowlevel_ops& SheenOps();
+// For Session::set_admission: what its requests are counted for is known. False: it is being looked
+// for. Never waits. Shard-confined: each shard knows callers of its own.
+bool KnowsCaller(uint32_t pid, uint32_t uid, uint32_t gid);
 
 }  // namespace sheen::fuse

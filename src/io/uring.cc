@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "io/uring_features.h"
 
 namespace sheen::io {
 namespace {
@@ -77,6 +78,7 @@ Status UringPoller::SetUp(const UringOptions& options) {
       ring_ready_ = true;
       starts_disabled_ = (flags & IORING_SETUP_R_DISABLED) != 0;
       taskrun_flag_ = (flags & IORING_SETUP_TASKRUN_FLAG) != 0;
+      ring_.features = UsableFeatures(flags, ring_.features);
       break;
     }
     if (failed != EINVAL) break;
@@ -130,6 +132,12 @@ void UringPoller::Attach(io_uring_sqe* sqe, Completion* completion) {
   sqe->user_data = reinterpret_cast<uintptr_t>(completion);
 }
 
+void UringPoller::AttachQuietly(io_uring_sqe* sqe, Completion* completion, int32_t success) {
+  Attach(sqe, completion);
+  sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+  quiet_.push_back({completion, success});
+}
+
 void UringPoller::Cancel(Completion* completion) {
   io_uring_sqe* sqe = NextSqe();
   io_uring_prep_cancel64(sqe, reinterpret_cast<uintptr_t>(completion), IORING_ASYNC_CANCEL_ALL);
@@ -146,6 +154,7 @@ void UringPoller::Poll(Nanos max_wait) {
   sleeping_.store(false);
   // Whoever finds it set already has put its work where the shard looks next.
   wake_pending_.exchange(false);
+  CompleteQuiet();
   Reap();
 }
 
@@ -157,6 +166,9 @@ void UringPoller::Wake() {
 }
 
 void UringPoller::EndTurn() {
+  // What woke the shard up to here has run, or is seen by the shard before it calls Poll(): no
+  // reason not to sleep.
+  wake_pending_.exchange(false);
   turn_ends_running_.swap(turn_ends_);
   for (TurnEnd* turn_end : turn_ends_running_) turn_end->OnTurnEnd();
   turn_ends_running_.clear();
@@ -182,6 +194,24 @@ void UringPoller::SubmitAndWait(Nanos max_wait) {
                         done == -EBUSY || done == -ENOMEM;
   if (!expected) SHEEN_LOG(Error, "io_uring_enter: {}", std::strerror(-done));
   SHEEN_ASSERT(expected);
+}
+
+// Those of which the kernel had nothing to say. A failure stands in the completion queue by now,
+// unless that was too short for it, and is told by Reap.
+void UringPoller::CompleteQuiet() {
+  if (quiet_.empty()) return;
+  unsigned head = 0;
+  io_uring_cqe* cqe = nullptr;
+  io_uring_for_each_cqe(&ring_, head, cqe) {
+    std::erase_if(quiet_, [cqe](const Quiet& quiet) {
+      return cqe->user_data == reinterpret_cast<uintptr_t>(quiet.completion);
+    });
+  }
+  if ((IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0) return;
+  if (io_uring_sq_ready(&ring_) > 0) return;  // not all were submitted
+  quiet_running_.swap(quiet_);
+  for (const Quiet& quiet : quiet_running_) quiet.completion->Complete(quiet.success, 0);
+  quiet_running_.clear();
 }
 
 void UringPoller::Reap() {

@@ -63,6 +63,11 @@ class UringPoller final : public async::Poller {
   // calling Attach. Submitted at the next Poll (or at once when the queue is full).
   io_uring_sqe* NextSqe();
   static void Attach(io_uring_sqe* sqe, Completion* completion);
+  // As Attach, for what the kernel does or refuses while it submits (MSG_DONTWAIT): of a success it
+  // says nothing, so that nobody is woken by it, and Complete(success, 0) comes with the next event
+  // of another operation. REQUIRES: quiet_successes().
+  void AttachQuietly(io_uring_sqe* sqe, Completion* completion, int32_t success);
+  bool quiet_successes() const { return (ring_.features & IORING_FEAT_CQE_SKIP) != 0; }
   // Asks the kernel to cancel what `completion` waits for; its Complete() still comes.
   void Cancel(Completion* completion);
 
@@ -106,6 +111,7 @@ class UringPoller final : public async::Poller {
   void EnsureEnabled();
   void ArmWake();
   void SubmitAndWait(Nanos max_wait);
+  void CompleteQuiet();
   void Reap();
 
   io_uring ring_{};
@@ -120,6 +126,12 @@ class UringPoller final : public async::Poller {
   std::atomic<bool> sleeping_{false};
   std::atomic<bool> wake_pending_{false};
   std::unique_ptr<WakeCompletion> wake_completion_;
+  struct Quiet {
+    Completion* completion;
+    int32_t success;
+  };
+  std::vector<Quiet> quiet_;
+  std::vector<Quiet> quiet_running_;
   std::vector<TurnEnd*> turn_ends_;
   std::vector<TurnEnd*> turn_ends_running_;
 };

@@ -41,11 +41,14 @@ Status CheckNamed(const std::vector<OstState>& osts, uint32_t index) {
 }
 
 size_t CountOf(const Component& component, size_t usable) {
-  uint64_t count = component.stripe_count == kAllOsts ? usable : component.stripe_count;
+  uint64_t count = component.stripe_count;
+  if (component.stripe_count >= kManyPerOst) {
+    count = usable * (uint64_t{kAllOsts} - component.stripe_count + 1);
+  }
   // A component is not longer than its stripes.
   if (component.end != kEof)
     count = std::min(count, (component.end - component.start) / component.stripe_bytes);
-  return std::clamp<uint64_t>(count, 1, usable);
+  return std::clamp<uint64_t>(count, 1, component.overstriped ? kStripeCountMax : usable);
 }
 
 // By index, from `first` on, around.
@@ -127,6 +130,13 @@ OstList Candidates(const std::vector<OstState>& osts, uint32_t first) {
   return candidates;
 }
 
+OstList ChooseEach(const Component& component, const OstList& usable, size_t count,
+                   uint64_t* position) {
+  if (component.first_ost != kAnyOst) return FromFirst(usable, component.first_ost, count);
+  if (Unequal(usable)) return Weighted(usable, count, position);
+  return RoundRobin(usable, count, position);
+}
+
 }  // namespace
 
 bool HasRoom(const OstState& ost) { return ost.usable && ost.bytes_free >= kFreeBytesMin; }
@@ -142,16 +152,13 @@ Result<std::vector<uint32_t>> ChooseOsts(const Component& component,
   if (usable.empty())
     return Fail(Errc::kNoSpace, "no OST is writable and has space: see lfs df");
   const size_t count = CountOf(component, usable.size());
-  OstList chosen;
-  if (component.first_ost != kAnyOst) {
-    chosen = FromFirst(usable, component.first_ost, count);
-  } else if (Unequal(usable)) {
-    chosen = Weighted(usable, count, position);
-  } else {
-    chosen = RoundRobin(usable, count, position);
-  }
   std::vector<uint32_t> indexes;
-  for (const OstState* ost : chosen) indexes.push_back(ost->index);
+  // More stripes than OSTs: each gets one before any gets a second.
+  while (indexes.size() < count) {
+    const OstList round =
+        ChooseEach(component, usable, std::min(count - indexes.size(), usable.size()), position);
+    for (const OstState* ost : round) indexes.push_back(ost->index);
+  }
   return indexes;
 }
 

@@ -34,10 +34,15 @@ inline constexpr uint32_t kStripeCountMax = 2000;
 inline constexpr uint32_t kComponentCountMax = 64;
 inline constexpr uint64_t kFileBytesMax = INT64_MAX;     // largest file size; offsets stay below
 inline constexpr uint32_t kBlockBytesDefault = 4096;     // unit of data checksums
+inline constexpr uint32_t kGenerationMax = UINT32_MAX - 1024;  // of a layout that is replaced
 
 // In Component::stripe_count of a template: as many as there are OSTs.
 inline constexpr uint32_t kAllOsts = UINT32_MAX;
+// With `overstriped`, down to this: so many on each OST (kAllOsts - 1: two).
+inline constexpr uint32_t kManyPerOst = kAllOsts - 31;
 inline constexpr uint32_t kAnyOst = UINT32_MAX;          // first_ost: the server picks
+// In Component::pool of a template: no pool, whatever the directory has.
+inline constexpr std::string_view kIgnorePool = "ignore";
 
 // Where the bytes of a component come from that no OST has yet: an object in S3. Only of a file's
 // first component.
@@ -49,6 +54,13 @@ struct Source {
   bool operator==(const Source&) const = default;
 };
 
+// As Lustre numbers them. They choose between mirrors, of which a file has one here.
+enum ComponentFlag : uint32_t {
+  kPreferRead = 2,
+  kPreferWrite = 4,
+  kComponentFlagsKnown = kPreferRead | kPreferWrite,
+};
+
 struct Component {
   uint32_t id = 0;             // lcme_id; for display and lfs only
   uint64_t start = 0;
@@ -57,7 +69,9 @@ struct Component {
   uint32_t stripe_count = 1;   // wanted; once instantiated, osts.size()
   uint32_t first_ost = kAnyOst;
   std::vector<uint32_t> wanted_osts;  // setstripe -o: fixed placement; empty = server chooses
-  std::string pool;
+  std::string pool;            // OSTs to choose from; empty: all, of a template the directory's
+  bool overstriped = false;    // several stripes may be on one OST
+  uint32_t flags = 0;          // ComponentFlag bits; kept and shown
   // Below: set when instantiated.
   Fid object_fid;
   uint64_t birth = 0;          // transno that instantiated it; 0 = not instantiated
@@ -127,6 +141,8 @@ uint32_t StripeAt(const Component& component, uint64_t offset);
 // The rules of lfs setstripe: alignment, order, adjacency, limits. Error kInvalid with the
 // sentence that lfs prints ("Invalid layout: ...").
 Status Validate(const Layout& layout);
+// 1 to 15 of A-Z a-z 0-9 _ -.
+bool ValidPoolName(std::string_view name);
 // The file system's default PFL: [0,100M) 1, [100M,10G) 8, [10G,100G) 16, [100G,EOF) 32 stripes of
 // 1 MiB. Components whose counts become equal when cut to `ost_count` stay separate.
 Layout DefaultTemplate();
@@ -154,11 +170,11 @@ struct OstState {
 // Whether a new object may be put there.
 bool HasRoom(const OstState& ost);
 // component.stripe_count OST indexes (fewer when there are fewer usable ones, or when the component
-// is shorter than that many stripes), no duplicates: round robin, weighted by free space once that
-// differs by more than 17%, spread over servers; only of those that are best in reach: a file needs
-// no object to be made, so OSTs that are away are better than none. `position` is the caller's
-// round-robin cursor, advanced. With first_ost: that one and those that follow it by index; with
-// wanted_osts: those; whether they are up or not.
+// is shorter than that many stripes), no duplicates unless it is overstriped: round robin, weighted
+// by free space once that differs by more than 17%, spread over servers; only of those that are
+// best in reach: a file needs no object to be made, so OSTs that are away are better than none.
+// `position` is the caller's round-robin cursor, advanced. With first_ost: that one and those that
+// follow it by index; with wanted_osts: those; whether they are up or not.
 // Errors: kNoSpace when none is usable and has space; kInvalid for a wanted OST that does not exist
 // or is not usable.
 Result<std::vector<uint32_t>> ChooseOsts(const Component& component,

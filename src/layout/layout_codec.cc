@@ -37,6 +37,7 @@
 //             bytes from it on are holes, whatever S3 holds. Comes with incompat bit 0 and section
 //             flag bit 0, since a reader that ignores it would read holes for data. Only of an
 //             instantiated component that starts at 0, with stripes of whole MiB.
+//     type 6  flags         u32: 2 prefrd, 4 prefwr; left out when 0
 //   crc       u32  CRC32C of everything before it
 //
 // Valid: every length fits, crc is right, and the result passes layout::Validate, except that a
@@ -56,7 +57,9 @@ constexpr uint32_t kMagic = 0x594C4853;  // "SHLY"
 constexpr uint16_t kVersion = 1;
 constexpr uint16_t kFlagComposite = 1;
 constexpr uint64_t kIncompatSource = 1;
-constexpr uint64_t kIncompatKnown = kIncompatSource;
+constexpr uint64_t kIncompatOverstriped = 2;
+constexpr uint64_t kIncompatKnown = kIncompatSource | kIncompatOverstriped;
+constexpr uint32_t kComponentOverstriped = 1;
 constexpr size_t kSourceTextBytesMax = 1024;
 constexpr uint64_t kSourceStripeUnit = 1 << 20;
 constexpr size_t kHeaderBytes = 40;
@@ -66,7 +69,14 @@ constexpr uint16_t kSectionMustKnow = 1;
 // 64 components of 2000 stripes with wanted and chosen OSTs are below it.
 constexpr size_t kBytesMax = 2 << 20;
 
-enum Section : uint16_t { kWantedOsts = 1, kOsts = 2, kPresent = 3, kPool = 4, kSource = 5 };
+enum Section : uint16_t {
+  kWantedOsts = 1,
+  kOsts = 2,
+  kPresent = 3,
+  kPool = 4,
+  kSource = 5,
+  kFlags = 6,
+};
 
 std::unexpected<Error> Corrupt(std::string_view what) {
   return Fail(Errc::kCorrupt, "layout: " + std::string(what));
@@ -108,7 +118,7 @@ std::string PackSource(const Source& source) {
 std::string EncodeComponent(const Component& component) {
   Encoder out;
   out.U32(component.id);
-  out.U32(0);
+  out.U32(component.overstriped ? kComponentOverstriped : 0);
   out.U64(component.start);
   out.U64(component.end);
   out.U64(component.stripe_bytes);
@@ -124,6 +134,11 @@ std::string EncodeComponent(const Component& component) {
   PutSection(&out, kPool, component.pool);
   if (component.source) {
     PutSection(&out, kSource, PackSource(*component.source), kSectionMustKnow);
+  }
+  if (component.flags != 0) {
+    Encoder flags;
+    flags.U32(component.flags);
+    PutSection(&out, kFlags, flags.Take());
   }
   return out.Take();
 }
@@ -189,6 +204,10 @@ Status DecodeSections(Decoder* in, Component* component) {
       component->pool = body;
     } else if (type == kSource) {
       SHEEN_TRY(UnpackSource(body, component));
+    } else if (type == kFlags) {
+      Decoder bits(body);
+      component->flags = bits.U32();
+      if (!bits.done()) return Corrupt("bad component flags");
     } else if ((flags & kSectionMustKnow) != 0) {
       return Fail(Errc::kBadVersion, "layout: section type " + std::to_string(type) +
                                          " is not known here: written by a newer version");
@@ -202,7 +221,9 @@ Status DecodeComponent(Decoder* in, Component* component) {
   if (!in->ok() || bytes.size() < kComponentBytes) return Corrupt("a component is cut off");
   Decoder body(bytes);
   component->id = body.U32();
-  if (body.U32() != 0) return Corrupt("reserved bytes are used");
+  const uint32_t flags = body.U32();
+  if ((flags & ~kComponentOverstriped) != 0) return Corrupt("reserved bytes are used");
+  component->overstriped = flags == kComponentOverstriped;
   component->start = body.U64();
   component->end = body.U64();
   component->stripe_bytes = body.U64();
@@ -252,7 +273,8 @@ std::string Encode(const Layout& layout) {
   out.U16(layout.composite ? kFlagComposite : 0);
   const bool has_source = std::ranges::any_of(
       layout.components, [](const Component& component) { return component.source.has_value(); });
-  out.U64(has_source ? kIncompatSource : 0);
+  const bool overstriped = std::ranges::any_of(layout.components, &Component::overstriped);
+  out.U64((has_source ? kIncompatSource : 0) | (overstriped ? kIncompatOverstriped : 0));
   out.U64(0);
   out.U32(0);  // total_bytes, below
   out.U32(layout.generation);

@@ -49,6 +49,7 @@ Layout TemplateOf(const Layout& layout) {
     copy.stripe_bytes = component.stripe_bytes;
     copy.stripe_count = component.stripe_count;
     copy.pool = component.pool;
+    copy.overstriped = component.overstriped;
     if (!component.instantiated()) {
       copy.first_ost = component.first_ost;
       copy.wanted_osts = component.wanted_osts;

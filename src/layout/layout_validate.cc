@@ -7,13 +7,12 @@
 #include <set>
 
 #include "layout/layout.h"
+#include "layout/ost_name.h"
 
 namespace sheen::layout {
 
 namespace {
 
-constexpr uint32_t kOstIndexMax =
-    0xffdf;  // as in Lustre (lustre_user.h: LOV_V1_INSANE_STRIPE_INDEX)
 constexpr size_t kPoolNameBytesMax = 15;
 constexpr uint32_t kBlockBytesMax = 64 << 10;
 
@@ -23,12 +22,12 @@ std::unexpected<Error> Invalid(fmt::format_string<Args...> format, Args&&... arg
               "Invalid layout: " + fmt::format(format, std::forward<Args>(args)...));
 }
 
-Status ValidateOsts(const std::vector<uint32_t>& osts) {
+Status ValidateOsts(const std::vector<uint32_t>& osts, bool overstriped) {
   std::set<uint32_t> seen;
   for (const uint32_t ost : osts) {
     if (ost > kOstIndexMax) return Invalid("OST index {} is above {}", ost, kOstIndexMax);
-    if (!seen.insert(ost).second)
-      return Invalid("OST {} is listed twice, overstriping is not supported", ost);
+    if (!seen.insert(ost).second && !overstriped)
+      return Invalid("OST {} is listed twice and the component is not overstriped", ost);
   }
   return {};
 }
@@ -60,8 +59,9 @@ Status ValidateStriping(const Component& component) {
                    component.stripe_bytes, kStripeBytesUnit);
   if (component.stripe_bytes > kStripeBytesMax)
     return Invalid("stripe size '{}' over 4GB limit", component.stripe_bytes);
+  const bool many = component.overstriped && component.stripe_count >= kManyPerOst;
   if (component.stripe_count == 0 ||
-      (component.stripe_count > kStripeCountMax && component.stripe_count != kAllOsts))
+      (component.stripe_count > kStripeCountMax && component.stripe_count != kAllOsts && !many))
     return Invalid("Invalid stripe count {}", component.stripe_count);
   if (component.first_ost != kAnyOst && component.first_ost > kOstIndexMax)
     return Invalid("OST index {} is above {}", component.first_ost, kOstIndexMax);
@@ -72,14 +72,11 @@ Status ValidateStriping(const Component& component) {
       component.wanted_osts.size() != component.stripe_count)
     return Invalid("stripe count {} does not match the {} OSTs listed", component.stripe_count,
                    component.wanted_osts.size());
-  SHEEN_TRY(ValidateOsts(component.wanted_osts));
+  SHEEN_TRY(ValidateOsts(component.wanted_osts, component.overstriped));
   if (component.pool.size() > kPoolNameBytesMax)
     return Invalid("pool name is longer than {} characters", kPoolNameBytesMax);
-  const bool named = std::ranges::all_of(component.pool, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '-';
-  });
-  if (!named) return Invalid("pool name '{}' has characters that are not allowed", component.pool);
+  if (!component.pool.empty() && !ValidPoolName(component.pool))
+    return Invalid("pool name '{}' has characters that are not allowed", component.pool);
   return {};
 }
 
@@ -97,10 +94,17 @@ Status ValidateObjects(const Component& component) {
                    component.present.size(), component.osts.size());
   if (!component.object_fid.Valid())
     return Invalid("component {} has no valid object FID", component.id);
-  return ValidateOsts(component.osts);
+  return ValidateOsts(component.osts, component.overstriped);
 }
 
 }  // namespace
+
+bool ValidPoolName(std::string_view name) {
+  return !name.empty() && name.size() <= kPoolNameBytesMax && std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+  });
+}
 
 Status Validate(const Layout& layout) {
   if (layout.empty()) return Invalid("no component");

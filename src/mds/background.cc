@@ -118,6 +118,10 @@ async::Task<void> Background::Loop() {
     if (!orphans_reaped_) co_await SettleOrphans();
     co_await NoteRecovered();
     EvictSilent();
+    for (const Fid& fid : core_->locks->EndSilentHolds(core_->Now())) {
+      SHEEN_LOG(Warn, "{}: who was replacing its layout is not heard of: its users go on",
+                fid.ToString());
+    }
     co_await StartSenders();
     co_await RefreshSpace();
     co_await CollectChangelogUser();
@@ -132,6 +136,9 @@ void Background::EvictSilent() {
       core_->idle_sessions.TakeExpired(core_->Now(), core_->options.session_lease);
   for (const uint64_t id : expired) {
     core_->eviction->Request(id, "it had no connection for the length of its lease");
+  }
+  for (const uint64_t id : core_->recovery.TakeOverdue()) {
+    core_->eviction->Request(id, "it was still coming back long after the server's restart");
   }
 }
 

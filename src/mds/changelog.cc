@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "base/bytes.h"
+#include "base/open_flags.h"
 #include "mds/op_context.h"
 #include "mds/permission.h"
 #include "mdt/repository_records.h"

@@ -12,9 +12,8 @@ namespace sheen::mds {
 namespace {
 
 constexpr std::string_view kMapKey = "cluster_map";
-constexpr uint8_t kMapVersion = 1;
 constexpr std::string_view kKeptKey = "kept_params";
-constexpr uint8_t kKeptVersion = 1;
+constexpr std::string_view kPoolsKey = "ost_pools";
 constexpr size_t kKeptMax = 1000;
 constexpr size_t kKeptNameMax = 255;
 constexpr size_t kKeptValueMax = 4096;
@@ -50,87 +49,6 @@ bool Refuses(const std::string& state) { return state.find_first_of("DRSI") != s
 
 }  // namespace
 
-std::string EncodeMap(const MapRecord& map) {
-  Encoder out;
-  out.U8(kMapVersion);
-  out.U64(map.version);
-  out.U32(static_cast<uint32_t>(map.servers.size()));
-  for (const ServerInfo& server : map.servers) {
-    out.Bytes(server.name);
-    out.U32(static_cast<uint32_t>(server.hosts.size()));
-    for (const std::string& host : server.hosts) out.Bytes(host);
-    out.U16(server.data_port);
-    out.U16(server.control_port);
-  }
-  out.U32(static_cast<uint32_t>(map.targets.size()));
-  for (const TargetInfo& target : map.targets) {
-    out.U8(target.is_mdt ? 1 : 0);
-    out.U32(target.index);
-    out.Raw(target.uuid.bytes.data(), target.uuid.bytes.size());
-    out.U64(target.generation);
-    out.Bytes(target.server);
-  }
-  return out.Take();
-}
-
-Result<MapRecord> DecodeMap(std::string_view bytes) {
-  Decoder in(bytes);
-  const uint8_t version = in.U8();
-  if (version > kMapVersion) {
-    return Fail(Errc::kBadVersion, "cluster map: written by a newer version of Sheen");
-  }
-  MapRecord map;
-  map.version = in.U64();
-  const uint32_t servers = in.U32();
-  for (uint32_t i = 0; i < servers && in.ok(); ++i) {
-    ServerInfo server;
-    server.name = in.Bytes();
-    const uint32_t hosts = in.U32();
-    for (uint32_t h = 0; h < hosts && in.ok(); ++h) server.hosts.emplace_back(in.Bytes());
-    server.data_port = in.U16();
-    server.control_port = in.U16();
-    map.servers.push_back(std::move(server));
-  }
-  const uint32_t targets = in.U32();
-  for (uint32_t i = 0; i < targets && in.ok(); ++i) {
-    TargetInfo target;
-    target.is_mdt = in.U8() != 0;
-    target.index = in.U32();
-    target.uuid = UuidOf(std::string(in.Raw(target.uuid.bytes.size())));
-    target.generation = in.U64();
-    target.server = in.Bytes();
-    map.targets.push_back(std::move(target));
-  }
-  if (!in.done() || version == 0) return Fail(Errc::kCorrupt, "cluster map: record is damaged");
-  return map;
-}
-
-std::string EncodeKept(const KeptParams& kept) {
-  Encoder out;
-  out.U8(kKeptVersion);
-  out.U32(static_cast<uint32_t>(kept.size()));
-  for (const auto& [name, value] : kept) {
-    out.Bytes(name);
-    out.Bytes(value);
-  }
-  return out.Take();
-}
-
-Result<KeptParams> DecodeKept(std::string_view bytes) {
-  Decoder in(bytes);
-  if (in.U8() > kKeptVersion) {
-    return Fail(Errc::kBadVersion, "kept settings: written by a newer version of Sheen");
-  }
-  KeptParams kept;
-  const uint32_t count = in.U32();
-  for (uint32_t i = 0; i < count && in.ok(); ++i) {
-    std::string name(in.Bytes());
-    kept[std::move(name)] = in.Bytes();
-  }
-  if (!in.done()) return Fail(Errc::kCorrupt, "kept settings: the record is damaged");
-  return kept;
-}
-
 ClusterMap::ClusterMap(mdt::Mdt* mdt, Options options)
     : mdt_(mdt), options_(std::move(options)), started_(options_.clock->Monotonic()) {}
 
@@ -139,12 +57,18 @@ Status ClusterMap::Load() {
                    mdt_->store()->Get(mdt::kConfig, kMapKey, kv::Blocking::kMayBlock));
   SHEEN_TRY_ASSIGN(const std::optional<std::string> kept,
                    mdt_->store()->Get(mdt::kConfig, kKeptKey, kv::Blocking::kMayBlock));
+  SHEEN_TRY_ASSIGN(const std::optional<std::string> pools,
+                   mdt_->store()->Get(mdt::kConfig, kPoolsKey, kv::Blocking::kMayBlock));
   std::lock_guard lock(mutex_);
   if (bytes) {
     SHEEN_TRY_ASSIGN(map_, DecodeMap(*bytes));
   }
   if (kept) {
     SHEEN_TRY_ASSIGN(kept_, DecodeKept(*kept));
+  }
+  if (pools) {
+    SHEEN_TRY_ASSIGN(OstPools decoded, DecodePools(*pools));
+    pools_ = std::make_shared<const OstPools>(std::move(decoded));
   }
   return {};
 }
@@ -267,10 +191,11 @@ Result<v1::RegisterServerReply> ClusterMap::Register(const v1::RegisterServerReq
   return reply;
 }
 
-Status ClusterMap::Persist(const MapRecord& map, const KeptParams* kept) {
+Status ClusterMap::Persist(const MapRecord& map, const KeptParams* kept, const OstPools* pools) {
   mdt::Txn txn(mdt_->store(), mdt_->transnos(), kv::Blocking::kMayBlock);
   txn.Put(mdt::kConfig, std::string(kMapKey), EncodeMap(map));
   if (kept != nullptr) txn.Put(mdt::kConfig, std::string(kKeptKey), EncodeKept(*kept));
+  if (pools != nullptr) txn.Put(mdt::kConfig, std::string(kPoolsKey), EncodePools(*pools));
   SHEEN_TRY(mdt_->Commit(&txn));
   return mdt_->Sync();
 }
@@ -312,6 +237,60 @@ KeptParams ClusterMap::Kept() const {
   return kept_;
 }
 
+Result<std::vector<PoolRefusal>> ClusterMap::ChangePool(PoolChange change) {
+  change.fsname = mdt_->superblock().fsname;
+  std::lock_guard registering(register_mutex_);
+  MapRecord next;
+  OstPools pools;
+  {
+    std::lock_guard lock(mutex_);
+    next = map_;
+    pools = *pools_;
+  }
+  std::set<uint32_t> registered;
+  for (const TargetInfo& target : next.targets) {
+    if (!target.is_mdt) registered.insert(target.index);
+  }
+  const OstPools before = pools;
+  SHEEN_TRY_ASSIGN(std::vector<PoolRefusal> refused, ChangePools(change, registered, &pools));
+  if (pools == before) return refused;
+  ++next.version;
+  SHEEN_TRY(Persist(next, nullptr, &pools));
+  {
+    std::lock_guard lock(mutex_);
+    map_ = next;
+    pools_ = std::make_shared<const OstPools>(std::move(pools));
+    osts_.reset();
+  }
+  SHEEN_LOG(Info, "cluster map {}: pool {} has changed", next.version, change.pool);
+  if (options_.on_changed) options_.on_changed(next.version);
+  return refused;
+}
+
+Status ClusterMap::SetOpensAreLogged(bool logged) {
+  std::lock_guard registering(register_mutex_);
+  MapRecord next;
+  {
+    std::lock_guard lock(mutex_);
+    if (opens_are_logged_ == logged) return {};
+    next = map_;
+  }
+  ++next.version;
+  SHEEN_TRY(Persist(next));
+  {
+    std::lock_guard lock(mutex_);
+    map_ = next;
+    opens_are_logged_ = logged;
+  }
+  if (options_.on_changed) options_.on_changed(next.version);
+  return {};
+}
+
+std::shared_ptr<const OstPools> ClusterMap::Pools() const {
+  std::lock_guard lock(mutex_);
+  return pools_;
+}
+
 Result<v1::HeartbeatReply> ClusterMap::Heartbeat(const v1::HeartbeatRequest& request) {
   const std::string& fsname = mdt_->superblock().fsname;
   if (request.fsname() != fsname) {
@@ -347,6 +326,7 @@ void ClusterMap::Fill(v1::ClusterMap* out) const {
   const std::string& fsname = mdt_->superblock().fsname;
   out->set_version(map_.version);
   out->set_fsname(fsname);
+  out->set_opens_are_logged(opens_are_logged_);
   for (const ServerInfo& server : map_.servers) {
     v1::ServerEntry* entry = out->add_servers();
     entry->set_name(server.name);
@@ -367,6 +347,11 @@ void ClusterMap::Fill(v1::ClusterMap* out) const {
     v1::KeptParam* entry = out->add_params();
     entry->set_name(name);
     entry->set_value(value);
+  }
+  for (const auto& [name, osts] : *pools_) {
+    v1::OstPool* entry = out->add_pools();
+    entry->set_name(name);
+    entry->mutable_osts()->Add(osts.begin(), osts.end());
   }
 }
 
@@ -418,9 +403,28 @@ std::vector<v1::TargetSpace> ClusterMap::Targets() const {
   return spaces;
 }
 
-std::shared_ptr<const std::vector<layout::OstState>> ClusterMap::Osts() const {
+ClusterMap::OstList ClusterMap::Osts() const {
   const Nanos now = options_.clock->Monotonic();
   std::lock_guard lock(mutex_);
+  return OstsLocked(now);
+}
+
+ClusterMap::OstList ClusterMap::OstsOf(const std::string& pool) const {
+  const Nanos now = options_.clock->Monotonic();
+  std::lock_guard lock(mutex_);
+  const auto members = pools_->find(pool);
+  if (members == pools_->end()) return nullptr;
+  const OstList all = OstsLocked(now);
+  OstList& part = pool_osts_[pool];
+  if (part) return part;
+  auto chosen = std::make_shared<std::vector<layout::OstState>>();
+  for (const layout::OstState& ost : *all) {
+    if (members->second.contains(ost.index)) chosen->push_back(ost);
+  }
+  return part = std::move(chosen);
+}
+
+ClusterMap::OstList ClusterMap::OstsLocked(Nanos now) const {
   if (osts_ && now - osts_built_ < kOstsFresh) return osts_;
   auto osts = std::make_shared<std::vector<layout::OstState>>();
   for (const TargetInfo& target : map_.targets) {
@@ -446,6 +450,7 @@ std::shared_ptr<const std::vector<layout::OstState>> ClusterMap::Osts() const {
   }
   osts_ = std::move(osts);
   osts_built_ = now;
+  pool_osts_.clear();
   return osts_;
 }
 

@@ -2,7 +2,7 @@
 // (durable, with a version), and how the targets are (in memory, from heartbeats).
 //
 // The map is one row of the store's config family, written and synced by Register, so its functions
-// that change it block. Thread-safe. docs/formats/mdt.md has the row's bytes.
+// that change it block. Thread-safe.
 #pragma once
 
 #include <functional>
@@ -14,43 +14,13 @@
 
 #include "base/clock.h"
 #include "layout/layout.h"
+#include "mds/cluster_records.h"
+#include "mds/ost_pools.h"
 #include "mdt/mdt.h"
 #include "sheen/result.h"
 #include "sheen/v1/control.pb.h"
 
 namespace sheen::mds {
-
-struct ServerInfo {
-  std::string name;  // "mds0", "oss0"
-  std::vector<std::string> hosts;
-  uint16_t data_port = 0;
-  uint16_t control_port = 0;
-  bool operator==(const ServerInfo&) const = default;
-};
-
-struct TargetInfo {
-  bool is_mdt = false;
-  uint32_t index = 0;
-  Uuid uuid;
-  uint64_t generation = 0;
-  std::string server;
-  bool operator==(const TargetInfo&) const = default;
-};
-
-struct MapRecord {
-  uint64_t version = 0;
-  std::vector<ServerInfo> servers;
-  std::vector<TargetInfo> targets;
-  bool operator==(const MapRecord&) const = default;
-};
-
-// Settings that every server and client applies, by parameter name (base/params.h).
-using KeptParams = std::map<std::string, std::string>;
-
-std::string EncodeKept(const KeptParams& kept);
-Result<KeptParams> DecodeKept(std::string_view bytes);
-std::string EncodeMap(const MapRecord& map);
-Result<MapRecord> DecodeMap(std::string_view bytes);
 
 class ClusterMap final {
  public:
@@ -73,6 +43,13 @@ class ClusterMap final {
   // kInvalid (a name or value that cannot be one), kNoSpace (too many), kNoEntry (none to forget).
   Status KeepParam(const std::string& name, const std::string& value, bool forget);
   KeptParams Kept() const;
+  // As ChangePools (ost_pools.h); the map has a new version if anything has changed. "survives
+  // power loss".
+  Result<std::vector<PoolRefusal>> ChangePool(PoolChange change);
+  std::shared_ptr<const OstPools> Pools() const;
+  // Whether the changelog has openings, of which the MDS must be told then; the map has a new
+  // version if that has changed. At the start nothing has.
+  Status SetOpensAreLogged(bool logged);
   void Fill(v1::ClusterMap* out) const;
   uint64_t version() const;
 
@@ -80,7 +57,10 @@ class ClusterMap final {
   void SetOwnSpace(const v1::TargetSpace& space);
   std::vector<v1::TargetSpace> Targets() const;
   // For layout::ChooseOsts; shared by calls until a heartbeat or a deadline changes it.
-  std::shared_ptr<const std::vector<layout::OstState>> Osts() const;
+  using OstList = std::shared_ptr<const std::vector<layout::OstState>>;
+  OstList Osts() const;
+  // Those of them in the pool; null: there is no such pool.
+  OstList OstsOf(const std::string& pool) const;
   // Just started, and not every registered OST has been heard of yet.
   bool WarmingUp() const;
   // Server that has the OST; empty: no such OST is registered.
@@ -99,7 +79,10 @@ class ClusterMap final {
 
   Status Validate(const v1::RegisterServerRequest& request) const;
   Result<std::string> NameFor(const v1::RegisterServerRequest& request) const;
-  Status Persist(const MapRecord& map, const KeptParams* kept = nullptr);
+  // With the rows that a change is about, besides the map's.
+  Status Persist(const MapRecord& map, const KeptParams* kept = nullptr,
+                 const OstPools* pools = nullptr);
+  OstList OstsLocked(Nanos now) const;
   bool UpLocked(const TargetInfo& target, Nanos now) const;
 
   mdt::Mdt* const mdt_;
@@ -109,8 +92,11 @@ class ClusterMap final {
   mutable std::mutex mutex_;   // guards everything below
   MapRecord map_;
   KeptParams kept_;
+  std::shared_ptr<const OstPools> pools_ = std::make_shared<const OstPools>();
+  bool opens_are_logged_ = false;
   std::map<Key, Space> spaces_;
-  mutable std::shared_ptr<const std::vector<layout::OstState>> osts_;
+  mutable OstList osts_;
+  mutable std::map<std::string, OstList> pool_osts_;  // parts of *osts_
   mutable Nanos osts_built_{0};
 };
 

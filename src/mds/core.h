@@ -15,11 +15,13 @@
 #include "mds/file_lock_table.h"
 #include "mds/dependencies.h"
 #include "mds/handle_table.h"
+#include "mds/hsm_queue.h"
 #include "mds/idle_marks.h"
 #include "mds/idle_sessions.h"
 #include "mds/lock_table.h"
 #include "mds/op_stats.h"
 #include "mds/own_space.h"
+#include "mds/root_template.h"
 #include "mds/service.h"
 #include "mds/session_map.h"
 #include "mdt/mdt.h"
@@ -52,6 +54,8 @@ struct Core {
   Dependencies dependencies;
   Changelog changelog;
   OpStats stats;
+  HsmQueue hsm;
+  RootTemplate root_template;
   std::atomic<uint64_t> next_owner{1};      // of latches: names a running operation
   std::atomic<uint64_t> ost_position{0};    // round robin of layout::ChooseOsts
   std::atomic<bool> outbox_waiting{false};  // the outbox may have rows

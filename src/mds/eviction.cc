@@ -51,7 +51,8 @@ async::Task<Status> EndSession(Core* core, std::shared_ptr<ClientSession> sessio
     if (closed) closed = co_await RunInternal(core, &ReapOrphan, mdt::InodeKey(fid));
     if (!closed) SHEEN_LOG(Warn, "{}: {}", fid.ToString(), closed.error().ToString());
   }
-  std::function<Status()> erase = [core, &session] {
+  std::function<Status()> erase = [core, &session]() -> Status {
+    SHEEN_TRY(core->idle_marks.Forget(core->mdt.get(), session->id()));
     return DeleteClient(core->mdt.get(), *session);
   };
   const Status erased = co_await core->options.pool->Run<Status>(std::move(erase));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/transno.h"
 
 namespace sheen::mds {
 namespace {
@@ -12,7 +13,6 @@ using lock::FileLockOutcome;
 using lock::FileLockType;
 
 // Sequence numbers of one boot; 2^40 changes are years of them.
-constexpr int kBootShift = 40;
 // A client that does not answer an event within this is disconnected; back again, it asks.
 constexpr Nanos kEventTimeout = std::chrono::seconds(20);
 
@@ -32,11 +32,18 @@ v1::FileLockOutcome OutcomeToWire(FileLockOutcome outcome) {
   return v1::FILE_LOCK_UNKNOWN;
 }
 
-void FileLockTable::Begin(uint64_t boot, const std::vector<uint64_t>& sessions, Nanos deadline) {
+void FileLockTable::Begin(uint64_t boot, const std::vector<uint64_t>& sessions, Nanos deadline,
+                          Nanos last_deadline) {
   const std::scoped_lock lock(mutex_);
-  sequence_ = boot << kBootShift;
+  sequence_ = TransnoBase(boot);
   awaited_.insert(sessions.begin(), sessions.end());
   deadline_ = deadline;
+  last_deadline_ = std::max(deadline, last_deadline);
+}
+
+void FileLockTable::Extend(Nanos until) {
+  const std::scoped_lock lock(mutex_);
+  if (!awaited_.empty()) deadline_ = std::max(deadline_, std::min(until, last_deadline_));
 }
 
 bool FileLockTable::AwaitingLocked(Nanos now) {

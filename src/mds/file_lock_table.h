@@ -74,8 +74,12 @@ class FileLockTable final {
   FileLockTable& operator=(const FileLockTable&) = delete;
 
   // Before the first request. Nothing new is granted until each of `sessions` has declared its
-  // locks or ended, or until `deadline`.
-  void Begin(uint64_t boot, const std::vector<uint64_t>& sessions, Nanos deadline);
+  // locks or ended, or until `deadline`, which Extend does not move beyond `last_deadline`.
+  void Begin(uint64_t boot, const std::vector<uint64_t>& sessions, Nanos deadline,
+             Nanos last_deadline);
+
+  // The deadline is not before that: a client is coming back, and declares then.
+  void Extend(Nanos until);
 
   // The same request again (a resend) has the same answer, or that of its end.
   // Errors: kInvalid, kNoLocks (the table is full), kUnavailable (see Begin), kEvicted.
@@ -145,6 +149,7 @@ class FileLockTable final {
   uint64_t sequence_ = 0;
   std::set<uint64_t> awaited_;
   Nanos deadline_{0};
+  Nanos last_deadline_{0};
 };
 
 }  // namespace sheen::mds

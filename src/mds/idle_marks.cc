@@ -31,7 +31,7 @@ Result<uint64_t> Write(mdt::Mdt* mdt, const std::vector<uint64_t>& marked,
 
 }  // namespace
 
-Result<std::set<uint64_t>> IdleMarks::Load(mdt::Mdt* mdt) {
+Result<std::set<uint64_t>> IdleMarks::Load(mdt::Mdt* mdt, const std::set<uint64_t>& known) {
   const uint64_t boot = mdt->superblock().boot;
   std::vector<uint64_t> marked;
   std::vector<uint64_t> old;
@@ -44,7 +44,7 @@ Result<std::set<uint64_t>> IdleMarks::Load(mdt::Mdt* mdt) {
       return false;
     }
     const uint64_t id = LoadBig64(key.data() + kPrefix.size());
-    (*written + 1 == boot ? marked : old).push_back(id);
+    (*written + 1 == boot && known.contains(id) ? marked : old).push_back(id);
     return true;
   };
   SHEEN_TRY(txn.Scan(mdt::kConfig, kPrefix, kPrefix, take));
@@ -91,15 +91,42 @@ Status IdleMarks::Mark(mdt::Mdt* mdt, const rpc::Session& session) {
 
 bool IdleMarks::Returned(uint64_t session_id) {
   const std::scoped_lock lock(left_mutex_);
-  return left_.erase(session_id) > 0;
+  if (left_.erase(session_id) > 0) returning_.try_emplace(session_id, 0);
+  return returning_.contains(session_id);
 }
 
 Result<uint64_t> IdleMarks::Unmark(mdt::Mdt* mdt, uint64_t session_id) {
   const std::scoped_lock lock(mutex_);
-  if (!marked_.contains(session_id)) return uint64_t{0};
-  SHEEN_TRY_ASSIGN(const uint64_t transno, Write(mdt, {}, {session_id}));
+  if (marked_.contains(session_id)) {
+    SHEEN_TRY_ASSIGN(const uint64_t transno, Write(mdt, {}, {session_id}));
+    marked_.erase(session_id);
+    const std::scoped_lock left_lock(left_mutex_);
+    returning_[session_id] = transno;
+    return transno;
+  }
+  const std::scoped_lock left_lock(left_mutex_);
+  const auto other = returning_.find(session_id);
+  return other == returning_.end() ? uint64_t{0} : other->second;
+}
+
+void IdleMarks::Settled(uint64_t session_id) {
+  const std::scoped_lock lock(left_mutex_);
+  returning_.erase(session_id);
+}
+
+Status IdleMarks::Forget(mdt::Mdt* mdt, uint64_t session_id) {
+  {
+    const std::scoped_lock lock(left_mutex_);
+    left_.erase(session_id);
+    returning_.erase(session_id);
+  }
+  // Whoever is marking it has done so by now.
+  const std::scoped_lock lock(mutex_);
+  if (!marked_.contains(session_id)) return {};
+  const Result<uint64_t> written = Write(mdt, {}, {session_id});
+  if (!written) return std::unexpected(written.error());
   marked_.erase(session_id);
-  return transno;
+  return {};
 }
 
 }  // namespace sheen::mds

@@ -12,6 +12,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -24,16 +25,21 @@ namespace sheen::mds {
 
 class IdleMarks final {
  public:
-  // Before the first request. Those that need not be waited for; marked for this boot as well.
-  Result<std::set<uint64_t>> Load(mdt::Mdt* mdt);
+  // Before the first request. Those of the `known` sessions that need not be waited for; marked for
+  // this boot as well.
+  Result<std::set<uint64_t>> Load(mdt::Mdt* mdt, const std::set<uint64_t>& known);
   // Its last connection ended a while ago: marked soon, on `pool`, unless it comes back meanwhile.
   void Left(mdt::Mdt* mdt, async::BlockingPool* pool, std::shared_ptr<const rpc::Session> session);
   // Blocks until nothing runs on the pool any more.
   void Drain();
-  // It is coming back. True: Unmark before it is served.
+  // It is coming back. True: Unmark, and Settled when that is durable, before it is served; by each
+  // of its connections until one of them has done so.
   bool Returned(uint64_t session_id);
   // Gives the transno that must be durable; 0: none.
   Result<uint64_t> Unmark(mdt::Mdt* mdt, uint64_t session_id);
+  void Settled(uint64_t session_id);
+  // The session has ended: its mark goes, and none is made any more. Blocks.
+  Status Forget(mdt::Mdt* mdt, uint64_t session_id);
 
  private:
   Status Mark(mdt::Mdt* mdt, const rpc::Session& session);
@@ -42,6 +48,8 @@ class IdleMarks final {
   std::set<uint64_t> marked_;
   std::mutex left_mutex_;  // guards what follows; a leaf
   std::set<uint64_t> left_;
+  // Came back after they had left, with the transno that takes the mark away; 0: not known yet.
+  std::map<uint64_t, uint64_t> returning_;
   uint64_t running_ = 0;
   std::condition_variable idle_;
 };

@@ -31,6 +31,7 @@ uint32_t LockTable::Grant(const Fid& fid, uint32_t bits, const PeerPtr& peer, Ow
   const std::scoped_lock lock(bucket.mutex);
   // After this test a connection that ends finds its locks here: DropPeer takes the mutex later.
   if (peer->ended()) return 0;
+  if ((bits & lock::kLayout) != 0 && IsHeld(fid)) return 0;
   const auto found = bucket.resources.find(fid);
   if (found != bucket.resources.end()) {
     for (const Change& change : found->second.changes) {
@@ -138,6 +139,77 @@ void LockTable::Release(uint64_t peer_id, const Fid& fid, uint32_t bits) {
     if (resource.holders.empty() && resource.changes.empty()) bucket.resources.erase(found);
   }
   Call(wakes);
+}
+
+void LockTable::ReleaseSession(uint64_t session_id, const Fid& fid, uint32_t bits) {
+  std::vector<uint64_t> peers;
+  {
+    Bucket& bucket = BucketOf(fid);
+    const std::scoped_lock lock(bucket.mutex);
+    const auto found = bucket.resources.find(fid);
+    if (found == bucket.resources.end()) return;
+    for (const Holder& holder : found->second.holders) {
+      // What was called back goes with the answer: a later one would take a new grant for it.
+      const bool called = (holder.called & bits) != 0;
+      if (holder.peer->session_id() == session_id && !called) peers.push_back(holder.peer->id());
+    }
+  }
+  for (const uint64_t peer : peers) Release(peer, fid, bits);
+}
+
+bool LockTable::Hold(const Fid& fid, const HoldOwner& owner, Nanos now) {
+  const std::scoped_lock lock(holds_mutex_);
+  LayoutHold& hold = holds_[fid];
+  hold_count_.store(holds_.size());
+  if (!hold.owner.empty() && hold.owner != owner) return false;
+  hold = {owner, now};
+  return true;
+}
+
+bool LockTable::RenewHold(const Fid& fid, const HoldOwner& owner, Nanos now) {
+  const std::scoped_lock lock(holds_mutex_);
+  const auto found = holds_.find(fid);
+  if (found == holds_.end() || found->second.owner != owner) return false;
+  found->second.renewed = now;
+  return true;
+}
+
+template <class Matches>
+std::vector<Fid> LockTable::EndHoldsWhere(Matches matches) {
+  std::vector<Fid> ended;
+  if (hold_count_.load() == 0) return ended;
+  const std::scoped_lock lock(holds_mutex_);
+  for (auto at = holds_.begin(); at != holds_.end();) {
+    const bool ends = matches(at->second);
+    if (ends) ended.push_back(at->first);
+    at = ends ? holds_.erase(at) : std::next(at);
+  }
+  hold_count_.store(holds_.size());
+  return ended;
+}
+
+std::vector<Fid> LockTable::EndHoldsOf(uint64_t session) {
+  return EndHoldsWhere([session](const auto& hold) { return hold.owner.session == session; });
+}
+
+std::vector<Fid> LockTable::EndSilentHolds(Nanos now) {
+  return EndHoldsWhere([now](const auto& hold) { return now - hold.renewed >= kHoldMax; });
+}
+
+void LockTable::EndHold(const Fid& fid, const HoldOwner& owner) {
+  if (hold_count_.load() == 0) return;
+  const std::scoped_lock lock(holds_mutex_);
+  const auto found = holds_.find(fid);
+  if (found == holds_.end() || found->second.owner != owner) return;
+  holds_.erase(found);
+  hold_count_.store(holds_.size());
+}
+
+HoldOwner LockTable::HolderOf(const Fid& fid) const {
+  if (hold_count_.load() == 0) return {};
+  const std::scoped_lock lock(holds_mutex_);
+  const auto found = holds_.find(fid);
+  return found == holds_.end() ? HoldOwner() : found->second.owner;
 }
 
 template <class Matches>

@@ -9,7 +9,8 @@
 // change, which then waits for it, or gets no lock. A lock belongs to one connection: when that has
 // ended, its client stops using it at once or, cut off, after its lease; DropPeer comes later.
 //
-// Thread-safe. Mutexes are leaves; functions given are called without any held.
+// Thread-safe. A bucket's mutex comes before that of the holds; functions given are called without
+// any held.
 #pragma once
 
 #include <array>
@@ -22,6 +23,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/clock.h"
 #include "fid/fid.h"
 #include "lock/inode_bits.h"
 #include "rpc/server.h"
@@ -35,6 +37,14 @@ struct LockCall {
   PeerPtr peer;
   Fid fid;
   uint32_t bits = 0;
+};
+
+// An open handle of a session.
+struct HoldOwner {
+  uint64_t session = 0;
+  uint64_t handle = 0;
+  bool empty() const { return session == 0; }
+  bool operator==(const HoldOwner&) const = default;
 };
 
 class LockTable final {
@@ -64,9 +74,28 @@ class LockTable final {
 
   // Given back by the client.
   void Release(uint64_t peer_id, const Fid& fid, uint32_t bits);
+  // By all connections of a session.
+  void ReleaseSession(uint64_t session_id, const Fid& fid, uint32_t bits);
   // All of a connection that ended.
   void DropPeer(uint64_t peer_id);
   void DropSession(uint64_t session_id);
+
+  // ---- holds: a layout that one open handle is about to replace ----
+  // Until EndHold nobody is granted kLayout of the inode, and nobody else may change its layout.
+  // Called by the operation that has announced a change of it. False: another handle has it.
+  bool Hold(const Fid& fid, const HoldOwner& owner, Nanos now);
+  // Whoever has it is still at it. False: it has ended.
+  bool RenewHold(const Fid& fid, const HoldOwner& owner, Nanos now);
+  // Nothing when another handle has it.
+  void EndHold(const Fid& fid, const HoldOwner& owner);
+  bool IsHeld(const Fid& fid) const { return !HolderOf(fid).empty(); }
+  HoldOwner HolderOf(const Fid& fid) const;
+  // A hold may end at any time: what rests on it (an exchange of layouts) is refused then. All
+  // users of the file wait for it, so it ends with the connections of its session, and when it was
+  // not renewed for so long. Gives their files.
+  static constexpr Nanos kHoldMax = std::chrono::seconds(10);
+  std::vector<Fid> EndHoldsOf(uint64_t session);
+  std::vector<Fid> EndSilentHolds(Nanos now);
 
   uint64_t size() const { return size_.load(std::memory_order_relaxed); }
 
@@ -103,6 +132,15 @@ class LockTable final {
   const uint64_t locks_max_;
   std::atomic<uint64_t> size_{0};
   std::array<Bucket, kBuckets> buckets_;
+  std::atomic<size_t> hold_count_{0};
+  mutable std::mutex holds_mutex_;  // guards holds_; a bucket's may be held
+  struct LayoutHold {
+    HoldOwner owner;
+    Nanos renewed{0};
+  };
+  template <class Matches>
+  std::vector<Fid> EndHoldsWhere(Matches matches);
+  std::unordered_map<Fid, LayoutHold> holds_;
 };
 
 }  // namespace sheen::mds

@@ -44,7 +44,9 @@ void LatchSet::ReleaseAll() {
 void LatchSet::Took(const Fid& fid) { held_.push_back(fid); }
 
 bool OpContext::GrantNow(const Fid& fid, uint32_t bits) {
-  if (peer == nullptr || core->locks->Grant(fid, bits, peer, latches->owner()) == 0) return false;
+  if (peer == nullptr) return false;
+  if ((bits & lock::kLayout) != 0 && (peer->features() & rpc::kLayoutLocks) == 0) return false;
+  if (core->locks->Grant(fid, bits, peer, latches->owner()) == 0) return false;
   granted.push_back({fid, bits});
   return true;
 }
@@ -177,6 +179,11 @@ void AnswerAttr(const OpContext& context, const Fid& fid, const mdt::Inode& inod
 
 int64_t SaneTime(const OpContext& context, int64_t time_ns) {
   return std::clamp<int64_t>(time_ns, 0, context.now_ns + kClockSkewMax);
+}
+
+uint64_t SaneBlocks(uint64_t blocks) {
+  constexpr uint64_t kBlockBytes = 512;
+  return std::min<uint64_t>(blocks, layout::kFileBytesMax / kBlockBytes);
 }
 
 mdt::Inode MakeInode(const OpContext& context, const mdt::Inode& parent, const NewInode& options) {

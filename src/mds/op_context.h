@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "mds/core.h"
@@ -68,13 +69,23 @@ struct OpContext {
     OpenHandle open;
   } handle_change;
   bool durable = false;         // answer only when the batch survives power loss
+  bool reads_lasting = false;   // nothing of it is lost with the power: no need to wait for replays
   uint64_t wait_committed = 0;  // answer only when this transno does
   bool outbox = false;          // the batch has outbox rows
+  bool is_holder = false;       // of all held layouts that it changes
+  Fid layout_for_io;            // answered only while nobody else holds it. REQUIRES: the latch
+  // Once written.
+  std::optional<std::pair<Fid, HoldOwner>> hold;
+  std::vector<std::pair<Fid, HoldOwner>> end_holds;
+  bool root_template_changed = false;
   // To be granted with the answer if nothing is in the way, once the batch is written.
   struct Lock {
     Fid fid;
     uint32_t bits = 0;
   };
+  // Restores for the queue, and those to be taken out of it, once the batch is written.
+  std::vector<HsmQueued> hsm_added;
+  std::vector<Fid> hsm_cancelled;
   std::vector<Lock> grants_after;
   std::vector<Lock> granted;
   std::vector<mdt::ChangelogRecord> log;  // mds/changelog.h
@@ -126,6 +137,8 @@ void FillAttr(const Fid& fid, const mdt::Inode& inode, bool with_layout, v1::Att
 void AnswerAttr(const OpContext& context, const Fid& fid, const mdt::Inode& inode, v1::Attr* out);
 // Times that a client reports from OSTs: none is taken from far in the future.
 int64_t SaneTime(const OpContext& context, int64_t time_ns);
+// Blocks of 512 bytes likewise: no file has more than the largest.
+uint64_t SaneBlocks(uint64_t blocks);
 
 // A new inode with its owner, group (the directory's with set-group-ID), mode and times.
 struct NewInode {

@@ -55,6 +55,13 @@ OperationFunction FindOperation(rpc::Opcode opcode) {
     SHEEN_OPERATION(kMdsSync, MdsSyncRequest, MdsSyncReply, Sync);
     SHEEN_OPERATION(kMdsClusterMap, ClusterMapRequest, ClusterMap, GetClusterMap);
     SHEEN_OPERATION(kMdsLockCancel, LockList, LockCancelReply, LockCancel);
+    SHEEN_OPERATION(kMdsHsmState, HsmStateRequest, HsmStateReply, HsmState);
+    SHEEN_OPERATION(kMdsHsmSet, HsmSetRequest, HsmSetReply, HsmSet);
+    SHEEN_OPERATION(kMdsHsmRelease, HsmReleaseRequest, HsmReleaseReply, HsmRelease);
+    SHEEN_OPERATION(kMdsHsmRequest, HsmRequest, HsmRequestReply, HsmRequest);
+    SHEEN_OPERATION(kMdsHsmJob, HsmJobRequest, HsmJobReply, HsmJob);
+    SHEEN_OPERATION(kMdsLayoutHold, LayoutHoldRequest, LayoutHoldReply, LayoutHold);
+    SHEEN_OPERATION(kMdsSwapLayouts, SwapLayoutsRequest, SwapLayoutsReply, SwapLayouts);
     SHEEN_OPERATION(kMdsReportSize, ReportSizeRequest, ReportSizeReply, ReportSize);
     SHEEN_OPERATION(kMdsReadChangelog, ReadChangelogRequest, ReadChangelogReply, ReadChangelog);
     SHEEN_OPERATION(kMdsClearChangelog, ClearChangelogRequest, ClearChangelogReply,

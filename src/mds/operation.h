@@ -40,14 +40,29 @@ Status ReapOrphan(OpContext* context, std::string_view body, std::string* reply)
 // S3 stands for, or with `directory_only` a directory. Errors: kExists (a file that was not
 // imported, or was changed here), kNotDirectory.
 Status ImportEntry(OpContext* context, std::string_view body, std::string* reply);
+// Body and answer: v1::ProbeOrder, v1::ImportEntriesReply.
+Status ProbeImport(OpContext* context, std::string_view body, std::string* reply);
+// Body and answer: v1::ListImportedRequest, with a directory; v1::ListImportedReply.
+Status ListImported(OpContext* context, std::string_view body, std::string* reply);
 // Body and answer: v1::Repository; its id is given here. Errors: kExists (overlaps another).
 Status AddRepository(OpContext* context, std::string_view body, std::string* reply);
+// Body and answer: v1::Repository, found by its id. Errors: kNoEntry, kExists.
+Status UpdateRepository(OpContext* context, std::string_view body, std::string* reply);
 // Body: path. Errors: kNoEntry.
 Status RemoveRepository(OpContext* context, std::string_view body, std::string* reply);
 // Answer: v1::ListRepositoriesReply, without agents.
 Status ListRepositories(OpContext* context, std::string_view body, std::string* reply);
 // Body and answer: v1::ChangelogUserRequest, v1::ChangelogUserReply (ops/changelog.cc).
 Status ChangelogUser(OpContext* context, std::string_view body, std::string* reply);
+// Body and answer: v1::DropOrder, v1::DropOutcome. Takes a name away that an import has made, if S3
+// has all of it.
+Status DropImported(OpContext* context, std::string_view body, std::string* reply);
+// Body and answer: v1::ReadDirRequest, v1::ReadDirReply.
+Status ListEntries(OpContext* context, std::string_view body, std::string* reply);
+// Body: FID key. Answer: the file's encoded layout; empty: it is not from S3.
+Status LayoutOfSource(OpContext* context, std::string_view body, std::string* reply);
+// Body: key of the row. A restore has ended.
+Status DropHsmAction(OpContext* context, std::string_view body, std::string* reply);
 // Answer: a sequence, big-endian.
 Status TakeSequence(OpContext* context, std::string_view body, std::string* reply);
 // Body: FID key, session id, handle (big-endian): closes a handle of a session that ended.

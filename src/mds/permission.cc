@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/open_flags.h"
 #include "mds/posix_acl.h"
 
 namespace sheen::mds {

@@ -29,8 +29,6 @@ Status CheckRemove(const mdt::Inode& directory, const mdt::Inode& child,
                    const rpc::Credential& credential);
 // Access bits that open(2) flags ask for.
 uint32_t AccessOfOpenFlags(uint32_t open_flags);
-// Linux's __FMODE_EXEC: the kernel opens a program to run it.
-inline constexpr uint32_t kOpenForExecution = 0x20;
 
 // Mode bits that must go when someone without CAP_FSETID writes, truncates or changes owners:
 // set-user-ID, and set-group-ID where group execution makes it mean that.

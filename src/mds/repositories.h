@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "fid/fid.h"
 #include "mds/core.h"
+#include "mds/import_schedule.h"
 #include "rpc/repositories.h"
 
 namespace sheen::mds {
@@ -29,12 +30,17 @@ class Repositories final : public rpc::RepositoryService {
 
   async::Task<Result<v1::AddRepositoryReply>> AddRepository(
       v1::AddRepositoryRequest request) override;
+  async::Task<Result<v1::UpdateRepositoryReply>> UpdateRepository(
+      v1::UpdateRepositoryRequest request) override;
   async::Task<Result<v1::RemoveRepositoryReply>> RemoveRepository(
       v1::RemoveRepositoryRequest request) override;
   async::Task<Result<v1::ListRepositoriesReply>> ListRepositories(
       v1::ListRepositoriesRequest request) override;
   async::Task<Result<v1::ImportEntriesReply>> ImportEntries(
       v1::ImportEntriesRequest request) override;
+  async::Task<Result<v1::ListImportedReply>> ListImported(
+      v1::ListImportedRequest request) override;
+  async::Task<Result<v1::DropDeletedReply>> DropDeleted(v1::DropDeletedRequest request) override;
   async::Task<Result<v1::ListRepositoriesReply>> AgentHeartbeat(
       v1::AgentHeartbeatRequest request) override;
 
@@ -43,16 +49,36 @@ class Repositories final : public rpc::RepositoryService {
     v1::AgentEntry agent;
     Nanos at{0};
   };
-  // The directories of one import request, by path.
-  using Directories = std::map<std::string, Fid, std::less<>>;
+  // The directories of one import request, by path below `base`.
+  struct Directories {
+    Fid base;
+    const v1::Repository* repository = nullptr;  // null: made by the link, not by an import
+    bool skip_new = false;
+    std::map<std::string, Fid, std::less<>> known;
+  };
 
   async::Task<Result<Fid>> NewFid();
-  // `path` below `base`, made where it is not there. "": the base.
-  async::Task<Result<Fid>> EnsureDirectory(Fid base, std::string path, Directories* known);
-  async::Task<Result<v1::ImportWhat>> ImportOne(const v1::Repository* repository,
-                                                const v1::ImportEntry* entry, Directories* known);
+  // After a restart: nobody knows yet what clients keep of what would be changed.
+  async::Task<void> WaitForClients();
+  // `path` below the base, made where it is not there. "": the base.
+  async::Task<Result<Fid>> EnsureDirectory(std::string path, Directories* directories);
+  async::Task<Result<v1::ImportWhat>> ImportOne(const v1::ImportEntry* entry,
+                                                Directories* directories);
+  // Those of the request that are to be imported.
+  async::Task<Result<v1::ImportEntriesReply>> Probe(const v1::ImportEntriesRequest* request,
+                                                    const v1::Repository* repository);
+  // Takes away those that S3 has just as they are here.
+  async::Task<Result<v1::ImportEntriesReply>> DropListed(const v1::ImportEntriesRequest* request,
+                                                         const v1::Repository* repository);
+  // True: the name is gone.
+  async::Task<Result<bool>> Drop(const v1::DropOrder* order);
+  async::Task<Result<v1::Repository>> FindRepository(uint32_t id, std::string path);
+  // Takes away empty directories that imports have made below `directory`, and counts what stays.
+  async::Task<Status> DropBelow(Fid directory, std::string prefix, uint32_t repository,
+                                v1::RemoveRepositoryReply* counts);
 
   Core* const core_;
+  ImportSchedule schedule_;
   mutable std::mutex mutex_;  // guards what follows
   std::map<std::string, Heard> agents_;
   std::optional<Fid> next_fid_;

@@ -3,24 +3,24 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "mds/coming_back.h"
 #include "mds/file_lock_requests.h"
 #include "mds/operation.h"
 
 namespace sheen::mds {
 namespace {
 
-// How long an operation waits before it looks again whether OSTs have reported after a start.
+// How long an operation waits before it looks again: whether OSTs have reported after a start,
+// another's hold of a layout has ended, all known clients are back.
 constexpr Nanos kWarmUpWait = std::chrono::milliseconds(50);
-// How long a change waits before it looks again whether all known clients are back.
+constexpr Nanos kHoldLook = std::chrono::milliseconds(5);
 constexpr Nanos kRecoveryLook = std::chrono::milliseconds(10);
 
 const rpc::Credential kServerCredential{};
 
 // A client that holds a lock must have given it back by then, or its connection is closed.
 constexpr Nanos kCallbackTimeout = std::chrono::seconds(20);
-
-// A rename names four inodes.
-constexpr int kSetAsideMax = 16;
+constexpr int kSetAsideMax = 16;  // a rename names four inodes
 
 struct Job {
   OperationFunction function = nullptr;
@@ -38,7 +38,7 @@ struct Job {
 
 class Run final {
  public:
-  enum class Outcome : uint8_t { kDone, kWouldBlock, kBusy, kLocked, kRecovering };
+  enum class Outcome : uint8_t { kDone, kWouldBlock, kBusy, kLocked, kHeld, kRecovering };
 
   Run(Core* core, const Job& job)
       : core_(core),
@@ -68,7 +68,8 @@ class Run final {
   Status Commit(OpContext* context, mdt::Txn* txn);
   Status MeetFault(rpc::FaultStep step) const;
   Status CheckGround(const OpContext& context, const mdt::Txn& txn);
-  Status AnnounceChanges(const mdt::Txn& txn);
+  Status CheckNotHeld(const OpContext& context, const Fid& fid);
+  Status AnnounceChanges(const OpContext& context, const mdt::Txn& txn);
   bool MustWaitForClients(const OpContext& context, const mdt::Txn& txn) const;
   void FinishChanges();
   void AppendGrants(OpContext* context);
@@ -89,14 +90,16 @@ class Run final {
   std::vector<Fid> locked_;
   std::vector<LockCall> calls_;
   bool recovering_ = false;
+  bool held_ = false;  // the layout, by another
 };
 
 Run::Outcome Run::Attempt(kv::Blocking blocking) {
   locked_.clear();
-  recovering_ = false;
+  recovering_ = held_ = false;
   status_ = Execute(blocking);
   latches_.ReleaseAll();
   if (recovering_) return Outcome::kRecovering;
+  if (held_) return Outcome::kHeld;
   if (!locked_.empty()) return Outcome::kLocked;
   if (!status_ && status_.error().code() == Errc::kWouldBlock) {
     return latches_.busy() ? Outcome::kBusy : Outcome::kWouldBlock;
@@ -112,9 +115,20 @@ void Run::FinishChanges() {
   announced_.clear();
 }
 
+Status Run::CheckNotHeld(const OpContext& context, const Fid& fid) {
+  if (context.is_holder || !core_->locks->IsHeld(fid)) return {};
+  FinishChanges();  // whoever waits for what was announced here would wait for the hold as well
+  held_ = true;
+  return Fail(Errc::kWouldBlock, "its layout is being replaced");
+}
+
 // With the latches of all that the batch changes: what is granted from now on is granted by others
 // than this operation only after it has finished.
-Status Run::AnnounceChanges(const mdt::Txn& txn) {
+Status Run::AnnounceChanges(const OpContext& context, const mdt::Txn& txn) {
+  for (const mdt::Txn::Touched& touched : txn.touched()) {
+    const bool layout = (touched.bits & lock::kLayout) != 0 && !touched.gone;
+    if (layout) SHEEN_TRY(CheckNotHeld(context, touched.fid));
+  }
   for (const mdt::Txn::Touched& touched : txn.touched()) {
     const auto known = std::ranges::find(announced_, touched.fid, &Announced::fid);
     if (known == announced_.end()) announced_.push_back({touched.fid, false});
@@ -139,7 +153,8 @@ bool Run::MustWaitForClients(const OpContext& context, const mdt::Txn& txn) cons
 // have to repeat what was lost.
 Status Run::CheckGround(const OpContext& context, const mdt::Txn& txn) {
   if (job_.session == nullptr || job_.replay || context.declares_again) return {};
-  if (!txn.reads().empty() && core_->mdt->lost_power() && core_->recovery.Active(core_->Now())) {
+  const bool may_wait = core_->mdt->lost_power() && !context.reads_lasting;
+  if (may_wait && !txn.reads().empty() && core_->recovery.Active(core_->Now())) {
     recovering_ = true;
     return Fail(Errc::kWouldBlock, "clients are still to come back");
   }
@@ -208,12 +223,14 @@ Status Run::Execute(kv::Blocking blocking) {
   context.now_ns = core_->WallNs();
   const Status done = job_.function(&context, job_.body, &response_.body);
   // A refusal, too, may rest on what another client has changed.
-  const bool answers = done || done.error().code() != Errc::kWouldBlock;
-  if (answers) SHEEN_TRY(CheckGround(context, txn));
+  if (done || done.error().code() != Errc::kWouldBlock) SHEEN_TRY(CheckGround(context, txn));
   SHEEN_TRY(done);
+  if (!context.layout_for_io.empty()) SHEEN_TRY(CheckNotHeld(context, context.layout_for_io));
   SHEEN_TRY(PrepareHandle(context));
   SHEEN_TRY(Commit(&context, &txn));
   ApplyHandle(context);
+  core_->hsm.Add(std::move(context.hsm_added));
+  for (const Fid& fid : context.hsm_cancelled) static_cast<void>(core_->hsm.Cancel(fid));
   AppendGrants(&context);
   if (context.outbox) core_->outbox_waiting.store(true, std::memory_order_release);
   wait_committed_ = std::max(wait_committed_, context.wait_committed);
@@ -224,8 +241,10 @@ Status Run::Execute(kv::Blocking blocking) {
 Status Run::AnswerAgain(const SlotMemo& memo, mdt::Txn* txn) {
   if (job_.xid < memo.xid) {
     // The slot has gone on, so the request was executed and answered; in a replay its client
-    // knows the answer and only has to learn that it is not lost.
-    if (job_.replay) return {};
+    // knows the answer and only has to learn that it is not lost. Nobody knows that when the slot
+    // has gone on in this boot, which had lost it: replays come before all else.
+    const bool lost = memo.transno >> 40 == core_->mdt->superblock().boot;
+    if (job_.replay && !lost) return {};
     return Fail(Errc::kStale,
                 "request " + std::to_string(job_.xid) + " comes after its slot was used again");
   }
@@ -252,12 +271,12 @@ Status Run::Commit(OpContext* context, mdt::Txn* txn) {
     recovering_ = true;
     return Fail(Errc::kWouldBlock, "clients are still to come back");
   }
-  SHEEN_TRY(AnnounceChanges(*txn));
+  SHEEN_TRY(AnnounceChanges(*context, *txn));
   const uint64_t transno = txn->transno();
   const std::vector<uint64_t> rows = txn->ChangedRows();
   if (job_.slot != 0) {
-    mdt::SlotRow row{job_.xid, transno, response_.body};
-    txn->Put(mdt::kSlots, mdt::SlotKey(context->session_id(), job_.slot), mdt::Encode(row));
+    txn->Put(mdt::kSlots, mdt::SlotKey(context->session_id(), job_.slot),
+             mdt::Encode(mdt::SlotRow{job_.xid, transno, response_.body}));
   }
   SHEEN_TRY(MeetFault(rpc::FaultStep::kChanging));
   // Before others can read it.
@@ -268,10 +287,13 @@ Status Run::Commit(OpContext* context, mdt::Txn* txn) {
   for (const mdt::Txn::Touched& touched : txn->touched()) {
     if (touched.gone) std::ranges::find(announced_, touched.fid, &Announced::fid)->gone = true;
   }
+  // While the change is announced, so that nobody comes in between.
+  if (const auto& hold = context->hold) core_->locks->Hold(hold->first, hold->second, core_->Now());
+  for (const auto& [fid, owner] : context->end_holds) core_->locks->EndHold(fid, owner);
+  if (context->root_template_changed) core_->root_template.Changed();
   if (job_.slot != 0) job_.session->SetSlot(job_.slot, {job_.xid, transno});
   response_.transno = transno;
-  // A test that outlives it has cut the connections.
-  static_cast<void>(MeetFault(rpc::FaultStep::kChanged));
+  static_cast<void>(MeetFault(rpc::FaultStep::kChanged));  // who outlives it has no connection
   return {};
 }
 
@@ -287,6 +309,11 @@ void Run::ApplyHandle(const OpContext& context) {
   using Kind = OpContext::HandleChange::Kind;
   if (change.kind == Kind::kRemove) {
     core_->handles.Remove(change.fid, change.open.session, change.open.handle);
+    core_->locks->EndHold(change.fid, {change.open.session, change.open.handle});
+    // A layout is kept for as long as the file is open.
+    if (!core_->handles.HasOpen(change.fid, change.open.session, false)) {
+      core_->locks->ReleaseSession(change.open.session, change.fid, lock::kLayout);
+    }
   }
   if (change.kind != Kind::kAdd) return;
   // It can only fail when the session ends meanwhile: then nobody uses the handle.
@@ -344,6 +371,9 @@ async::Task<void> RunToEnd(Core* core, Run* run, WaitTimes* waits) {
     if (outcome == Run::Outcome::kRecovering) {
       co_await async::Shard::Current()->Sleep(kRecoveryLook);
       waits->Add(Wait::kClients, core->Now() - began);
+    } else if (outcome == Run::Outcome::kHeld) {
+      co_await async::Shard::Current()->Sleep(kHoldLook);
+      waits->Add(Wait::kLock, core->Now() - began);
     } else if (outcome == Run::Outcome::kLocked) {
       waits->fid = run->locked().front();
       run->CallHolders();
@@ -372,25 +402,10 @@ rpc::Response Refuse(Errc code, std::string message) {
 void TakeLockFields(const rpc::Request& request, Job* job) {
   if (request.peer == nullptr || (request.peer->features() & rpc::kInodeLocks) == 0) return;
   v1::LockedRequest fields;
-  const bool parsed = fields.ParseFromString(request.body);
-  if (!parsed) return;  // the operation refuses it
+  if (!fields.ParseFromString(request.body)) return;  // the operation refuses it
   if (!fields.no_locks()) job->peer = request.peer;
   const int count = std::min(fields.set_aside_size(), kSetAsideMax);
   for (int i = 0; i < count; ++i) job->set_aside.push_back(FidOf(fields.set_aside(i)));
-}
-
-// A session counts as back with its first request that is not part of coming back.
-void NoteBack(Core* core, const rpc::Request& request, ClientSession* session) {
-  if (!session->awaited.load(std::memory_order_relaxed)) return;
-  session->NoteHeard();
-  const bool coming_back = (request.header.flags & (rpc::kReplay | rpc::kResend)) != 0 ||
-                           request.header.opcode == rpc::Opcode::kMdsOpen ||
-                           request.header.opcode == rpc::Opcode::kMdsFileLockReclaim;
-  if (coming_back || !session->awaited.exchange(false)) return;
-  core->recovery.Back(session->id());
-  const bool declares_file_locks =
-      request.peer != nullptr && (request.peer->features() & rpc::kFileLocks) != 0;
-  if (!declares_file_locks) core->file_locks.Declared(session->id());
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "mds/background.h"
 #include "mds/core.h"
 #include "mds/file_lock_requests.h"
+#include "mds/hsm_coordinator.h"
 #include "mds/operation.h"
 #include "mds/repositories.h"
 
@@ -71,6 +72,24 @@ Result<uint64_t> WriteClient(mdt::Mdt* mdt, const SaveOrder& order) {
   return transno;
 }
 
+bool LogsOpens(const Changelog& log) {
+  return (log.wanted() & mdt::LogBit(mdt::LogType::kOpen)) != 0;
+}
+
+Result<v1::PoolReply> ListPools(const OstPools& pools, const v1::PoolRequest& request) {
+  if (!request.pool().empty() && !pools.contains(request.pool())) {
+    return Fail(Errc::kNoEntry, "Pool " + request.fsname() + "." + request.pool() + " not found");
+  }
+  v1::PoolReply reply;
+  for (const auto& [name, osts] : pools) {
+    if (!request.pool().empty() && name != request.pool()) continue;
+    v1::OstPool* const pool = reply.add_pools();
+    pool->set_name(name);
+    pool->mutable_osts()->Add(osts.begin(), osts.end());
+  }
+  return reply;
+}
+
 }  // namespace
 
 struct MdsService::State {
@@ -80,6 +99,7 @@ struct MdsService::State {
   std::string mdt_name;
   std::vector<StoredSession> stored;
   std::unique_ptr<Background> background;
+  std::unique_ptr<HsmCoordinator> coordinator;
   Repositories repositories{&core};
 };
 
@@ -105,6 +125,8 @@ Status MdsService::Open() {
                                           .on_changed = options.on_map_changed});
   SHEEN_TRY(core.cluster->Load());
   SHEEN_TRY(core.changelog.Load(core.mdt.get()));
+  // With a new version of the map: clients may have the last one without it.
+  if (LogsOpens(core.changelog)) SHEEN_TRY(core.cluster->SetOpensAreLogged(true));
   core.space = std::make_unique<OwnSpace>(core.mdt.get(), options.pool, options.clock,
                                           options.own_space);
   if (options.own_space) {
@@ -112,7 +134,10 @@ Status MdsService::Open() {
     core.cluster->SetOwnSpace(space);
   }
   SHEEN_TRY_ASSIGN(state_->stored, ReadClients(core.mdt.get()));
-  SHEEN_TRY_ASSIGN(const std::set<uint64_t> idle, core.idle_marks.Load(core.mdt.get()));
+  std::set<uint64_t> known_ids;
+  for (const StoredSession& stored : state_->stored) known_ids.insert(stored.id);
+  SHEEN_TRY_ASSIGN(const std::set<uint64_t> idle,
+                   core.idle_marks.Load(core.mdt.get(), known_ids));
   Recovery::Known known;
   std::vector<uint64_t> awaited_ids;
   for (const StoredSession& stored : state_->stored) {
@@ -130,8 +155,9 @@ Status MdsService::Open() {
     if (!idle.contains(stored.id)) awaited_ids.push_back(stored.id);
   }
   SHEEN_TRY(ReadSlots(core.mdt.get(), core.sessions));
-  core.file_locks.Begin(boot(), awaited_ids, core.Now() + options.recovery_wait);
-  core.recovery.Begin(known, core.Now() + options.recovery_wait);
+  const Nanos now = core.Now();
+  core.file_locks.Begin(boot(), awaited_ids, now + options.recovery_wait, now + Recovery::kLongest);
+  core.recovery.Begin(known, now, options.recovery_wait);
   core.outbox_waiting.store(true);
   SHEEN_LOG(Info, "{}: boot {}, recovered up to transno {:#x}, {} known clients", state_->mdt_name,
             boot(), recovered_transno(), awaited_ids.size());
@@ -144,10 +170,16 @@ void MdsService::StartBackground(async::Shard* shard) {
   state_->core.eviction->Start();
   state_->background = std::make_unique<Background>(&state_->core, shard);
   state_->background->Start();
+  state_->coordinator = std::make_unique<HsmCoordinator>(&state_->core, shard);
+  const Status loaded = state_->coordinator->Load();
+  // Nothing else rests on it.
+  if (!loaded) SHEEN_LOG(Error, "restores that wait are lost: {}", loaded.error().ToString());
+  state_->coordinator->Start();
 }
 
 async::Task<Status> MdsService::Stop() {
   if (state_->background) {
+    co_await state_->coordinator->Stop();
     co_await state_->background->Stop();
     co_await state_->core.eviction->Stop();
   }
@@ -177,7 +209,7 @@ rpc::ServerIdentity MdsService::Identity() const {
   identity.server_name = "mds" + std::to_string(state_->core.options.index);
   identity.boot = boot();
   identity.recovered_transno = recovered_transno();
-  identity.features = rpc::kInodeLocks | rpc::kFileLocks;
+  identity.features = rpc::kInodeLocks | rpc::kFileLocks | rpc::kLayoutLocks;
   return identity;
 }
 
@@ -229,6 +261,43 @@ std::map<std::string, std::string> MdsService::KeptParams() const {
   return state_->core.cluster->Kept();
 }
 
+std::shared_ptr<const OstPools> MdsService::Pools() const { return state_->core.cluster->Pools(); }
+
+Result<v1::PoolReply> MdsService::HandlePool(const v1::PoolRequest& request) {
+  if (request.fsname() != state_->core.mdt->superblock().fsname) {
+    return Fail(Errc::kNotThisServer, "another filesystem's pools");
+  }
+  v1::PoolReply reply;
+  PoolChange change{.pool = request.pool(), .osts = {request.osts().begin(), request.osts().end()}};
+  switch (request.action()) {
+    case v1::POOL_LIST:
+      return ListPools(*Pools(), request);
+    case v1::POOL_NEW:
+      change.kind = PoolChange::Kind::kNew;
+      break;
+    case v1::POOL_ADD:
+      change.kind = PoolChange::Kind::kAdd;
+      break;
+    case v1::POOL_REMOVE:
+      change.kind = PoolChange::Kind::kRemove;
+      break;
+    case v1::POOL_DESTROY:
+      change.kind = PoolChange::Kind::kDestroy;
+      break;
+    default:
+      return Fail(Errc::kNoSys, "the MDS does not know the request");
+  }
+  SHEEN_TRY_ASSIGN(const std::vector<PoolRefusal> refused,
+                   state_->core.cluster->ChangePool(std::move(change)));
+  for (const PoolRefusal& one : refused) {
+    v1::PoolReply::Refusal* const out = reply.add_refused();
+    out->set_ost(one.ost);
+    out->set_errc(static_cast<uint32_t>(one.error.code()));
+    out->set_message(one.error.message());
+  }
+  return reply;
+}
+
 async::Task<Result<v1::ChangelogUserReply>> MdsService::ChangeChangelogUser(
     v1::ChangelogUserRequest request) {
   Core* const core = &state_->core;
@@ -238,7 +307,10 @@ async::Task<Result<v1::ChangelogUserReply>> MdsService::ChangeChangelogUser(
   }
   SHEEN_CO_TRY_ASSIGN(const std::string body,
                       co_await AskInternal(core, &ChangelogUser, request.SerializeAsString()));
-  std::function<Status()> reload = [core] { return core->changelog.Reload(); };
+  std::function<Status()> reload = [this, core]() -> Status {
+    SHEEN_TRY(core->changelog.Reload());
+    return TellWhatIsLogged();
+  };
   SHEEN_CO_TRY(co_await core->options.pool->Run<Status>(std::move(reload)));
   v1::ChangelogUserReply reply;
   if (!reply.ParseFromString(body)) co_return Fail(Errc::kProtocol, "a bad reply");
@@ -246,6 +318,10 @@ async::Task<Result<v1::ChangelogUserReply>> MdsService::ChangeChangelogUser(
   SHEEN_LOG(Info, "{}: changelog user {} {}", state_->mdt_name, reply.user(),
             request.remove() ? "deregistered" : "registered");
   co_return reply;
+}
+
+Status MdsService::TellWhatIsLogged() {
+  return state_->core.cluster->SetOpensAreLogged(LogsOpens(state_->core.changelog));
 }
 
 Changelog& MdsService::changelog() { return state_->core.changelog; }
@@ -271,6 +347,8 @@ void MdsService::OnSessionIdle(std::shared_ptr<rpc::Session> session) {
   Core& core = state_->core;
   core.idle_sessions.Add(session);
   OnClientIdle(&core, *session);
+  // All users of such a file wait; what is still to come of the exchange is refused.
+  core.locks->EndHoldsOf(session->id());
   // Who may hold file locks is waited for: nobody else may get them before it has said so.
   if (core.file_locks.Knows(session->id())) return;
   core.idle_marks.Left(core.mdt.get(), core.options.pool, std::move(session));
@@ -284,8 +362,9 @@ async::Task<Status> MdsService::Resumed(uint64_t session_id) {
   };
   SHEEN_CO_TRY_ASSIGN(const uint64_t transno,
                       co_await core.options.pool->Run<Result<uint64_t>>(std::move(unmark)));
-  if (transno == 0) co_return Status();
-  co_return co_await core.committer->WaitCommitted(transno);
+  if (transno != 0) SHEEN_CO_TRY(co_await core.committer->WaitCommitted(transno));
+  core.idle_marks.Settled(session_id);
+  co_return Status();
 }
 
 void MdsService::OnPeerEnded(std::shared_ptr<rpc::Peer> peer) {
@@ -342,6 +421,8 @@ Result<v1::HeartbeatReply> MdsService::Heartbeat(const v1::HeartbeatRequest& req
   for (const v1::AgentEntry& agent : state_->repositories.Agents()) *reply->add_agents() = agent;
   return reply;
 }
+
+HsmQueue* MdsService::hsm() { return &state_->core.hsm; }
 
 rpc::RepositoryService* MdsService::repositories() { return &state_->repositories; }
 

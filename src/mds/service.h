@@ -23,6 +23,7 @@
 #include "async/shard.h"
 #include "base/clock.h"
 #include "kv/store.h"
+#include "mds/ost_pools.h"
 #include "rpc/control.h"
 #include "rpc/fault_points.h"
 #include "rpc/repositories.h"
@@ -32,6 +33,7 @@
 namespace sheen::mds {
 
 class Changelog;
+class HsmQueue;
 class OpStats;
 
 struct MdsOptions {
@@ -111,11 +113,18 @@ class MdsService final : public rpc::Service,
   // Settings that the management service keeps and gives to all; see ClusterMap. Blocks.
   Status KeepParam(const std::string& name, const std::string& value, bool forget);
   std::map<std::string, std::string> KeptParams() const;
+  // Pools of OSTs; see ClusterMap::ChangePool. Blocks. Errors: also kNotThisServer (another
+  // filesystem's).
+  Result<v1::PoolReply> HandlePool(const v1::PoolRequest& request);
+  std::shared_ptr<const OstPools> Pools() const;
 
   // Who follows the changelog: one more, or one less. Survives power loss when it is answered. On
   // any shard. Errors: kNotThisServer, kNoEntry (no such user), kInvalid (name or mask).
   async::Task<Result<v1::ChangelogUserReply>> ChangeChangelogUser(v1::ChangelogUserRequest request);
   Changelog& changelog();
+  // What the changelog has may have changed: clients are told whether they may open files without
+  // this server. Blocks.
+  Status TellWhatIsLogged();
 
   // Ends a client's session without it: for who waits for something that the client holds and does
   // not give back (`reason`, for the log). No request of it is executed any more; then it is fenced
@@ -124,6 +133,8 @@ class MdsService final : public rpc::Service,
   // any shard, after StartBackground(). Errors: kCancelled (the server stops), the store's.
   async::Task<Status> EvictSession(uint64_t session_id, std::string reason);
 
+  // Restores from S3 that wait and run.
+  HsmQueue* hsm();
   // Data repositories, for the control plane.
   rpc::RepositoryService* repositories();
 

@@ -1,5 +1,7 @@
 #include "mds/session_map.h"
 
+#include <algorithm>
+#include <string>
 #include <utility>
 
 #include "base/bytes.h"
@@ -7,6 +9,11 @@
 #include "rpc/server.h"
 
 namespace sheen::mds {
+namespace {
+
+constexpr size_t kClientsNamed = 8;  // in one line of the log
+
+}  // namespace
 
 ClientSession::ClientSession(uint64_t id, const Uuid& client)
     : id_(id), client_(client), writer_id_(LoadLittle<uint64_t>(client.bytes.data())) {}
@@ -71,17 +78,24 @@ size_t SessionMap::size() const {
   return sessions_.size();
 }
 
-void Recovery::Begin(const Known& known, Nanos deadline) {
+void Recovery::Begin(const Known& known, Nanos now, Nanos wait) {
   std::lock_guard lock(mutex_);
   for (const auto& session : known.awaited) awaited_.emplace(session->id(), session);
   for (const auto& session : known.idle) silent_.emplace(session->id(), session);
   evicted_.insert(known.evicted.begin(), known.evicted.end());
   CountLocked();
-  deadline_ = deadline;
+  deadline_ = now + wait;
+  last_deadline_ = now + std::max(wait, kLongest);
   active_.store(!awaited_.empty(), std::memory_order_release);
   if (!awaited_.empty()) {
     SHEEN_LOG(Info, "recovery: waiting for {} clients to come back", awaited_.size());
   }
+}
+
+void Recovery::Extend(Nanos until) {
+  if (!active_.load(std::memory_order_acquire)) return;
+  std::lock_guard lock(mutex_);
+  deadline_ = std::max(deadline_, std::min(until, last_deadline_));
 }
 
 void Recovery::Back(uint64_t session) {
@@ -98,17 +112,34 @@ void Recovery::Back(uint64_t session) {
 bool Recovery::Active(Nanos now) {
   if (!active_.load(std::memory_order_acquire)) return false;
   std::lock_guard lock(mutex_);
-  if (active_.load() && now >= deadline_) {
-    for (const auto& [id, session] : awaited_) {
-      if (!session->Heard()) silent_.emplace(id, session);
-    }
-    CountLocked();
-    // After the count: who sees the end sees the silent ones too.
-    active_.store(false, std::memory_order_release);
-    SHEEN_LOG(Warn, "recovery: {} clients did not come back in time, {} of them are silent",
-              awaited_.size(), silent_.size());
-  }
+  if (active_.load() && now >= deadline_) EndLocked();
   return active_.load();
+}
+
+void Recovery::EndLocked() {
+  const bool is_last = deadline_ >= last_deadline_;
+  std::string names;
+  size_t named = 0;
+  for (const auto& [id, session] : awaited_) {
+    const bool heard = session->Heard();
+    if (!heard) silent_.emplace(id, session);
+    if (heard && is_last) overdue_.push_back(id);
+    if (named++ >= kClientsNamed) continue;
+    names += (names.empty() ? "" : ", ") + session->client().ToString() +
+             (heard ? "" : " (not heard of)");
+  }
+  if (named > kClientsNamed) names += ", ...";
+  CountLocked();
+  // After the count: who sees the end sees the silent ones too.
+  active_.store(false, std::memory_order_release);
+  SHEEN_LOG(Warn,
+            "recovery: {} clients did not come back in time{}: {}; the others go on without them",
+            awaited_.size(), is_last ? ", which was as long as it may be" : "", names);
+}
+
+std::vector<uint64_t> Recovery::TakeOverdue() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(overdue_, {});
 }
 
 std::vector<uint64_t> Recovery::Silent() {

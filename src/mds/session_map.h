@@ -52,6 +52,8 @@ class ClientSession final {
   std::atomic<bool> awaited{false};
   // Known from before this boot: it may declare handles again.
   std::atomic<bool> earlier_boot{false};
+  // Of the last request that gave the recovery more time (coming_back.cc).
+  std::atomic<uint64_t> extended_xid{0};
 
   // Has an awaited session shown a sign of life since the restart? A request, or a connection of
   // `connections`, which the server's session table keeps.
@@ -86,6 +88,10 @@ class SessionMap final {
 // What is not known after a restart: who has what open. Clients that were known come back and
 // declare their handles; the time for that ends when all are back or at a deadline.
 //
+// A client that is coming back moves the deadline, but never beyond kLongest after the start: then
+// the others go on, and who was still at it is to be evicted, since what it would repeat after that
+// might undo theirs.
+//
 // Two kinds may have files open for longer: clients that were silent until the deadline, and those
 // whose eviction an earlier boot began. Nothing that they may have had open is destroyed before
 // every OSS refuses them. Thread-safe.
@@ -98,7 +104,11 @@ class Recovery final {
     std::vector<std::shared_ptr<ClientSession>> idle;
     std::vector<uint64_t> evicted;
   };
-  void Begin(const Known& known, Nanos deadline);
+  static constexpr Nanos kLongest = std::chrono::minutes(5);
+
+  void Begin(const Known& known, Nanos now, Nanos wait);
+  // A client is coming back: nobody is late before `until`.
+  void Extend(Nanos until);
   // The session made its first ordinary request, or ended.
   void Back(uint64_t session);
   // The time for coming back is not over.
@@ -109,8 +119,11 @@ class Recovery final {
   }
   // After the deadline: those who have not shown a sign of life since the restart.
   std::vector<uint64_t> Silent();
+  // Once each: those who were still coming back when kLongest was over.
+  std::vector<uint64_t> TakeOverdue();
 
  private:
+  void EndLocked();
   void CountLocked() { others_.store(!silent_.empty() || !evicted_.empty()); }
 
   std::atomic<bool> active_{false};
@@ -119,7 +132,9 @@ class Recovery final {
   std::unordered_map<uint64_t, std::shared_ptr<ClientSession>> awaited_;
   std::unordered_map<uint64_t, std::shared_ptr<ClientSession>> silent_;
   std::unordered_set<uint64_t> evicted_;
+  std::vector<uint64_t> overdue_;
   Nanos deadline_{0};
+  Nanos last_deadline_{0};
 };
 
 }  // namespace sheen::mds

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/bytes.h"
+#include "mdt/record_parts.h"
 #include "mdt/schema.h"
 
 namespace sheen::mdt {
@@ -22,24 +23,6 @@ constexpr uint32_t kGetXattr = 23;
 constexpr uint32_t kRefusedOpen = 24;
 constexpr LogMask kAll = ((LogMask{1} << kLogTypeCount) - 1) & ~(LogMask{1} << kGetXattr) &
                          ~(LogMask{1} << kRefusedOpen);
-
-void PutFid(Encoder* out, const Fid& fid) {
-  out->U64(fid.seq);
-  out->U32(fid.oid);
-}
-Fid TakeFid(Decoder* in) {
-  Fid fid;
-  fid.seq = in->U64();
-  fid.oid = in->U32();
-  return fid;
-}
-
-Status CheckVersion(uint8_t version, std::string_view what) {
-  if (version == 0) return Fail(Errc::kCorrupt, std::string(what) + ": record version 0");
-  if (version == kVersion) return {};
-  return Fail(Errc::kBadVersion, std::string(what) + ": record version " + std::to_string(version) +
-                                     " is not known here; a newer Sheen wrote it");
-}
 
 Status CheckType(uint32_t type, std::string_view name) {
   if (type == kLogTypeCount) {
@@ -128,7 +111,7 @@ std::string Encode(const ChangelogRecord& record) {
 
 Result<ChangelogRecord> DecodeChangelogRecord(std::string_view bytes) {
   Decoder in(bytes);
-  SHEEN_TRY(CheckVersion(in.U8(), "changelog"));
+  SHEEN_TRY(CheckVersion(in.U8(), kVersion, "changelog"));
   ChangelogRecord record;
   const uint8_t type = in.U8();
   record.type = static_cast<LogType>(type);
@@ -173,7 +156,7 @@ std::string Encode(const ChangelogState& state) {
 
 Result<ChangelogState> DecodeChangelogState(std::string_view bytes) {
   Decoder in(bytes);
-  SHEEN_TRY(CheckVersion(in.U8(), "changelog's users"));
+  SHEEN_TRY(CheckVersion(in.U8(), kVersion, "changelog's users"));
   ChangelogState state;
   state.given = in.U64();
   state.purged = in.U64();

@@ -26,9 +26,9 @@ Result<std::optional<Inode>> FindInode(const Txn& txn, const Fid& fid) {
   return std::optional(std::move(*inode));
 }
 
-void PutInode(Txn* txn, const Fid& fid, const Inode& inode) {
+void PutInode(Txn* txn, const Fid& fid, const Inode& inode, uint32_t bits) {
   txn->Put(kInodes, InodeKey(fid), Encode(inode));
-  txn->Touch(fid, lock::kAttrBits | lock::kLayout);
+  txn->Touch(fid, bits);
 }
 
 Status DeleteInode(Txn* txn, const Fid& fid, const Inode& inode) {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lock/inode_bits.h"
 #include "mdt/records.h"
 #include "mdt/txn.h"
 
@@ -16,7 +17,8 @@ namespace sheen::mdt {
 
 // nullopt: no such inode.
 Result<std::optional<Inode>> FindInode(const Txn& txn, const Fid& fid);
-void PutInode(Txn* txn, const Fid& fid, const Inode& inode);
+// `bits`: what of it has changed, for those who hold locks on it.
+void PutInode(Txn* txn, const Fid& fid, const Inode& inode, uint32_t bits = lock::kAttrBits);
 // With its xattrs. Not its links: they went with its names.
 Status DeleteInode(Txn* txn, const Fid& fid, const Inode& inode);
 

@@ -94,9 +94,10 @@ class Mdt final {
   Result<uint64_t> GrantSequence(Txn* txn);
   // Sequences from it on have not been granted.
   uint64_t NextSequence() const { return next_sequence_.load(std::memory_order_relaxed); }
-  // The pseudo-FIDs that stand for the superblock row and for moves of directories between parents.
+  // The pseudo-FIDs that stand for the superblock row, moves of directories between parents, and:
   static constexpr Fid kSuperblockLatch{0, 1, 0};
   static constexpr Fid kMoveLatch{0, 2, 0};
+  static constexpr Fid kHsmLatch{0, 3, 0};  // the queue of restores
 
  private:
   Mdt(kv::Store* store, Superblock superblock, uint64_t recovered, NameHash::Function hash);

@@ -3,6 +3,7 @@
 #include "mdt/records.h"
 
 #include "base/bytes.h"
+#include "mdt/record_parts.h"
 #include "mdt/schema.h"
 
 namespace sheen::mdt {
@@ -13,29 +14,8 @@ constexpr uint8_t kRecordVersion = 1;
 // would not finish the eviction.
 constexpr uint8_t kEvictedClientVersion = 2;
 
-Status CheckVersion(uint32_t found, uint32_t known, std::string_view what) {
-  if (found == 0) return Fail(Errc::kCorrupt, std::string(what) + ": record version 0");
-  if (found > known) {
-    return Fail(Errc::kBadVersion, std::string(what) + ": record version " + std::to_string(found) +
-                                       " is newer than " + std::to_string(known) +
-                                       "; a newer Sheen wrote it");
-  }
-  return {};
-}
-
 std::unexpected<Error> Broken(std::string_view what) {
   return Fail(Errc::kCorrupt, std::string(what) + ": record is damaged");
-}
-
-void PutFid(Encoder* out, const Fid& fid) {
-  out->U64(fid.seq);
-  out->U32(fid.oid);
-}
-Fid TakeFid(Decoder* in) {
-  Fid fid;
-  fid.seq = in->U64();
-  fid.oid = in->U32();
-  return fid;
 }
 
 }  // namespace

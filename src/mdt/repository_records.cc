@@ -3,18 +3,15 @@
 #include <bit>
 
 #include "base/bytes.h"
+#include "mdt/record_parts.h"
 
 namespace sheen::mdt {
 namespace {
 
 constexpr uint8_t kVersion = 1;
-
-Status CheckVersion(uint8_t version, std::string_view what) {
-  if (version == 0) return Fail(Errc::kCorrupt, std::string(what) + ": version 0");
-  if (version == kVersion) return {};
-  return Fail(Errc::kBadVersion, std::string(what) + ": version " + std::to_string(version) +
-                                     " is not known here: written by a newer program");
-}
+// Of a repository's row: with an import policy. One without is written as version 1.
+constexpr uint8_t kRepositoryVersion = 2;
+constexpr uint32_t kImportWhatMax = 7;
 
 }  // namespace
 
@@ -24,9 +21,16 @@ std::string RepositoryKey(uint32_t id) {
   return key;
 }
 
+std::string FormerRepositoryKey(uint32_t id) {
+  std::string key(kFormerRepositoryPrefix);
+  AppendBig32(&key, id);
+  return key;
+}
+
 std::string Encode(const RepositoryRow& row) {
+  const bool policy = row.import_what != 0 || row.import_every_s != 0 || row.no_head;
   Encoder out;
-  out.U8(kVersion);
+  out.U8(policy ? kRepositoryVersion : kVersion);
   out.U32(row.id);
   out.Bytes(row.path);
   out.U64(row.directory.seq);
@@ -43,12 +47,60 @@ std::string Encode(const RepositoryRow& row) {
   out.U64(std::bit_cast<uint64_t>(row.requests_per_second));
   out.U64(std::bit_cast<uint64_t>(row.bytes_per_second));
   out.I64(row.created_ns);
+  if (policy) {
+    out.U8(static_cast<uint8_t>(row.import_what));
+    out.U32(row.import_every_s);
+    out.U8(row.no_head ? 1 : 0);
+  }
   return out.Take();
+}
+
+std::string HsmActionKey(const HsmCookie& cookie) {
+  std::string key(kHsmActionPrefix);
+  AppendBig64(&key, cookie.transno);
+  AppendBig32(&key, cookie.number);
+  return key;
+}
+
+Result<HsmCookie> DecodeHsmActionKey(std::string_view key) {
+  constexpr size_t kNumbers = sizeof(uint64_t) + sizeof(uint32_t);
+  if (!key.starts_with(kHsmActionPrefix) || key.size() != kHsmActionPrefix.size() + kNumbers) {
+    return Fail(Errc::kCorrupt, "hsm action: its key has a wrong length");
+  }
+  const char* const numbers = key.data() + kHsmActionPrefix.size();
+  return HsmCookie{LoadBig64(numbers), LoadBig32(numbers + sizeof(uint64_t))};
+}
+
+std::string Encode(const HsmActionRow& row) {
+  Encoder out;
+  out.U8(kVersion);
+  out.U32(row.action);
+  out.U64(row.fid.seq);
+  out.U32(row.fid.oid);
+  out.U64(row.job);
+  out.I64(row.requested_ns);
+  return out.Take();
+}
+
+Result<HsmActionRow> DecodeHsmAction(std::string_view bytes) {
+  Decoder in(bytes);
+  SHEEN_TRY(CheckVersion(in.U8(), kVersion, "hsm action"));
+  HsmActionRow row;
+  row.action = in.U32();
+  row.fid.seq = in.U64();
+  row.fid.oid = in.U32();
+  row.job = in.U64();
+  row.requested_ns = in.I64();
+  if (!in.done() || !row.fid.Valid()) {
+    return Fail(Errc::kCorrupt, "hsm action: its row breaks the format's rules");
+  }
+  return row;
 }
 
 Result<RepositoryRow> DecodeRepository(std::string_view bytes) {
   Decoder in(bytes);
-  SHEEN_TRY(CheckVersion(in.U8(), "data repository"));
+  const uint8_t version = in.U8();
+  SHEEN_TRY(CheckVersion(version, kRepositoryVersion, "data repository"));
   RepositoryRow row;
   row.id = in.U32();
   row.path = in.Bytes();
@@ -67,6 +119,16 @@ Result<RepositoryRow> DecodeRepository(std::string_view bytes) {
   row.requests_per_second = std::bit_cast<double>(in.U64());
   row.bytes_per_second = std::bit_cast<double>(in.U64());
   row.created_ns = in.I64();
+  uint8_t no_head = 0;
+  if (version >= kRepositoryVersion) {
+    row.import_what = in.U8();
+    row.import_every_s = in.U32();
+    no_head = in.U8();
+    row.no_head = no_head == 1;
+  }
+  if (row.import_what > kImportWhatMax || no_head > 1) {
+    return Fail(Errc::kCorrupt, "data repository: its import policy breaks the format's rules");
+  }
   if (!in.done() || path_style > 1 || row.id == 0 || row.bucket.empty() || row.path.empty() ||
       row.chunk_bytes == 0 || !row.directory.Valid()) {
     return Fail(Errc::kCorrupt, "data repository: its row breaks the format's rules");
@@ -88,7 +150,7 @@ std::string Encode(const FileSource& source) {
 
 Result<FileSource> DecodeFileSource(std::string_view bytes) {
   Decoder in(bytes);
-  SHEEN_TRY(CheckVersion(in.U8(), "source of a file"));
+  SHEEN_TRY(CheckVersion(in.U8(), kVersion, "source of a file"));
   FileSource source;
   source.flags = in.U32();
   source.link = in.U32();

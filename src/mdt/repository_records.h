@@ -1,6 +1,9 @@
 // Records of data repositories: the repository's row, and what an inode's `extra` says of the
 // object in S3 that a file was made from. docs/formats/mdt.md is the grammar.
 //
+// A directory's says that an import made it: on the way to something below it (no etag), or of an
+// object of its own.
+//
 // Pure values; thread-safe.
 #pragma once
 
@@ -29,6 +32,9 @@ struct RepositoryRow {
   double requests_per_second = 0;
   double bytes_per_second = 0;
   int64_t created_ns = 0;
+  uint32_t import_what = 0;     // v1::ImportPolicy bits: taken over from S3 by itself
+  uint32_t import_every_s = 0;  // 0: never
+  bool no_head = false;
   bool operator==(const RepositoryRow&) const = default;
 };
 
@@ -53,15 +59,40 @@ struct FileSource {
   bool operator==(const FileSource&) const = default;
 };
 
+// A restore that was asked for and has not ended.
+struct HsmActionRow {
+  uint32_t action = 0;      // Lustre's HUA_*
+  Fid fid;
+  uint64_t job = 0;         // the client's name for several together
+  int64_t requested_ns = 0; // wall clock
+  bool operator==(const HsmActionRow&) const = default;
+};
+
 std::string Encode(const RepositoryRow& row);
 std::string Encode(const FileSource& source);
+std::string Encode(const HsmActionRow& row);
 // Errors: kCorrupt, kBadVersion.
 Result<RepositoryRow> DecodeRepository(std::string_view bytes);
 Result<FileSource> DecodeFileSource(std::string_view bytes);
+Result<HsmActionRow> DecodeHsmAction(std::string_view bytes);
 
 // Keys in the config family.
 inline constexpr std::string_view kRepositoryPrefix = "repository/";
 std::string RepositoryKey(uint32_t id);
+// The row of one that was removed, so that the same place in S3 gets its id again: files whose data
+// is not here can be read again then.
+inline constexpr std::string_view kFormerRepositoryPrefix = "former_repository/";
+std::string FormerRepositoryKey(uint32_t id);
+// Names an action: the transno of the request, and its place in it. In this order they are done.
+struct HsmCookie {
+  uint64_t transno = 0;
+  uint32_t number = 0;
+  auto operator<=>(const HsmCookie&) const = default;
+};
+inline constexpr std::string_view kHsmActionPrefix = "hsm_action/";
+std::string HsmActionKey(const HsmCookie& cookie);
+// Errors: kCorrupt.
+Result<HsmCookie> DecodeHsmActionKey(std::string_view key);
 // u32: ids from it on were never given.
 inline constexpr std::string_view kNextRepositoryKey = "next_repository";
 

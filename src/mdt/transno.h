@@ -13,13 +13,13 @@
 #include <mutex>
 #include <vector>
 
-namespace sheen::mdt {
+#include "base/transno.h"
 
-inline constexpr int kTransnoBootShift = 40;
+namespace sheen::mdt {
 
 class TransnoTracker final {
  public:
-  explicit TransnoTracker(uint64_t boot) : last_(boot << kTransnoBootShift) {}
+  explicit TransnoTracker(uint64_t boot) : last_(TransnoBase(boot)) {}
   // Other numbers that are taken and finished likewise: those after `last`.
   struct After {
     uint64_t last = 0;

@@ -13,14 +13,23 @@
 
 namespace sheen::oss {
 
+// Who waits for an order.
+enum class Urgency : uint8_t {
+  kDemand,   // somebody
+  kAhead,    // a reader, soon
+  kRestore,  // nobody
+};
+
 // A range of an object in S3.
 struct FetchOrder {
+  uint64_t id = 0;    // for Hasten; of one shard's orders under way
+
   uint32_t link = 0;  // the data repository
   std::string key;
   std::string etag;
   uint64_t offset = 0;
   uint32_t length = 0;
-  bool prefetch = false;  // nobody waits for it yet
+  Urgency urgency = Urgency::kDemand;
 };
 
 class BlockSource {
@@ -28,6 +37,8 @@ class BlockSource {
   virtual ~BlockSource() = default;
   // All of the range. Errors: those of s3::Client::GetRange; kUnavailable (no agent for too long).
   virtual async::Task<Result<io::Buffer>> Fetch(FetchOrder order) = 0;
+  // The order, if this shard has it under way, is a demand from now on.
+  virtual void Hasten(uint64_t id) = 0;
 };
 
 }  // namespace sheen::oss

@@ -48,6 +48,15 @@ rpc::Response Late(const RequestContext& context, const rpc::Request& request) {
                                       context.target->name(), request.header.xid)));
 }
 
+// The slot has gone on in this life of the server: a replay should have come before.
+rpc::Response Overtaken(const RequestContext& context, const rpc::Request& request) {
+  if (!IsReplay(request)) return Late(context, request);
+  return rpc::Response::Of(
+      Error(Errc::kLockLost, fmt::format("{}: request {} is repeated too late: its slot was used "
+                                         "since the restart",
+                                         context.target->name(), request.header.xid)));
+}
+
 }  // namespace
 
 ost::RequestName NameOf(const rpc::Request& request) {
@@ -68,7 +77,7 @@ std::optional<rpc::Response> AnswerAgain(const RequestContext& context,
   const uint64_t session = request.session->id();
   if (auto memo = context.slots->Find(session, {header.target, header.slot})) {
     if (header.xid > memo->xid) return std::nullopt;
-    if (header.xid < memo->xid) return Late(context, request);
+    if (header.xid < memo->xid) return Overtaken(context, request);
     return rpc::Response{Errc::kOk, WithoutLock(context, request, std::move(memo->body)), {},
                          memo->transno};
   }

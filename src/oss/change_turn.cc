@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "base/transno.h"
 #include "oss/service.h"
 
 namespace sheen::oss {
@@ -14,10 +15,12 @@ constexpr Nanos kLook = std::chrono::milliseconds(1);
 bool IsReplay(const rpc::Request& request) { return (request.header.flags & rpc::kReplay) != 0; }
 
 bool HasLasted(const RequestContext& context, const rpc::Request& request, uint64_t replay_of) {
-  constexpr int kBootShift = 40;
   const uint64_t recovered = context.target->recovered_transno();
-  return IsReplay(request) && replay_of <= recovered &&
-         replay_of >> kBootShift == recovered >> kBootShift;
+  return IsReplay(request) && replay_of <= recovered && BootOf(replay_of) == BootOf(recovered);
+}
+
+bool WasLost(const RequestContext& context, const rpc::Request& request, uint64_t replay_of) {
+  return IsReplay(request) && replay_of > context.target->recovered_transno();
 }
 
 Status CheckReplay(const RequestContext& context, const rpc::Request& request) {

@@ -47,5 +47,7 @@ bool IsReplay(const rpc::Request& request);
 Status CheckReplay(const RequestContext& context, const rpc::Request& request);
 // What got this transno in the boot before was committed: others may have changed it since.
 bool HasLasted(const RequestContext& context, const rpc::Request& request, uint64_t replay_of);
+// It was not: no fence that was answered came after it.
+bool WasLost(const RequestContext& context, const rpc::Request& request, uint64_t replay_of);
 
 }  // namespace sheen::oss

@@ -56,6 +56,7 @@ void SetAttr(const ost::ObjectAttr& attr, v1::ObjectAttr* out) {
   out->set_blocks((attr.allocated_bytes + kBlocksUnit - 1) / kBlocksUnit);
   out->set_mtime_ns(attr.mtime_ns);
   out->set_ctime_ns(attr.ctime_ns);
+  out->set_version(attr.version);
 }
 
 Status CheckIoRange(uint64_t offset, uint64_t length) {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 namespace sheen::oss {
 
@@ -24,7 +25,8 @@ class InFlight final {
   class Entry final {
    public:
     Entry(InFlight* owner, int64_t now_ns)
-        : count_(&owner->counts_[SlotOf(now_ns)]),
+        : owner_(owner),
+          count_(&owner->counts_[SlotOf(now_ns)]),
           phase_(&owner->phases_[owner->turns_.load() % 2]) {
       count_->fetch_add(1, std::memory_order_relaxed);
       // Sequentially consistent: who does not see it is seen by what the request looks at next.
@@ -32,14 +34,25 @@ class InFlight final {
     }
     ~Entry() {
       count_->fetch_sub(1, std::memory_order_relaxed);
-      phase_->fetch_sub(1);
+      if (phase_ != nullptr) phase_->fetch_sub(1);
+    }
+    // While it waits for something that is none of this server's, nobody waits for its end; it
+    // stays old. It counts as begun anew by Resume(), and must look again at what a Turn() is for.
+    void Pause() {
+      if (phase_ != nullptr) std::exchange(phase_, nullptr)->fetch_sub(1);
+    }
+    void Resume() {
+      if (phase_ != nullptr) return;
+      phase_ = &owner_->phases_[owner_->turns_.load() % 2];
+      phase_->fetch_add(1);
     }
     Entry(const Entry&) = delete;
     Entry& operator=(const Entry&) = delete;
 
    private:
+    InFlight* const owner_;
     std::atomic<uint32_t>* const count_;
-    std::atomic<uint32_t>* const phase_;
+    std::atomic<uint32_t>* phase_;  // null: paused
   };
 
   // Begins a phase. nullopt: the one before the last has not ended, try again later.

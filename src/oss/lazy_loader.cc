@@ -3,11 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <coroutine>
-#include <functional>
 
 #include "async/shard.h"
 #include "base/log.h"
+#include "oss/lazy_flight.h"
 
 namespace sheen::oss {
 namespace {
@@ -22,48 +21,6 @@ constexpr Nanos kStopLook = std::chrono::milliseconds(5);
 
 }  // namespace
 
-// Of a run of blocks: what its waiters wait for.
-struct LazyLoader::Flight {
-  uint64_t first = 0;
-  uint64_t count = 0;
-  bool prefetch = false;
-
-  std::mutex mutex;  // guards what follows
-  bool done = false;
-  Status result;
-  std::vector<std::function<void()>> waiters;
-
-  void Finish(Status status) {
-    std::vector<std::function<void()>> woken;
-    {
-      const std::scoped_lock lock(mutex);
-      done = true;
-      result = std::move(status);
-      woken.swap(waiters);
-    }
-    for (const auto& wake : woken) wake();
-  }
-
-  auto Wait() {
-    struct Awaiter {
-      Flight* flight;
-      bool await_ready() const noexcept { return false; }
-      bool await_suspend(std::coroutine_handle<> caller) {
-        const std::scoped_lock lock(flight->mutex);
-        if (flight->done) return false;
-        async::Shard* const shard = async::Shard::Current();
-        flight->waiters.push_back([shard, caller] { shard->Post([caller] { caller.resume(); }); });
-        return true;
-      }
-      Status await_resume() {
-        const std::scoped_lock lock(flight->mutex);
-        return flight->result;
-      }
-    };
-    return Awaiter{this};
-  }
-};
-
 namespace {
 
 // What a reader can do something about keeps its name, and what passes is one; all else is an I/O
@@ -76,6 +33,7 @@ Errc ForWaiters(Errc code, bool stopping) {
     case Errc::kTimedOut:
     case Errc::kDisconnected:
     case Errc::kConnectionRefused:
+    case Errc::kAgain:  // S3 did not answer the agent for too long
       return Errc::kUnavailable;
     default:
       return stopping ? Errc::kUnavailable : Errc::kIo;
@@ -97,18 +55,30 @@ async::Task<Status> LazyLoader::Load(Place place, Range range, bool change) {
       co_return Fail(Errc::kIo, fmt::format("'{}' is in S3, and this server has no agents",
                                             missing.source.key));
     }
-    const std::vector<FlightPointer> flights = Join(place, missing, false);
-    for (const FlightPointer& flight : flights) {
-      const Status brought = co_await flight->Wait();
-      if (brought) continue;
-      // A change waits for S3 as it would for a server: its bytes may have been accepted already.
-      const bool wait = change || stopping_.load();
-      if (brought.error().code() != Errc::kUnavailable || wait) co_return brought;
-      co_return Fail(Errc::kIo, brought.error().message());
-    }
+    demand_ns_.store(async::Shard::Current()->Now().count(), std::memory_order_relaxed);
+    const std::vector<Joined> joined = Join(place, missing, Urgency::kDemand);
+    const std::optional<Error> failed = co_await AwaitAll(&joined, change);
+    if (failed) co_return std::unexpected(*failed);
   }
   co_return Fail(Errc::kIo, place.key.id.ToString() +
                                 ": what is brought from S3 is released again at once; try later");
+}
+
+// What ended a flight that somebody else began may be no reason for this one: its patience had
+// begun earlier, or nobody was to wait for it. What S3 has said for good is one.
+async::Task<std::optional<Error>> LazyLoader::AwaitAll(const std::vector<Joined>* joined,
+                                                       bool change) {
+  for (const Joined& one : *joined) {
+    const Status brought = co_await one.flight->Wait();
+    if (brought) continue;
+    const bool passing = brought.error().code() == Errc::kUnavailable;
+    if (!one.begun && (passing || one.flight->urgency != Urgency::kDemand) && !stopping_.load())
+      continue;
+    // A change waits for S3 as it would for a server: its bytes may have been accepted already.
+    if (!passing || change || stopping_.load()) co_return brought.error();
+    co_return Error(Errc::kIo, brought.error().message());
+  }
+  co_return std::nullopt;
 }
 
 LazyLoader::Run LazyLoader::NextRun(const Place& place, const ost::Target::Missing& missing,
@@ -124,30 +94,35 @@ LazyLoader::Run LazyLoader::NextRun(const Place& place, const ost::Target::Missi
   return run;
 }
 
-std::vector<LazyLoader::FlightPointer> LazyLoader::Join(const Place& place,
-                                                        const ost::Target::Missing& missing,
-                                                        bool prefetch) {
-  std::vector<FlightPointer> joined;
+std::vector<LazyLoader::Joined> LazyLoader::Join(const Place& place,
+                                                 const ost::Target::Missing& missing,
+                                                 Urgency urgency) {
+  std::vector<Joined> joined;
   std::vector<FlightPointer> begun;
+  std::vector<FlightPointer> met;
   {
     const std::scoped_lock lock(mutex_);
     for (size_t at = 0; at < missing.blocks.size();) {
       const auto known = flights_.find({place.key, missing.blocks[at]});
       if (known != flights_.end()) {
-        joined.push_back(known->second);
+        joined.push_back({known->second, false});
+        if (urgency == Urgency::kDemand) met.push_back(known->second);
         ++at;
         continue;
       }
-      if (prefetch && prefetches_.load() >= kPrefetchFlightsMax) break;
+      const bool ahead = urgency == Urgency::kAhead;
+      if (ahead && prefetches_.load() >= kPrefetchFlightsMax) break;
       const Run run = NextRun(place, missing, at);
       auto flight = std::make_shared<Flight>();
       flight->first = run.first;
       flight->count = run.count;
-      flight->prefetch = prefetch;
+      flight->number = ++flights_begun_;
+      flight->urgency = urgency;
+      flight->shard = async::Shard::Current();
       for (uint64_t i = 0; i < run.count; ++i) flights_[{place.key, run.first + i}] = flight;
-      if (prefetch) prefetches_.fetch_add(1);
+      if (ahead) prefetches_.fetch_add(1);
       running_.fetch_add(1);
-      joined.push_back(flight);
+      joined.push_back({flight, true});
       begun.push_back(std::move(flight));
       at += run.count;
     }
@@ -155,7 +130,18 @@ std::vector<LazyLoader::FlightPointer> LazyLoader::Join(const Place& place,
   for (const FlightPointer& flight : begun) {
     async::Shard::Current()->Spawn(Fly(place, missing.source, flight));
   }
+  for (const FlightPointer& flight : met) Hasten(flight);
   return joined;
+}
+
+void LazyLoader::Hasten(const FlightPointer& flight) {
+  if (flight->urgency == Urgency::kDemand || flight->hastened.exchange(true)) return;
+  // Its own shard has the order, if it is still under way.
+  if (flight->shard == async::Shard::Current()) {
+    source_->Hasten(flight->number);
+  } else {
+    flight->shard->Post([this, number = flight->number] { source_->Hasten(number); });
+  }
 }
 
 async::Task<Status> LazyLoader::FetchAndFill(Place place, const ost::ObjectSource* source,
@@ -163,12 +149,13 @@ async::Task<Status> LazyLoader::FetchAndFill(Place place, const ost::ObjectSourc
   const uint64_t begin = flight->first * ost::kResidencyBlockBytes;
   const uint64_t end =
       std::min((flight->first + flight->count) * ost::kResidencyBlockBytes, source->bytes);
-  FetchOrder order{.link = source->link,
+  FetchOrder order{.id = flight->number,
+                   .link = source->link,
                    .key = source->key,
                    .etag = source->etag,
                    .offset = source->FileOffset(begin),
                    .length = static_cast<uint32_t>(end - begin),
-                   .prefetch = flight->prefetch};
+                   .urgency = flight->hastened.load() ? Urgency::kDemand : flight->urgency};
   SHEEN_CO_TRY_ASSIGN(const io::Buffer bytes, co_await source_->Fetch(std::move(order)));
   if (bytes.size() != end - begin) {
     co_return Fail(Errc::kProtocol, fmt::format("the agent gave {} bytes of {}", bytes.size(),
@@ -198,9 +185,41 @@ async::Task<void> LazyLoader::Fly(Place place, ost::ObjectSource source, FlightP
     const std::scoped_lock lock(mutex_);
     for (uint64_t i = 0; i < flight->count; ++i) flights_.erase({place.key, flight->first + i});
   }
-  if (flight->prefetch) prefetches_.fetch_sub(1);
+  if (flight->urgency == Urgency::kAhead) prefetches_.fetch_sub(1);
   flight->Finish(std::move(done));
   running_.fetch_sub(1);
+}
+
+async::Task<Status> LazyLoader::CheckSource(Place place) {
+  SHEEN_CO_TRY_ASSIGN(const std::optional<ost::Residency> residency,
+                      co_await place.target->GetResidency(place.io, place.key.id));
+  if (!residency) co_return Status();
+  const auto clean = std::ranges::find(residency->blocks, ost::BlockState::kClean);
+  if (clean == residency->blocks.end()) co_return Status();
+  if (source_ == nullptr) {
+    co_return Fail(Errc::kIo, "this server has no agents; nothing was dropped");
+  }
+  const ost::ObjectSource& source = residency->source;
+  const auto block = static_cast<uint64_t>(clean - residency->blocks.begin());
+  FetchOrder order{.link = source.link,
+                   .key = source.key,
+                   .etag = source.etag,
+                   .offset = source.FileOffset(block * ost::kResidencyBlockBytes),
+                   .length = 1};
+  running_.fetch_add(1);
+  const Result<io::Buffer> byte = co_await source_->Fetch(std::move(order));
+  running_.fetch_sub(1);
+  if (byte) co_return Status();
+  switch (byte.error().code()) {
+    case Errc::kStale:
+    case Errc::kNoEntry:
+    case Errc::kRange:
+      co_return Fail(Errc::kPerm, "S3 does not have it any more, what is here is kept: " +
+                                      byte.error().ToString());
+    default:
+      co_return Fail(Errc::kIo, "S3 could not be asked whether it still has it, nothing was "
+                                "dropped; try again: " + byte.error().ToString());
+  }
 }
 
 void LazyLoader::NoteRead(const Place& place, Range range) {
@@ -235,7 +254,8 @@ void LazyLoader::NoteRead(const Place& place, Range range) {
 async::Task<void> LazyLoader::ReadAhead(Place place, Range range) {
   const auto missing = co_await place.target->FindMissing(place.io, place.key.id, range.offset,
                                                           range.length, false);
-  if (missing && !missing->blocks.empty()) static_cast<void>(Join(place, *missing, true));
+  if (missing && !missing->blocks.empty())
+    static_cast<void>(Join(place, *missing, Urgency::kAhead));
   running_.fetch_sub(1);
 }
 

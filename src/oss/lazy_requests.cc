@@ -40,6 +40,31 @@ async::Task<Status> Attach(RequestContext context, const v1::ObjectName* name, l
 // S3's largest object is smaller; the states of its blocks must fit into memory.
 constexpr uint64_t kSourceBytesMax = 64ULL << 40;
 
+// What is missing comes from S3. Meanwhile nobody waits for the end of the request (an eviction
+// would wait for S3): so afterwards it is looked at anew whether its client may still ask.
+async::Task<Status> Load(RequestContext context, layout::ObjectId id, LazyLoader::Range range,
+                         bool change) {
+  InFlight::Entry* const in_flight = context.in_flight;
+  if (in_flight != nullptr) in_flight->Pause();
+  const Status loaded = co_await context.lazy->Load(PlaceOf(context, id), range, change);
+  if (in_flight == nullptr) co_return loaded;
+  in_flight->Resume();
+  SHEEN_CO_TRY(context.service->CheckFence(context.session));
+  co_return loaded;
+}
+
+// A change of a block of which it covers a part, once it was answered, must never need S3 again
+// when it is repeated after a restart: what was brought for it is committed first.
+async::Task<Status> LoadForChange(RequestContext context, layout::ObjectId id,
+                                  LazyLoader::Range range) {
+  SHEEN_CO_TRY(co_await Load(context, id, range, true));
+  SHEEN_CO_TRY_ASSIGN(const bool uncommitted,
+                      co_await context.target->RestsOnFill(context.io, id, range.offset,
+                                                           range.length));
+  if (!uncommitted) co_return Status();
+  co_return co_await context.target->Commit(context.io);
+}
+
 bool IsAbsent(const Error& error) { return error.code() == Errc::kAbsent; }
 
 std::unexpected<Error> Restless(const layout::ObjectId& id) {
@@ -73,16 +98,22 @@ Result<std::optional<ost::ObjectSource>> SourceOf(const v1::ObjectName& name,
   return std::optional(std::move(source));
 }
 
-async::Task<Result<ost::ReadResult>> ReadPresent(RequestContext context, const v1::ObjectName* name,
-                                                 layout::ObjectId id, uint64_t offset,
-                                                 MutableByteSpan out) {
-  if (!name->has_source()) co_return co_await context.target->Read(context.io, id, offset, out);
+async::Task<Result<ost::ReadResult>> ReadPresent(RequestContext context,
+                                                 const v1::OstReadRequest* request,
+                                                 layout::ObjectId id, MutableByteSpan out) {
+  const v1::ObjectName* const name = &request->object();
+  const uint64_t offset = request->offset();
+  const uint32_t generation = request->layout_generation();
+  if (!name->has_source()) {
+    co_return co_await context.target->Read(context.io, id, offset, out, generation);
+  }
   SHEEN_CO_TRY(co_await Attach(context, name, id, {}));
   const LazyLoader::Place place = PlaceOf(context, id);
   context.lazy->NoteRead(place, {offset, out.size()});
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
-    SHEEN_CO_TRY(co_await context.lazy->Load(place, {offset, out.size()}, false));
-    Result<ost::ReadResult> read = co_await context.target->Read(context.io, id, offset, out);
+    SHEEN_CO_TRY(co_await Load(context, id, {offset, out.size()}, false));
+    Result<ost::ReadResult> read =
+        co_await context.target->Read(context.io, id, offset, out, generation);
     if (read || !IsAbsent(read.error())) co_return read;
   }
   co_return Restless(id);
@@ -94,8 +125,7 @@ async::Task<Result<ost::ChangeResult>> WritePresent(RequestContext context,
   if (!name->has_source()) co_return co_await context.target->Write(context.io, args);
   Status ready = co_await Attach(context, name, args.id, args.owner);
   for (int attempt = 0; ready && attempt < kAttemptsMax; ++attempt) {
-    ready = co_await context.lazy->Load(PlaceOf(context, args.id),
-                                        {args.offset, args.data.size()}, true);
+    ready = co_await LoadForChange(context, args.id, {args.offset, args.data.size()});
     if (!ready) break;
     Result<ost::ChangeResult> written = co_await context.target->Write(context.io, args);
     if (written || !IsAbsent(written.error())) co_return written;
@@ -126,8 +156,7 @@ async::Task<Result<ost::ChangeResult>> AllocatePresent(RequestContext context,
   const bool takes_away = (args.mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0;
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
     if (takes_away) {
-      SHEEN_CO_TRY(co_await context.lazy->Load(PlaceOf(context, args.id),
-                                               {args.offset, args.length}, true));
+      SHEEN_CO_TRY(co_await LoadForChange(context, args.id, {args.offset, args.length}));
     }
     Result<ost::ChangeResult> done = co_await context.target->Allocate(context.io, args);
     if (done || !IsAbsent(done.error())) co_return done;
@@ -144,6 +173,42 @@ async::Task<Result<ost::ObjectAttr>> GetAttrPresent(RequestContext context,
   if (source) attr.exists = true;
   if (source) attr.size = source->bytes;
   co_return attr;
+}
+
+async::Task<Result<v1::ObjectResidency>> ResidencyOf(RequestContext context,
+                                                     const v1::ObjectName* name,
+                                                     layout::ObjectId id) {
+  SHEEN_CO_TRY_ASSIGN(std::optional<ost::ObjectSource> source, SourceOf(*name, id));
+  SHEEN_CO_TRY_ASSIGN(std::optional<ost::Residency> residency,
+                      co_await context.target->GetResidency(context.io, id));
+  v1::ObjectResidency out;
+  if (!residency) {
+    // One that exists has none either when no byte of it is in S3.
+    SHEEN_CO_TRY_ASSIGN(const ost::ObjectAttr attr,
+                        co_await context.target->GetAttr(context.io, id));
+    if (!source || attr.exists) co_return out;
+    residency = ost::Residency::AllAbsent(std::move(*source));
+  }
+  out.set_bytes(residency->source.bytes);
+  for (const ost::BlockState state : residency->blocks) {
+    const auto number = static_cast<uint32_t>(state);
+    const int last = out.runs_size() - 1;
+    if (last < 0 || out.runs(last).state() != number) out.add_runs()->set_state(number);
+    v1::ResidencyRun* const run = out.mutable_runs(out.runs_size() - 1);
+    run->set_blocks(run->blocks() + 1);
+  }
+  co_return out;
+}
+
+async::Task<Status> CheckStillInS3(RequestContext context, layout::ObjectId id) {
+  InFlight::Entry* const in_flight = context.in_flight;
+  if (in_flight != nullptr) in_flight->Pause();
+  const Status there = co_await context.lazy->CheckSource(PlaceOf(context, id));
+  if (in_flight != nullptr) {
+    in_flight->Resume();
+    SHEEN_CO_TRY(context.service->CheckFence(context.session));
+  }
+  co_return there;
 }
 
 async::Task<Result<ost::SeekResult>> SeekPresent(RequestContext context, const v1::ObjectName* name,

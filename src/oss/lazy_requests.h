@@ -17,9 +17,9 @@ namespace sheen::oss {
 Result<std::optional<ost::ObjectSource>> SourceOf(const v1::ObjectName& name,
                                                   const layout::ObjectId& id);
 
-async::Task<Result<ost::ReadResult>> ReadPresent(RequestContext context, const v1::ObjectName* name,
-                                                 layout::ObjectId id, uint64_t offset,
-                                                 MutableByteSpan out);
+async::Task<Result<ost::ReadResult>> ReadPresent(RequestContext context,
+                                                 const v1::OstReadRequest* request,
+                                                 layout::ObjectId id, MutableByteSpan out);
 async::Task<Result<ost::ChangeResult>> WritePresent(RequestContext context,
                                                     const v1::ObjectName* name,
                                                     ost::WriteArgs args);
@@ -32,6 +32,12 @@ async::Task<Result<ost::ChangeResult>> AllocatePresent(RequestContext context,
 async::Task<Result<ost::ObjectAttr>> GetAttrPresent(RequestContext context,
                                                     const v1::ObjectName* name,
                                                     layout::ObjectId id);
+// Of an object that does not exist yet: all absent.
+async::Task<Result<v1::ObjectResidency>> ResidencyOf(RequestContext context,
+                                                     const v1::ObjectName* name,
+                                                     layout::ObjectId id);
+// Before a release: errors as LazyLoader::CheckSource; kFenced.
+async::Task<Status> CheckStillInS3(RequestContext context, layout::ObjectId id);
 async::Task<Result<ost::SeekResult>> SeekPresent(RequestContext context, const v1::ObjectName* name,
                                                  layout::ObjectId id, uint64_t offset, bool hole);
 

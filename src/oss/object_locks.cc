@@ -230,14 +230,23 @@ void ObjectLocks::Release(const ObjectKey& key, lock::LockName name) {
   if ((name.id & kAccessBit) == 0) Leave(key, name);
 }
 
-bool ObjectLocks::HoldsAny(uint64_t session) {
+std::optional<std::vector<ObjectLocks::Held>> ObjectLocks::HeldBy(uint64_t session) {
+  // Some of what it is losing may be gone already, and none of it is its own any more.
+  if (IsLosing(session) || IsAwaited(session)) return std::nullopt;
+  std::vector<Held> held;
   for (Bucket& bucket : buckets_) {
     const std::scoped_lock lock(bucket.mutex);
     for (const auto& [key, object] : bucket.objects) {
-      if (object.table && !object.table->NamesOf(session).empty()) return true;
+      if (!object.table) continue;
+      for (const lock::LockName& name : object.table->NamesOf(session)) {
+        if ((name.id & kAccessBit) != 0) return std::nullopt;
+        const std::optional<lock::ExtentGrant> grant = object.table->Find(name);
+        if (grant) held.push_back({key, name.id, grant->extent});
+      }
     }
   }
-  return false;
+  if (IsLosing(session)) return std::nullopt;
+  return held;
 }
 
 // ---- calling back ----

@@ -99,15 +99,19 @@ class ObjectLocks final {
   // Does the session hold this write lock over all of `extent`?
   bool Holds(const ObjectKey& key, lock::LockName name, const lock::Extent& extent);
   void Release(const ObjectKey& key, lock::LockName name);
-  // Does the session hold a lock, or is it at work?
-  bool HoldsAny(uint64_t session);
-
-  // What a client says that it holds, after it has come back. The locks refused are lost.
   struct Held {
     ObjectKey key;
     uint64_t id = 0;
     lock::Extent extent;
   };
+  // What the session holds; nothing while it is at work, is about to lose it, or has still to say
+  // what it held before a restart.
+  std::optional<std::vector<Held>> HeldBy(uint64_t session);
+  // What it held in an earlier life of the server, which noted it when the client had gone. Before
+  // the first request.
+  void Reinstate(uint64_t session, const std::vector<Held>& held);
+
+  // What a client says that it holds, after it has come back. The locks refused are lost.
   std::vector<uint64_t> Declare(uint64_t session, const std::vector<Held>& held);
 
   // The session is among those that the restart waits for; it is being waited for longer.

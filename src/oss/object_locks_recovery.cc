@@ -20,6 +20,25 @@ void ObjectLocks::BeginRecovery(std::set<uint64_t> sessions) {
   recovering_.store(true, std::memory_order_release);
 }
 
+void ObjectLocks::Reinstate(uint64_t session, const std::vector<Held>& held) {
+  for (const Held& one : held) {
+    Bucket& bucket = BucketOf(one.key);
+    const std::scoped_lock lock(bucket.mutex);
+    Object& object = bucket.objects[one.key];
+    if (!object.table) object.table = std::make_unique<lock::ExtentLocks>();
+    const auto enqueued = object.table->Enqueue({.name = {session, one.id},
+                                                 .mode = lock::Mode::kPw,
+                                                 .extent = one.extent,
+                                                 .exact = true,
+                                                 .no_wait = true},
+                                                Now());
+    // Else the rows of two clients contradict each other: that one has lost it.
+    if (enqueued) kept_count_.fetch_add(1, std::memory_order_relaxed);
+    if (object.table->empty()) object.table.reset();
+    if (!object.table && object.plain_accesses == 0) bucket.objects.erase(one.key);
+  }
+}
+
 bool ObjectLocks::IsAwaited(uint64_t session) {
   const std::scoped_lock lock(mutex_);
   return awaited_.contains(session);

@@ -79,7 +79,10 @@ std::vector<TallySpec> OperationSpecs() {
 }  // namespace
 
 OpStats::OpStats()
-    : operations_(OperationSpecs()), jobs_(OperationSpecs()), users_(OperationSpecs()) {}
+    : operations_(OperationSpecs()),
+      io_({{"pages per bulk r/w"}, {"I/O time (1/1000s)", "ios"}, {"disk I/O size", "ios"}}),
+      jobs_(OperationSpecs()),
+      users_(OperationSpecs()) {}
 
 // A client that does not know kOrigins names nobody, which would count for the superuser.
 void OpStats::NoteOrigin(const rpc::Request& request, size_t op, uint64_t micros, uint64_t bytes,
@@ -106,6 +109,13 @@ void OpStats::Note(const rpc::Request& request, const rpc::Response& response,
   if (op == kRead && done) operations_.Record(kReadBytes, response.bulk.size());
   if (op == kWrite && done) operations_.Record(kWriteBytes, request.bulk.size());
   const size_t bytes = op == kRead ? response.bulk.size() : request.bulk.size();
+  if (done && bytes > 0 && (op == kRead || op == kWrite)) {
+    constexpr uint64_t kPageBytes = 4096;
+    const IoSide side = op == kRead ? IoSide::kRead : IoSide::kWrite;
+    io_.Record(kPages, side, (bytes + kPageBytes - 1) / kPageBytes);
+    io_.Record(kMillis, side, Micros(took - std::min(lock_wait, took)) / 1000);
+    io_.Record(kBytes, side, bytes);
+  }
   NoteOrigin(request, op, Micros(took), done ? bytes : 0, now_ns);
   if (took < SlowAfter()) return;
   const bool by_locks = lock_wait * 2 >= took;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/clock.h"
+#include "base/io_table.h"
 #include "base/origin_stats.h"
 #include "base/stats.h"
 #include "rpc/server.h"
@@ -26,6 +27,9 @@ class OpStats final {
   OriginStats& jobs() { return jobs_; }
   OriginStats& users() { return users_; }
   void Clear(int64_t now_ns) { operations_.Clear(now_ns); }
+  // Reads and writes by pages, by milliseconds, by bytes.
+  enum IoPart : size_t { kPages, kMillis, kBytes };
+  IoTable& io() { return io_; }
   uint64_t read_bytes() const;
   uint64_t written_bytes() const;
 
@@ -34,6 +38,7 @@ class OpStats final {
                   int64_t now_ns);
 
   TallyTable operations_;
+  IoTable io_;
   OriginStats jobs_;
   OriginStats users_;
 };

@@ -34,14 +34,16 @@ uint64_t SessionOf(const rpc::Request& request) {
   return request.session ? request.session->id() : 0;
 }
 
-async::Task<Status> MeetFault(const RequestContext& context, rpc::FaultStep step) {
-  if (context.faults == nullptr) co_return Status();
-  const auto fault = context.faults->Hit(step, context.opcode);
-  if (!fault) co_return Status();
-  if (fault->action != rpc::FaultAction::kDelay) {
+std::optional<rpc::FaultOrder> HitFault(const RequestContext& context, rpc::FaultStep step) {
+  if (context.faults == nullptr) return std::nullopt;
+  return context.faults->Hit(step, context.opcode);
+}
+
+async::Task<Status> MeetFault(rpc::FaultOrder fault) {
+  if (fault.action != rpc::FaultAction::kDelay) {
     co_return Fail(Errc::kUnavailable, "a fault point refuses it");
   }
-  co_await async::Shard::Current()->Sleep(std::chrono::milliseconds(fault->delay_ms));
+  co_await async::Shard::Current()->Sleep(std::chrono::milliseconds(fault.delay_ms));
   co_return Status();
 }
 
@@ -51,12 +53,12 @@ async::Task<Result<ObjectLocks::Access>> EnterCounted(const RequestContext& cont
   const Nanos began = async::Shard::Current()->Now();
   Result<ObjectLocks::Access> access = co_await context.locks->Enter(key, wish);
   *context.lock_wait += async::Shard::Current()->Now() - began;
-  const Status met = co_await MeetFault(context, rpc::FaultStep::kLocked);
-  if (!met) {
-    if (access) access->DoNotKeep();
-    co_return std::unexpected(met.error());
-  }
-  co_return access;
+  const auto fault = HitFault(context, rpc::FaultStep::kLocked);
+  if (!fault) co_return access;
+  const Status met = co_await MeetFault(*fault);
+  if (met) co_return access;
+  if (access) access->DoNotKeep();
+  co_return std::unexpected(met.error());
 }
 
 async::Task<Result<ObjectLocks::Access>> Enter(const RequestContext& context,
@@ -78,15 +80,13 @@ async::Task<ResponseResult> Read(RequestContext context, const rpc::Request* req
   if (body.length() > 0) bulk = io::Buffer::Allocate(body.length());
   SHEEN_CO_TRY_ASSIGN(
       ost::ReadResult result,
-      co_await ReadPresent(context, &body.object(), id, body.offset(), bulk.span()));
+      co_await ReadPresent(context, &body, id, bulk.span()));
   if (result.bytes < body.length() && !access.unlocked()) {
     // Where the object ends is for all to say that hold bytes of it.
     access.End();
     SHEEN_CO_TRY_ASSIGN(access, co_await Enter(context, *request, id, lock::Mode::kPr,
                                                {extent.start, lock::kEof}));
-    SHEEN_CO_TRY_ASSIGN(result,
-                        co_await ReadPresent(context, &body.object(), id, body.offset(),
-                                             bulk.span()));
+    SHEEN_CO_TRY_ASSIGN(result, co_await ReadPresent(context, &body, id, bulk.span()));
   }
   bulk.Resize(result.bytes);
   v1::OstReadReply reply;
@@ -164,6 +164,7 @@ async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* re
   SHEEN_CO_TRY_ASSIGN(ObjectLocks::Access access,
                       co_await EnterToWrite(context, request, &body, id, data.size()));
   args.decided_ctime_ns = IsReplay(*request) ? body.decided_ctime_ns() : 0;
+  args.replay = WasLost(context, *request, body.replay_of());
   const lock::Extent written = ExtentOf(body.offset(), std::max<uint64_t>(data.size(), 1));
   Result<ChangeTurn> turn =
       co_await BeginChange(context, request, id, access.kept().value_or(written));
@@ -187,19 +188,52 @@ async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* re
   co_return Answer(reply, result->transno);
 }
 
+async::Task<Result<ost::ObjectAttr>> LookAt(RequestContext context, const rpc::Request* request,
+                                            const v1::OstGetAttrRequest* body, int index,
+                                            layout::ObjectId id) {
+  ObjectLocks::Access access;
+  if (body->look() == v1::LOOK_FLUSHED || body->look() == v1::LOOK_ALONE) {
+    // What somebody holds back counts: it is written first.
+    const lock::Mode mode = body->look() == v1::LOOK_ALONE ? lock::Mode::kPw : lock::Mode::kPr;
+    SHEEN_CO_TRY_ASSIGN(access,
+                        co_await Enter(context, *request, id, mode, lock::Extent::Whole()));
+  }
+  co_return co_await GetAttrPresent(context, &body->objects(index), id);
+}
+
+// Everything before the fence survives power loss when it returns. All objects are entered before
+// one has the fence: that is one sync for all of them.
+async::Task<Result<std::vector<ObjectLocks::Access>>> FenceAll(RequestContext context,
+                                                               const rpc::Request* request,
+                                                               std::vector<layout::ObjectId> ids,
+                                                               uint32_t generation) {
+  std::ranges::sort(ids);
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  std::vector<ObjectLocks::Access> alone;
+  alone.reserve(ids.size());
+  for (const layout::ObjectId& id : ids) {
+    SHEEN_CO_TRY_ASSIGN(alone.emplace_back(),
+                        co_await Enter(context, *request, id, lock::Mode::kPw,
+                                       lock::Extent::Whole()));
+  }
+  SHEEN_CO_TRY(co_await context.target->Fence(context.io, std::move(ids), generation));
+  SHEEN_CO_TRY(co_await context.target->Commit(context.io));
+  co_return std::move(alone);
+}
+
 async::Task<ResponseResult> GetAttr(RequestContext context, const rpc::Request* request) {
   v1::OstGetAttrRequest body;
   SHEEN_CO_TRY(Parse(*request, &body));
   SHEEN_CO_TRY_ASSIGN(const std::vector<layout::ObjectId> ids, ObjectIdsOf(body.objects()));
   v1::OstGetAttrReply reply;
+  std::vector<ObjectLocks::Access> alone;
+  if (body.look() == v1::LOOK_FENCE) {
+    SHEEN_CO_TRY_ASSIGN(alone, co_await FenceAll(context, request, ids,
+                                                 body.owner().layout_generation()));
+  }
   for (size_t i = 0; i < ids.size(); ++i) {
-    const layout::ObjectId& id = ids[i];
-    // What somebody holds back counts: it is written first.
-    SHEEN_CO_TRY_ASSIGN(
-        const ObjectLocks::Access access,
-        co_await Enter(context, *request, id, lock::Mode::kPr, lock::Extent::Whole()));
     SHEEN_CO_TRY_ASSIGN(const ost::ObjectAttr attr,
-                        co_await GetAttrPresent(context, &body.objects(static_cast<int>(i)), id));
+                        co_await LookAt(context, request, &body, static_cast<int>(i), ids[i]));
     SetAttr(attr, reply.add_attrs());
   }
   co_return Answer(reply);
@@ -231,6 +265,7 @@ async::Task<ResponseResult> Truncate(RequestContext context, const rpc::Request*
   args.ctime_seen_ns = body.ctime_seen_ns();
   args.create = body.create();
   args.decided_ctime_ns = IsReplay(*request) ? body.decided_ctime_ns() : 0;
+  args.replay = WasLost(context, *request, body.replay_of());
   SHEEN_CO_TRY_ASSIGN(const ObjectLocks::Access access,
                       co_await EnterToChange(context, request, args.id));
   SHEEN_CO_TRY_ASSIGN(ChangeTurn turn,
@@ -257,6 +292,7 @@ async::Task<ResponseResult> Allocate(RequestContext context, const rpc::Request*
   args.ctime_seen_ns = body.ctime_seen_ns();
   args.create = body.handle() != 0;
   args.decided_ctime_ns = IsReplay(*request) ? body.decided_ctime_ns() : 0;
+  args.replay = WasLost(context, *request, body.replay_of());
   SHEEN_CO_TRY_ASSIGN(const ObjectLocks::Access access,
                       co_await EnterToChange(context, request, args.id));
   SHEEN_CO_TRY_ASSIGN(ChangeTurn turn,
@@ -355,6 +391,34 @@ async::Task<ResponseResult> DeclareLocks(RequestContext context, const rpc::Requ
   co_return Answer(reply);
 }
 
+async::Task<ResponseResult> GetResidency(RequestContext context, const rpc::Request* request) {
+  v1::OstResidencyRequest body;
+  SHEEN_CO_TRY(Parse(*request, &body));
+  SHEEN_CO_TRY_ASSIGN(const std::vector<layout::ObjectId> ids, ObjectIdsOf(body.objects()));
+  v1::OstResidencyReply reply;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    SHEEN_CO_TRY_ASSIGN(*reply.add_objects(),
+                        co_await ResidencyOf(context, &body.objects(static_cast<int>(i)), ids[i]));
+    if (reply.ByteSizeLong() > rpc::kBodyBytesMax / 2) {
+      co_return Fail(Errc::kOverflow, "the map of these objects is too long for an answer");
+    }
+  }
+  co_return Answer(reply);
+}
+
+// Takes no place among the accesses: whoever reads meanwhile has what is dropped brought again, and
+// what somebody changes is not dropped.
+async::Task<ResponseResult> Release(RequestContext context, const rpc::Request* request) {
+  v1::OstReleaseRequest body;
+  SHEEN_CO_TRY(Parse(*request, &body));
+  SHEEN_CO_TRY_ASSIGN(const layout::ObjectId id, ObjectIdOf(body.object()));
+  SHEEN_CO_TRY(co_await CheckStillInS3(context, id));
+  SHEEN_CO_TRY_ASSIGN(const uint64_t bytes, co_await context.target->Release(context.io, id));
+  v1::OstReleaseReply reply;
+  reply.set_bytes(bytes);
+  co_return Answer(reply);
+}
+
 async::Task<ResponseResult> Unknown(const rpc::Request* request) {
   co_return Fail(Errc::kNoSys, fmt::format("an object storage server does not know opcode {}",
                                            static_cast<uint16_t>(request->header.opcode)));
@@ -375,9 +439,13 @@ async::Task<ResponseResult> Change(RequestContext context, const rpc::Request* r
 async::Task<ResponseResult> ChangeOnce(RequestContext context, const rpc::Request* request) {
   SHEEN_CO_TRY(CheckSlot(*request));
   if (auto again = AnswerAgain(context, *request)) co_return std::move(*again);
-  SHEEN_CO_TRY(co_await MeetFault(context, rpc::FaultStep::kChanging));
+  if (const auto fault = HitFault(context, rpc::FaultStep::kChanging)) {
+    SHEEN_CO_TRY(co_await MeetFault(*fault));
+  }
   ResponseResult changed = co_await Change(context, request);
-  SHEEN_CO_TRY(co_await MeetFault(context, rpc::FaultStep::kChanged));
+  if (const auto fault = HitFault(context, rpc::FaultStep::kChanged)) {
+    SHEEN_CO_TRY(co_await MeetFault(*fault));
+  }
   if (changed) RememberAnswer(context, *request, *changed);
   co_return changed;
 }
@@ -403,6 +471,10 @@ async::Task<ResponseResult> Choose(RequestContext context, const rpc::Request* r
       return CancelLocks(context, request);
     case rpc::Opcode::kOstLockDeclare:
       return DeclareLocks(context, request);
+    case rpc::Opcode::kOstResidency:
+      return GetResidency(context, request);
+    case rpc::Opcode::kOstRelease:
+      return Release(context, request);
     default:
       return Unknown(request);
   }
@@ -414,6 +486,7 @@ async::Task<rpc::Response> HandleRequest(RequestContext context, rpc::Request re
   const Nanos began = async::Shard::Current()->Now();
   Nanos lock_wait{0};
   context.lock_wait = &lock_wait;
+  context.session = request.session.get();
   ResponseResult result = co_await Choose(context, &request);
   rpc::Response response =
       result ? std::move(*result) : rpc::Response::Of(result.error());

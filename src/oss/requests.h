@@ -5,6 +5,7 @@
 
 #include "async/task.h"
 #include "io/file_io.h"
+#include "oss/in_flight.h"
 #include "ost/target.h"
 #include "rpc/server.h"
 
@@ -32,6 +33,8 @@ struct RequestContext {
   LazyLoader* lazy = nullptr;
   rpc::FaultPoints* faults = nullptr;
   rpc::Opcode opcode = rpc::Opcode::kPing;
+  InFlight::Entry* in_flight = nullptr;
+  const rpc::Session* session = nullptr;
 };
 
 // Always answers; an error's body says what happened and to what.

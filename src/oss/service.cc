@@ -6,12 +6,15 @@
 
 #include "base/log.h"
 #include "oss/convert.h"
+#include "oss/lazy_requests.h"
 #include "oss/requests.h"
 
 namespace sheen::oss {
 namespace {
 
 constexpr Nanos kSettleLook = std::chrono::milliseconds(2);
+// A restore answers after so long with what it has done: who ordered it hears of it, and may stop.
+constexpr Nanos kRestoreSlice = std::chrono::seconds(5);
 
 }  // namespace
 
@@ -64,7 +67,7 @@ io::FileIo* OssService::CurrentIo() const {
 
 async::Task<rpc::Response> OssService::Handle(rpc::Request request) {
   const int64_t now_ns = async::Shard::Current()->WallNow().count();
-  const InFlight::Entry in_flight(&in_flight_, now_ns);
+  InFlight::Entry in_flight(&in_flight_, now_ns);
   const Status fence = CheckFence(request.session.get());
   if (!fence) co_return rpc::Response::Of(fence.error());
   const Result<ost::Target*> target = FindTarget(request.header.target);
@@ -84,6 +87,7 @@ async::Task<rpc::Response> OssService::Handle(rpc::Request request) {
   context.opcode = request.header.opcode;
   context.stats = StatsOf(request.header.target);
   context.lazy = &lazy_;
+  context.in_flight = &in_flight;
   co_return co_await HandleRequest(context, std::move(request));
 }
 
@@ -203,7 +207,25 @@ async::Task<Status> OssService::DestroyObjects(v1::DestroyObjectsRequest request
 async::Task<Status> OssService::SetObjectOwner(v1::SetObjectOwnerRequest request) {
   SHEEN_CO_TRY_ASSIGN(ost::Target * target, FindTarget(request.target()));
   SHEEN_CO_TRY_ASSIGN(std::vector<layout::ObjectId> ids, ObjectIdsOf(request.objects()));
-  co_return co_await target->SetOwner(CurrentIo(), std::move(ids), OwnerOf(request.owner()), false);
+  co_return co_await target->SetOwner(CurrentIo(), std::move(ids), OwnerOf(request.owner()));
+}
+
+async::Task<Result<v1::RestoreObjectReply>> OssService::RestoreObject(
+    v1::RestoreObjectRequest request) {
+  SHEEN_CO_TRY_ASSIGN(ost::Target * target, FindTarget(request.target()));
+  SHEEN_CO_TRY_ASSIGN(const layout::ObjectId id, ObjectIdOf(request.object()));
+  SHEEN_CO_TRY_ASSIGN(std::optional<ost::ObjectSource> source, SourceOf(request.object(), id));
+  v1::RestoreObjectReply reply;
+  reply.set_complete(true);
+  if (!source) co_return reply;
+  SHEEN_CO_TRY(co_await target->Attach(CurrentIo(), id, std::move(*source), {}));
+  const LazyLoader::Place place{target, CurrentIo(), {request.target(), id}};
+  const Nanos until = async::Shard::Current()->Now() + kRestoreSlice;
+  SHEEN_CO_TRY_ASSIGN(const LazyLoader::Restored restored,
+                      co_await lazy_.Restore(place, {request.bytes_max(), until}));
+  reply.set_bytes(restored.bytes);
+  reply.set_complete(restored.complete);
+  co_return reply;
 }
 
 }  // namespace sheen::oss

@@ -95,6 +95,8 @@ class OssService final : public rpc::Service,
   // For requests.cc. After a restart everybody waits for this session, which may hold locks.
   // "survives power loss".
   async::Task<Status> RememberHolder(uint64_t session_id);
+  // kFenced: the session is refused.
+  Status CheckFence(const rpc::Session* session) const;
   // Before the rpc::Servers stop: requests that wait for others' locks are refused. Any thread.
   void BeginStop() {
     lazy_.BeginStop();
@@ -110,6 +112,8 @@ class OssService final : public rpc::Service,
   // The sessions that the client has had up to now are refused from now on (kFenced), also after a
   // restart; "survives power loss". Requests of theirs that were under way have ended.
   async::Task<Status> FenceSession(v1::FenceSessionRequest request) override;
+  async::Task<Result<v1::RestoreObjectReply>> RestoreObject(
+      v1::RestoreObjectRequest request) override;
 
   // rpc::SessionStore: rows in the index of the first target. "survives power loss".
   async::Task<Status> Save(uint64_t session_id, Uuid client,
@@ -119,10 +123,24 @@ class OssService final : public rpc::Service,
 
  private:
   async::Task<void> ForgetHolders(std::set<uint64_t> sessions);
-  async::Task<Status> ForgetHoldersLocked(std::set<uint64_t> sessions);
+  // `gone`: nobody is forgotten if that session has come back since.
+  struct Gone {
+    const rpc::Session* session = nullptr;
+    int64_t since_ns = 0;
+  };
+  async::Task<Status> ForgetHoldersLocked(std::set<uint64_t> sessions, std::optional<Gone> gone);
+  bool IsBackLocked(const Gone& gone) const;
+  // It keeps its locks, and is waited for no more.
+  async::Task<Status> NoteGoneLocked(Gone gone, std::vector<ObjectLocks::Held> held);
+  // Those noted by the last boot: their locks stand again.
+  async::Task<Status> TakeGone();
   // A restart need not wait for a client that has gone and has left nothing here.
-  async::Task<void> SettleIdle(std::shared_ptr<rpc::Session> session);
+  async::Task<void> SettleIdle(std::shared_ptr<rpc::Session> session, int64_t since_ns);
+  // False: not yet.
+  async::Task<bool> SettleOnce(Gone gone);
   async::Task<Status> ForgetAnswers(uint64_t session_id);
+  // Gives the sessions of that client.
+  async::Task<Result<std::vector<uint64_t>>> NoteFence(Uuid client);
   void TakeRows(const std::vector<std::pair<std::string, std::string>>& rows);
   // Sessions that may hold locks or have kept writes, of an earlier life of the server.
   std::set<uint64_t> Awaited() const;
@@ -130,7 +148,6 @@ class OssService final : public rpc::Service,
   Result<ost::Target*> FindTarget(uint32_t index) const;
   ost::Target* SessionTarget() const;
   io::FileIo* CurrentIo() const;
-  Status CheckFence(const rpc::Session* session) const;
   // Returns when every request has ended that began before the call.
   async::Task<void> WaitForRequests();
   async::Task<void> BackgroundLoop(async::Shard* shard);
@@ -155,6 +172,7 @@ class OssService final : public rpc::Service,
   std::map<uint64_t, Uuid> sessions_;  // known, by id
   std::set<uint64_t> fenced_;          // session ids
   std::set<uint64_t> holders_;         // sessions that may hold locks
+  std::set<uint64_t> gone_;            // whose locks are noted in a row
 
   // Shard-confined to the shard of StartBackground.
   async::Shard* background_shard_ = nullptr;

@@ -5,6 +5,7 @@
 //   'f' + session id (u64 big-endian)   u8 version 1, client UUID (16), CRC32C: the id is refused
 //   'l' + session id (u64 big-endian)   u8 version 1, client UUID (16), CRC32C: it may hold locks
 //
+// What a client holds that has gone is in rows of their own (gone_holders.h).
 // A session that ends takes its rows with it: its id never comes again.
 #include <fmt/core.h>
 
@@ -14,6 +15,7 @@
 
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "oss/gone_holders.h"
 #include "oss/service.h"
 
 namespace sheen::oss {
@@ -21,6 +23,9 @@ namespace {
 
 // How often a fence looks whether requests that were under way have ended.
 constexpr Nanos kRequestsLook = std::chrono::milliseconds(2);
+// How often it is tried to note what a client has left that has gone.
+constexpr Nanos kSettleAgain = std::chrono::seconds(1);
+constexpr Nanos kStopLook = std::chrono::milliseconds(50);
 constexpr char kSessionPrefix = 's';
 constexpr char kFencePrefix = 'f';
 constexpr char kHolderPrefix = 'l';
@@ -115,12 +120,18 @@ async::Task<Status> OssService::Remove(uint64_t session_id) {
   batch.Delete(ost::kSessionFamily, Key(kSessionPrefix, session_id));
   batch.Delete(ost::kSessionFamily, Key(kFencePrefix, session_id));
   batch.Delete(ost::kSessionFamily, Key(kHolderPrefix, session_id));
+  batch.Delete(ost::kMetaFamily, GoneKey(session_id));
   {
-    std::lock_guard guard(mutex_);
-    sessions_.erase(session_id);
-    holders_.erase(session_id);
+    // Else a row that is being written might come after its end.
+    const async::RwGuard rows_guard = co_await holders_lock_.Exclusive();
+    {
+      std::lock_guard guard(mutex_);
+      sessions_.erase(session_id);
+      holders_.erase(session_id);
+      gone_.erase(session_id);
+    }
+    SHEEN_CO_TRY(co_await target->WriteSessionRows(CurrentIo(), std::move(batch)));
   }
-  SHEEN_CO_TRY(co_await target->WriteSessionRows(CurrentIo(), std::move(batch)));
   // After this no request of the session keeps a lock (RememberHolder).
   locks_.DropSession(session_id);
   grants_.DropSession(session_id);
@@ -142,22 +153,8 @@ async::Task<Status> OssService::FenceSession(v1::FenceSessionRequest request) {
     co_return Fail(Errc::kInvalid, "a client's UUID has 16 bytes");
   }
   std::memcpy(client.bytes.data(), request.client_uuid().data(), client.bytes.size());
-  kv::Batch batch;
-  std::vector<uint64_t> fenced;
-  {
-    std::lock_guard guard(mutex_);
-    for (const auto& [session_id, owner] : sessions_) {
-      if (owner != client) continue;
-      fenced_.insert(session_id);
-      fenced.push_back(session_id);
-      batch.Put(ost::kSessionFamily, Key(kFencePrefix, session_id), MarkOf(client));
-      batch.Delete(ost::kSessionFamily, Key(kHolderPrefix, session_id));
-    }
-    has_fences_.store(!fenced_.empty());
-  }
-  if (batch.empty()) co_return Status();  // never was here
-  SHEEN_LOG(Warn, "client {} is fenced off", client.ToString());
-  SHEEN_CO_TRY(co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch)));
+  SHEEN_CO_TRY_ASSIGN(const std::vector<uint64_t> fenced, co_await NoteFence(client));
+  if (fenced.empty()) co_return Status();  // never was here
   for (const uint64_t session_id : fenced) {
     locks_.DropSession(session_id);
     grants_.DropSession(session_id);
@@ -175,9 +172,39 @@ async::Task<Status> OssService::FenceSession(v1::FenceSessionRequest request) {
   co_return Status();
 }
 
+async::Task<Result<std::vector<uint64_t>>> OssService::NoteFence(Uuid client) {
+  kv::Batch batch;
+  std::vector<uint64_t> fenced;
+  const async::RwGuard rows_guard = co_await holders_lock_.Exclusive();
+  {
+    std::lock_guard guard(mutex_);
+    for (const auto& [session_id, owner] : sessions_) {
+      if (owner != client) continue;
+      fenced_.insert(session_id);
+      fenced.push_back(session_id);
+      batch.Put(ost::kSessionFamily, Key(kFencePrefix, session_id), MarkOf(client));
+      batch.Delete(ost::kSessionFamily, Key(kHolderPrefix, session_id));
+      batch.Delete(ost::kMetaFamily, GoneKey(session_id));
+      gone_.erase(session_id);
+    }
+    has_fences_.store(!fenced_.empty());
+  }
+  if (fenced.empty()) co_return fenced;
+  SHEEN_LOG(Warn, "client {} is fenced off", client.ToString());
+  SHEEN_CO_TRY(co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch)));
+  co_return fenced;
+}
+
 async::Task<Status> OssService::Resumed(uint64_t session_id) {
   away_.Back(session_id, async::Shard::Current()->WallNow().count());
-  co_return Status();
+  bool gone = false;
+  {
+    std::lock_guard guard(mutex_);
+    gone = gone_.contains(session_id);
+  }
+  if (!gone) co_return Status();
+  // From now on it is waited for again.
+  co_return co_await RememberHolder(session_id);
 }
 
 void OssService::OnSessionIdle(std::shared_ptr<rpc::Session> session) {
@@ -186,44 +213,90 @@ void OssService::OnSessionIdle(std::shared_ptr<rpc::Session> session) {
   away_.Away(session->id(), now_ns, now_ns);
   if (stopping_) return;
   settling_.fetch_add(1);
-  shard->Spawn(SettleIdle(std::move(session)));
+  const int64_t since_ns = session->idle_since_ns.load();
+  shard->Spawn(SettleIdle(std::move(session), since_ns));
 }
 
-async::Task<void> OssService::SettleIdle(std::shared_ptr<rpc::Session> session) {
-  // What it was answered until now is durable after this.
-  bool settled = !locks_.HoldsAny(session->id());
-  for (const auto& [index, target] : targets_) {
-    if (!settled) break;
-    settled = (co_await target->Commit(CurrentIo())).has_value();
-  }
-  if (settled) {
-    const async::RwGuard guard = co_await holders_lock_.Exclusive();
-    // One that has come back is waited for as before.
-    if (session->link_count.load() == 0 && !locks_.HoldsAny(session->id())) {
-      const Status written = co_await ForgetHoldersLocked({session->id()});
-      if (!written) SHEEN_LOG(Warn, "a client that has gone is not noted: {}",
-                              written.error().ToString());
-    }
+// `since_ns`: what it has done until it went then is settled here; what it does when it comes back
+// and goes again is not.
+async::Task<void> OssService::SettleIdle(std::shared_ptr<rpc::Session> session, int64_t since_ns) {
+  const Gone gone{session.get(), since_ns};
+  async::Shard* const shard = async::Shard::Current();
+  while (!stopping_ && !co_await SettleOnce(gone)) {
+    const Nanos until = shard->Now() + kSettleAgain;
+    while (!stopping_ && shard->Now() < until) co_await shard->Sleep(kStopLook);
   }
   settling_.fetch_sub(1);
 }
 
+async::Task<bool> OssService::SettleOnce(Gone gone) {
+  const uint64_t session_id = gone.session->id();
+  // What it was answered until now is durable after this.
+  for (const auto& [index, target] : targets_) {
+    const Status committed = co_await target->Commit(CurrentIo());
+    if (!committed) co_return true;  // it has stopped, and says so everywhere
+  }
+  const async::RwGuard guard = co_await holders_lock_.Exclusive();
+  {
+    std::lock_guard mutex_guard(mutex_);
+    const bool ended = !sessions_.contains(session_id) || fenced_.contains(session_id);
+    if (ended || IsBackLocked(gone)) co_return true;
+  }
+  std::optional<std::vector<ObjectLocks::Held>> held = locks_.HeldBy(session_id);
+  if (!held) co_return false;
+  Status written;
+  if (held->empty()) {
+    written = co_await ForgetHoldersLocked({session_id}, gone);
+  } else if (held->size() <= kGoneLocksMax) {
+    written = co_await NoteGoneLocked(gone, std::move(*held));
+  }
+  if (!written) {
+    SHEEN_LOG(Warn, "a client that has gone is not noted: {}", written.error().ToString());
+  }
+  co_return true;
+}
+
 async::Task<void> OssService::ForgetHolders(std::set<uint64_t> sessions) {
   const async::RwGuard guard = co_await holders_lock_.Exclusive();
-  const Status written = co_await ForgetHoldersLocked(std::move(sessions));
+  const Status written = co_await ForgetHoldersLocked(std::move(sessions), std::nullopt);
   if (!written) SHEEN_LOG(Error, "lost locks are not noted: {}", written.error().ToString());
 }
 
-async::Task<Status> OssService::ForgetHoldersLocked(std::set<uint64_t> sessions) {
+async::Task<Status> OssService::ForgetHoldersLocked(std::set<uint64_t> sessions,
+                                                    std::optional<Gone> gone) {
   kv::Batch batch;
   {
     std::lock_guard guard(mutex_);
+    // One that has come back is waited for as before. Under the mutex: its first request finds it
+    // there, and then it is seen here to have a connection, or it does not.
+    if (gone && IsBackLocked(*gone)) co_return Status();
     for (const uint64_t session_id : sessions) {
-      if (holders_.erase(session_id) == 0) continue;
+      if (holders_.erase(session_id) + gone_.erase(session_id) == 0) continue;
       batch.Delete(ost::kSessionFamily, Key(kHolderPrefix, session_id));
+      batch.Delete(ost::kMetaFamily, GoneKey(session_id));
     }
   }
   if (batch.empty()) co_return Status();
+  co_return co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch));
+}
+
+bool OssService::IsBackLocked(const Gone& gone) const {
+  return gone.session->link_count.load() != 0 ||
+         gone.session->idle_since_ns.load() != gone.since_ns;
+}
+
+// It stays among the holders, for a start that cannot go by what is noted.
+async::Task<Status> OssService::NoteGoneLocked(Gone gone, std::vector<ObjectLocks::Held> held) {
+  const uint64_t session_id = gone.session->id();
+  kv::Batch batch;
+  {
+    std::lock_guard guard(mutex_);
+    if (IsBackLocked(gone)) co_return Status();
+    // Who comes back meanwhile finds it here, and waits for this to be undone.
+    gone_.insert(session_id);
+  }
+  batch.Put(ost::kMetaFamily, GoneKey(session_id),
+            Encode({SessionTarget()->boot(), gone.session->client_uuid(), std::move(held)}));
   co_return co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch));
 }
 
@@ -236,15 +309,21 @@ async::Task<Status> OssService::RememberHolder(uint64_t session_id) {
     if (target == nullptr || known == sessions_.end()) {
       co_return Fail(Errc::kNoEntry, "the session is not known here");
     }
-    if (holders_.contains(session_id)) co_return Status();
+    if (holders_.contains(session_id) && !gone_.contains(session_id)) co_return Status();
     client = known->second;
   }
   const async::RwGuard guard = co_await holders_lock_.Exclusive();
+  {
+    std::lock_guard mutex_guard(mutex_);
+    if (!sessions_.contains(session_id)) co_return Fail(Errc::kNoEntry, "the session has ended");
+  }
   kv::Batch batch;
   batch.Put(ost::kSessionFamily, Key(kHolderPrefix, session_id), MarkOf(client));
+  batch.Delete(ost::kMetaFamily, GoneKey(session_id));
   SHEEN_CO_TRY(co_await target->WriteSessionRows(CurrentIo(), std::move(batch)));
   std::lock_guard mutex_guard(mutex_);
   holders_.insert(session_id);
+  gone_.erase(session_id);
   co_return Status();
 }
 
@@ -277,10 +356,39 @@ async::Task<Result<std::vector<std::shared_ptr<rpc::Session>>>> OssService::Load
   const int64_t now_ns = async::Shard::Current()->WallNow().count();
   for (const uint64_t session_id : known) away_.Away(session_id, 0, now_ns);
   TakeRows(rows);
+  SHEEN_CO_TRY(co_await TakeGone());
   for (const uint64_t session_id : Fenced()) away_.Forget(session_id);
   locks_.OnLost([this](std::set<uint64_t> lost) { return ForgetHolders(std::move(lost)); });
   locks_.BeginRecovery(Awaited());
   co_return out;
+}
+
+async::Task<Status> OssService::TakeGone() {
+  ost::Target* const target = SessionTarget();
+  SHEEN_CO_TRY_ASSIGN(const ost::Target::Rows rows,
+                      co_await target->ReadMetaRows(std::string(kGonePrefix)));
+  kv::Batch batch;
+  for (const auto& [key, value] : rows) {
+    const std::optional<uint64_t> session_id = SessionOfGoneKey(key);
+    Result<GoneHolder> holder = DecodeGoneHolder(value);
+    if (!holder) SHEEN_LOG(Warn, "{}: {}", target->name(), holder.error().ToString());
+    bool counts = session_id && holder && holder->boot + 1 == target->boot();
+    if (counts) {
+      std::lock_guard guard(mutex_);
+      counts = sessions_.contains(*session_id) && holders_.contains(*session_id) &&
+               !fenced_.contains(*session_id);
+      if (counts) gone_.insert(*session_id);
+    }
+    if (!counts) {
+      batch.Delete(ost::kMetaFamily, key);
+      continue;
+    }
+    locks_.Reinstate(*session_id, holder->locks);
+    holder->boot = target->boot();
+    batch.Put(ost::kMetaFamily, key, Encode(*holder));
+  }
+  if (batch.empty()) co_return Status();
+  co_return co_await target->WriteSessionRows(CurrentIo(), std::move(batch));
 }
 
 // REQUIRES: all rows can be decoded.
@@ -309,7 +417,9 @@ std::set<uint64_t> OssService::Awaited() const {
   std::lock_guard guard(mutex_);
   std::set<uint64_t> awaited;
   std::ranges::set_difference(holders_, fenced_, std::inserter(awaited, awaited.end()));
-  std::erase_if(awaited, [this](uint64_t id) { return !sessions_.contains(id); });
+  std::erase_if(awaited, [this](uint64_t id) {
+    return !sessions_.contains(id) || gone_.contains(id);
+  });
   return awaited;
 }
 

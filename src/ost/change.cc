@@ -246,7 +246,7 @@ async::Task<Result<ChangeResult>> Target::Truncate(io::FileIo* io, TruncateArgs 
   SHEEN_CO_TRY(CheckRange(args.size, 0));
   SHEEN_CO_TRY_ASSIGN(const ObjectPointer object, co_await core->Load(io, args.id));
   const async::RwGuard guard = co_await object->lock.Exclusive();
-  SHEEN_CO_TRY(core->CheckUsable(object.get(), args.owner));
+  SHEEN_CO_TRY(core->CheckUsable(object.get(), core->GenerationOf(args)));
   if (!Core::AttrOf(object.get()).exists) {
     if (!args.create) co_return core->FinishNothing(args.request);
     SHEEN_CO_TRY(co_await core->Create(io, object, args.owner));
@@ -273,7 +273,7 @@ async::Task<Result<ChangeResult>> Target::Allocate(io::FileIo* io, AllocateArgs 
   if (args.length == 0) co_return Fail(Errc::kInvalid, "fallocate of no bytes");
   SHEEN_CO_TRY_ASSIGN(const ObjectPointer object, co_await core->Load(io, args.id));
   const async::RwGuard guard = co_await object->lock.Exclusive();
-  SHEEN_CO_TRY(core->CheckUsable(object.get(), args.owner));
+  SHEEN_CO_TRY(core->CheckUsable(object.get(), core->GenerationOf(args)));
   if (!Core::AttrOf(object.get()).exists) {
     if ((args.mode & FALLOC_FL_PUNCH_HOLE) != 0) {
       co_return core->FinishNothing(args.request);  // a hole already

@@ -14,6 +14,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/transno.h"
 #include "ost/core.h"
 #include "ost/index_meta.h"
 
@@ -45,7 +46,8 @@ struct Round {
 Round TakeRound(Target::Core* core) {
   Round round;
   std::lock_guard guard(core->commit_mutex);
-  round.mark = core->counter == 0 ? core->last_committed.load() : core->boot << 40 | core->counter;
+  round.mark = core->counter == 0 ? core->last_committed.load()
+                                  : TransnoBase(core->boot) | core->counter;
   round.bytes = core->uncommitted_bytes.exchange(0);
   round.objects.reserve(core->dirty.size());
   for (ObjectPointer& object : core->dirty) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/transno.h"
 
 namespace sheen::ost {
 namespace {
@@ -222,7 +223,13 @@ async::Task<Status> Target::Core::OpenObject(io::FileIo* io, ObjectPointer objec
     }
     space.Uncharge(record.allocated_bytes);
     space.Charge(object->charged_bytes);
+    const bool unsynced = inherits_unsynced && record.committed_boot != boot;
     object->record = std::move(record);
+    // What the process before had answered last is in the file, and not in the row: the version
+    // must not be that of the bytes of before.
+    if (unsynced) {
+      object->record.last_transno = std::max(object->record.last_transno, TransnoBase(boot));
+    }
     recount = recount && object->damage.code() == Errc::kOk;
   }
   if (!recount) co_return Status();
@@ -252,6 +259,26 @@ async::Task<Status> Target::Core::MakeObjectDirectory(io::FileIo* io, uint32_t h
   co_return Status();
 }
 
+async::Task<Status> Target::Core::SizeNewFile(io::FileIo* io, ObjectPointer object,
+                                              io::FileId file, uint64_t bytes) {
+  const Status sized = co_await io->Truncate(file, bytes);
+  if (sized) co_return Status();
+  // A file without a row is nothing; it is emptied by whoever makes the object.
+  const Status closed = co_await io->Close(file);
+  if (closed) static_cast<void>(co_await io->Unlink(PathOf(object->id)));
+  if (sized.error().code() == Errc::kFileTooBig) {
+    co_return std::unexpected(
+        Named(Error(Errc::kFileTooBig,
+                    fmt::format("a file of {} bytes is larger than the file system of this OST "
+                                "allows; import it with more stripes "
+                                "(--imported-file-chunk-size), or put the OST on XFS",
+                                bytes)),
+              object->id));
+  }
+  NoteFailure(sized.error());
+  co_return std::unexpected(Named(sized.error(), object->id));
+}
+
 async::Task<Status> Target::Core::Create(io::FileIo* io, ObjectPointer object, Owner owner,
                                          std::optional<Residency> residency) {
   if (tombstones.Contains(object->id)) {
@@ -265,6 +292,11 @@ async::Task<Status> Target::Core::Create(io::FileIo* io, ObjectPointer object, O
   if (!made) co_return std::unexpected(Named(made.error(), object->id));
   const Result<io::FileId> file = co_await io->Open(PathOf(object->id), O_RDWR | O_CREAT | O_TRUNC);
   if (!file) co_return std::unexpected(Named(file.error(), object->id));
+  // The row with a source says how long the file is; what this disk cannot hold gets none.
+  if (residency) {
+    const Status sized = co_await SizeNewFile(io, object, *file, residency->source.bytes);
+    if (!sized) co_return sized;
+  }
   const Status recorded = co_await RecordCreation(object, owner, std::move(residency), *file);
   if (!recorded) {
     const Status closed = co_await io->Close(*file);
@@ -307,6 +339,7 @@ async::Task<Status> Target::Core::RecordCreation(ObjectPointer object, Owner own
   object->residency = object->record.residency;
   // What is only copied from S3 has S3's time, which the MDS knows.
   if (object->residency) object->mtime_ns = object->ctime_ns = 0;
+  if (object->residency) object->size = object->residency->source.bytes;
   ++object->version;
   co_return Status();
 }
@@ -314,6 +347,11 @@ async::Task<Status> Target::Core::RecordCreation(ObjectPointer object, Owner own
 Status Target::Core::RefuseAbsent(const layout::ObjectId& id) const {
   return std::unexpected(Named(
       Error(Errc::kBadHandle, "does not exist, and only an open file's request makes one"), id));
+}
+
+Status Target::Core::CheckNotDestroyed(const layout::ObjectId& id) const {
+  if (!tombstones.Contains(id)) return {};
+  return std::unexpected(Named(Error(Errc::kStale, "was destroyed"), id));
 }
 
 Status Target::Core::CheckReadable(Object* object) const {
@@ -325,14 +363,14 @@ Status Target::Core::CheckReadable(Object* object) const {
   return {};
 }
 
-Status Target::Core::CheckUsable(Object* object, const Owner& owner) const {
+Status Target::Core::CheckUsable(Object* object, uint32_t layout_generation) const {
   SHEEN_TRY(CheckReadable(object));
   std::lock_guard guard(object->mutex);
-  if (owner.layout_generation < object->record.fence_generation) {
+  if (layout_generation < object->record.fence_generation) {
     return std::unexpected(Named(
         Error(Errc::kLayoutChanged,
               fmt::format("the request carries layout generation {}, {} is the oldest allowed",
-                          owner.layout_generation, object->record.fence_generation)),
+                          layout_generation, object->record.fence_generation)),
         object->id));
   }
   return {};
@@ -377,7 +415,7 @@ ChangeResult Target::Core::Finish(const ObjectPointer& object, const Change& cha
   const int64_t now_ns = async::Shard::Current()->WallNow().count();
   ChangeResult result;
   std::lock_guard commit_guard(commit_mutex);
-  result.transno = boot << 40 | ++counter;
+  result.transno = TransnoBase(boot) | ++counter;
   if (!object->listed) {
     object->listed = true;
     dirty.push_back(object);
@@ -404,7 +442,8 @@ ChangeResult Target::Core::Finish(const ObjectPointer& object, const Change& cha
     object->ctime_ns = std::max(before_ns, decided_ns);
   }
   object->mtime_ns = object->ctime_ns;
-  result.attr = {true, object->size, object->charged_bytes, object->mtime_ns, object->ctime_ns};
+  result.attr = {true,           object->size,     object->charged_bytes,
+                 object->mtime_ns, object->ctime_ns, result.transno};
   answered.Note(change.request, result.transno, result.attr);
   return result;
 }
@@ -413,7 +452,7 @@ ChangeResult Target::Core::FinishNothing(const RequestName& request) {
   ChangeResult result;
   if (request.slot == 0) return result;
   std::lock_guard commit_guard(commit_mutex);
-  result.transno = boot << 40 | ++counter;
+  result.transno = TransnoBase(boot) | ++counter;
   answered.Note(request, result.transno, result.attr);
   return result;
 }
@@ -434,7 +473,8 @@ void Target::Core::RequestCommitIfDue(io::FileIo* io) {
 ObjectAttr Target::Core::AttrOf(Object* object) {
   std::lock_guard guard(object->mutex);
   if (!object->exists) return {};
-  return {true, object->size, object->charged_bytes, object->mtime_ns, object->ctime_ns};
+  return {true,           object->size,     object->charged_bytes,
+          object->mtime_ns, object->ctime_ns, object->record.last_transno};
 }
 
 }  // namespace sheen::ost

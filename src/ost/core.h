@@ -63,6 +63,7 @@ struct Target::Core {
   std::atomic<uint64_t> uncommitted_bytes{0};
   std::atomic<bool> commit_requested{false};
   std::atomic<bool> stopped{false};
+  std::atomic<bool> fenced_now{false};  // since the start: recovery is over
 
   mutable std::mutex commit_mutex;  // guards the five below and Object::listed
   uint64_t counter = 0;             // of the last transno: boot << 40 | counter
@@ -95,15 +96,28 @@ struct Target::Core {
   // Makes the file and puts the row. REQUIRES: object->lock held alone, !exists.
   async::Task<Status> Create(io::FileIo* io, ObjectPointer object, Owner owner,
                              std::optional<Residency> residency = std::nullopt);
+  // Of a new object with a source, before its row. Closes and removes the file when it fails.
+  async::Task<Status> SizeNewFile(io::FileIo* io, ObjectPointer object, io::FileId file,
+                                  uint64_t bytes);
   async::Task<Status> RecordCreation(ObjectPointer object, Owner owner,
                                      std::optional<Residency> residency, io::FileId file);
   // For an absent object that the request may not make.
   Status RefuseAbsent(const layout::ObjectId& id) const;
+  // Of an object that does not exist. Errors: kStale: it was destroyed, so it is no hole.
+  Status CheckNotDestroyed(const layout::ObjectId& id) const;
   async::Task<Status> MakeObjectDirectory(io::FileIo* io, uint32_t hash);
 
-  // Destroyed, damaged, or the owner's layout generation is behind the fence?
-  Status CheckUsable(Object* object, const Owner& owner) const;
+  // Destroyed, damaged, or the layout generation is behind the fence?
+  Status CheckUsable(Object* object, uint32_t layout_generation) const;
   Status CheckReadable(Object* object) const;
+  // What CheckUsable is to look at, under the object's lock. Whatever was answered before a fence
+  // was answered, is committed: what is to be repeated comes before the fences of earlier starts,
+  // which are asked for again. But fences wait for recovery: a replay that meets one of this start
+  // was on its way when its client was given up.
+  template <class Args>
+  uint32_t GenerationOf(const Args& args) const {
+    return args.replay && !fenced_now.load() ? UINT32_MAX : args.owner.layout_generation;
+  }
   // Bytes of [offset, offset + length) that may need new disk space.
   static uint64_t NewBytes(Object* object, uint64_t offset, uint64_t length);
   // Reserves; when that fails, commits (which counts exactly) and tries once more.

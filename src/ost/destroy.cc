@@ -104,19 +104,26 @@ async::Task<Status> UnlinkAll(Target::Core* core, io::FileIo* io,
   co_return Status();
 }
 
+// REQUIRES: row_lock.
+async::Task<Status> WriteRecord(Target::Core* core, ObjectPointer object, IndexRecord record) {
+  kv::Batch batch;
+  batch.Put(kObjectFamily, ObjectKey(object->id), EncodeRecord(record));
+  SHEEN_CO_TRY(co_await core->WriteRows(&batch));
+  std::lock_guard object_guard(object->mutex);
+  object->record = std::move(record);
+  co_return Status();
+}
+
 async::Task<Status> SetOwnerOfOne(Target::Core* core, io::FileIo* io, layout::ObjectId id,
-                                  Owner owner, bool fence) {
+                                  Owner owner) {
   SHEEN_CO_TRY_ASSIGN(const ObjectPointer object, co_await core->Load(io, id));
-  // Alone, so that no write with an older generation is under way when the fence stands.
   const async::RwGuard guard = co_await object->lock.Exclusive();
   const async::RwGuard row_guard = co_await object->row_lock.Exclusive();
   IndexRecord record;
   {
     std::lock_guard object_guard(object->mutex);
-    if (object->destroyed || (!object->exists && !fence)) co_return Status();
+    if (object->destroyed || !object->exists) co_return Status();
     record = object->record;
-    // A row without a file holds the fence against whoever would make the object.
-    if (!object->exists) record.created_uncommitted = true;
   }
   if (owner.layout_generation >= record.layout_generation) {
     record.uid = owner.uid;
@@ -124,13 +131,28 @@ async::Task<Status> SetOwnerOfOne(Target::Core* core, io::FileIo* io, layout::Ob
     record.project_id = owner.project_id;
     record.layout_generation = owner.layout_generation;
   }
-  if (fence) record.fence_generation = std::max(record.fence_generation, owner.layout_generation);
-  kv::Batch batch;
-  batch.Put(kObjectFamily, ObjectKey(id), EncodeRecord(record));
-  SHEEN_CO_TRY(co_await core->WriteRows(&batch));
-  std::lock_guard object_guard(object->mutex);
-  object->record = std::move(record);
-  co_return Status();
+  co_return co_await WriteRecord(core, object, std::move(record));
+}
+
+// The owner is not touched: whoever fences may know an older one.
+async::Task<Status> FenceOne(Target::Core* core, io::FileIo* io, layout::ObjectId id,
+                             uint32_t generation) {
+  SHEEN_CO_TRY_ASSIGN(const ObjectPointer object, co_await core->Load(io, id));
+  // Alone, so that no write with an older generation is under way when the fence stands.
+  const async::RwGuard guard = co_await object->lock.Exclusive();
+  const async::RwGuard row_guard = co_await object->row_lock.Exclusive();
+  core->fenced_now.store(true);
+  SHEEN_CO_TRY(core->CheckReadable(object.get()));
+  IndexRecord record;
+  {
+    std::lock_guard object_guard(object->mutex);
+    record = object->record;
+    // A row without a file holds the fence against whoever would make the object.
+    if (!object->exists) record.created_uncommitted = true;
+    if (!object->exists) SHEEN_CO_TRY(core->CheckNotDestroyed(id));
+  }
+  record.fence_generation = std::max(record.fence_generation, generation);
+  co_return co_await WriteRecord(core, object, std::move(record));
 }
 
 }  // namespace
@@ -151,12 +173,26 @@ async::Task<Status> Target::Destroy(io::FileIo* io, std::vector<layout::ObjectId
   co_return core->CheckServing();
 }
 
-async::Task<Status> Target::SetOwner(io::FileIo* io, std::vector<layout::ObjectId> ids, Owner owner,
-                                     bool fence) {
+async::Task<Status> Target::SetOwner(io::FileIo* io, std::vector<layout::ObjectId> ids,
+                                     Owner owner) {
   Core* core = core_.get();
   SHEEN_CO_TRY(core->CheckServing());
   for (const layout::ObjectId& id : SortedUnique(std::move(ids))) {
-    SHEEN_CO_TRY(co_await SetOwnerOfOne(core, io, id, owner, fence));
+    SHEEN_CO_TRY(co_await SetOwnerOfOne(core, io, id, owner));
+  }
+  co_return co_await core->SyncIndex(io);
+}
+
+async::Task<Status> Target::Fence(io::FileIo* io, std::vector<layout::ObjectId> ids,
+                                  uint32_t layout_generation) {
+  Core* core = core_.get();
+  SHEEN_CO_TRY(core->CheckServing());
+  if (layout_generation > layout::kGenerationMax) {
+    co_return Fail(Errc::kInvalid,
+                   fmt::format("{}: no layout has generation {}", core->name, layout_generation));
+  }
+  for (const layout::ObjectId& id : SortedUnique(std::move(ids))) {
+    SHEEN_CO_TRY(co_await FenceOne(core, io, id, layout_generation));
   }
   co_return co_await core->SyncIndex(io);
 }

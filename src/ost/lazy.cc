@@ -1,6 +1,6 @@
 // Objects whose bytes may be in S3. What the disk says of a block is never better than its data:
 //
-//   attach    file (emptied), row with all absent, file as long as the source
+//   attach    file (emptied, then as long as the source), row with all absent
 //   fill      file; the mark in memory; the row with the commit that has synced the file
 //   write     clean blocks: row "dirty", then file. Absent ones: file, then row "unsynced", which
 //             the next commit makes "dirty". A killed process finds "unsynced" data in the kernel's
@@ -71,23 +71,32 @@ struct Range {
   uint64_t length = 0;
 };
 
-// Clean blocks become absent; gives where they are. To the end of S3's part only: what was written
-// behind it is not S3's to drop. REQUIRES: the object's mutex and row_lock.
-std::vector<Range> DropClean(Object* object) {
-  std::vector<Range> out;
+struct Dropped {
+  uint64_t bytes = 0;         // that were clean
+  std::vector<Range> absent;  // and what was absent before: a crash may have kept its punch from it
+};
+
+// Clean blocks become absent. To the end of S3's part only: what was written behind it is not S3's
+// to drop. REQUIRES: the object's mutex and row_lock.
+Dropped DropClean(Object* object) {
+  Dropped out;
   Residency* const live = &*object->residency;
   for (uint64_t block = 0; block < live->blocks.size(); ++block) {
-    if (live->blocks[block] != BlockState::kClean) continue;
+    const bool clean = live->blocks[block] == BlockState::kClean;
+    if (!clean && live->blocks[block] != BlockState::kAbsent) continue;
     live->blocks[block] = object->record.residency->blocks[block] = BlockState::kAbsent;
     const Residency::Part part = live->PartOf(block);
-    if (!out.empty() && out.back().offset + out.back().length == part.begin) {
-      out.back().length += part.end - part.begin;
+    const uint64_t bytes = part.end - part.begin;
+    if (clean) out.bytes += bytes;
+    if (!out.absent.empty() &&
+        out.absent.back().offset + out.absent.back().length == part.begin) {
+      out.absent.back().length += bytes;
     } else {
-      out.push_back({part.begin, part.end - part.begin});
+      out.absent.push_back({part.begin, bytes});
     }
   }
   // What a commit under way has captured as present is not any more.
-  if (!out.empty()) ++object->releases;
+  if (out.bytes > 0) ++object->releases;
   return out;
 }
 
@@ -226,35 +235,42 @@ async::Task<Status> Target::Attach(io::FileIo* io, layout::ObjectId id, ObjectSo
     if (object->exists && !object->destroyed) co_return Status();
   }
   const async::RwGuard guard = co_await object->lock.Exclusive();
-  SHEEN_CO_TRY(core->CheckUsable(object.get(), owner));
+  SHEEN_CO_TRY(core->CheckUsable(object.get(), owner.layout_generation));
   if (Core::AttrOf(object.get()).exists) co_return Status();
-  const uint64_t bytes = source.bytes;
   Residency residency = Residency::AllAbsent(std::move(source));
   residency.machine = core->machine;
-  SHEEN_CO_TRY(co_await core->Create(io, object, owner, std::move(residency)));
-  const Status sized = co_await io->Truncate(FileOf(object.get()), bytes);
-  if (!sized) {
-    // The row says more than the file has: a restart puts that right.
-    core->StopServing(core->Named(sized.error(), id));
-    co_return std::unexpected(core->Named(sized.error(), id));
-  }
-  std::lock_guard object_guard(object->mutex);
-  object->size = bytes;
-  co_return Status();
+  co_return co_await core->Create(io, object, owner, std::move(residency));
 }
 
 async::Task<Result<Target::Missing>> Target::FindMissing(io::FileIo* io, layout::ObjectId id,
                                                          uint64_t offset, uint64_t length,
-                                                         bool change) {
+                                                         bool change, size_t blocks_max) {
   Core* core = core_.get();
   SHEEN_CO_TRY(core->CheckServing());
   SHEEN_CO_TRY_ASSIGN(const ObjectPointer object, co_await core->Load(io, id));
   Missing out;
   std::lock_guard guard(object->mutex);
   if (!object->residency) co_return out;
-  out.blocks = object->residency->Needed(offset, length, change);
+  out.blocks = object->residency->Needed(offset, length, change, blocks_max);
   if (!out.blocks.empty()) out.source = object->residency->source;
   co_return out;
+}
+
+async::Task<Result<bool>> Target::RestsOnFill(io::FileIo* io, layout::ObjectId id,
+                                              uint64_t offset, uint64_t length) {
+  Core* core = core_.get();
+  SHEEN_CO_TRY(core->CheckServing());
+  SHEEN_CO_TRY_ASSIGN(const ObjectPointer object, co_await core->Load(io, id));
+  std::lock_guard guard(object->mutex);
+  if (!object->residency || !object->record.residency) co_return false;
+  const Residency& live = *object->residency;
+  const Residency::Blocks touched = live.Touched(offset, length);
+  for (uint64_t block = touched.first; block < touched.last; ++block) {
+    const bool filled = live.blocks[block] == BlockState::kClean &&
+                        object->record.residency->blocks[block] == BlockState::kAbsent;
+    if (filled && !live.Covers(offset, length, block)) co_return true;
+  }
+  co_return false;
 }
 
 async::Task<Status> Target::Fill(io::FileIo* io, layout::ObjectId id, uint64_t block,
@@ -303,23 +319,21 @@ async::Task<Result<uint64_t>> Target::Release(io::FileIo* io, layout::ObjectId i
   const async::RwGuard guard = co_await object->lock.Exclusive();
   SHEEN_CO_TRY(core->CheckReadable(object.get()));
   if (!HasSource(object.get())) co_return uint64_t{0};
-  std::vector<Range> ranges;
+  Dropped dropped;
   {
     const async::RwGuard row_guard = co_await object->row_lock.Exclusive();
     {
       std::lock_guard object_guard(object->mutex);
-      ranges = DropClean(object.get());
+      dropped = DropClean(object.get());
+      if (dropped.bytes == 0 && object->charged_bytes == 0) co_return uint64_t{0};
     }
-    if (ranges.empty()) co_return uint64_t{0};
-    SHEEN_CO_TRY(co_await core->WriteRow(object));
+    if (dropped.bytes > 0) SHEEN_CO_TRY(co_await core->WriteRow(object));
   }
-  SHEEN_CO_TRY(co_await core->SyncIndex(io));
-  uint64_t bytes = 0;
-  for (const Range& range : ranges) {
+  if (dropped.bytes > 0) SHEEN_CO_TRY(co_await core->SyncIndex(io));
+  for (const Range& range : dropped.absent) {
     const Status punched =
         co_await io->Allocate(FileOf(object.get()), kPunch, range.offset, range.length);
     if (!punched) co_return std::unexpected(core->Named(punched.error(), id));
-    bytes += range.length;
   }
   const Result<io::FileStat> stat = co_await io->Stat(FileOf(object.get()));
   if (!stat) co_return std::unexpected(core->Named(stat.error(), id));
@@ -330,7 +344,7 @@ async::Task<Result<uint64_t>> Target::Release(io::FileIo* io, layout::ObjectId i
   core->space.Charge(counted);
   object->charged_bytes = counted;
   object->dense_end = 0;
-  co_return bytes;
+  co_return dropped.bytes;
 }
 
 async::Task<Result<std::optional<Residency>>> Target::GetResidency(io::FileIo* io,

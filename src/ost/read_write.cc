@@ -46,16 +46,16 @@ async::Task<void> CutAfterFailedWrite(Target::Core* core, io::FileIo* io, Object
 
 // Held in a way that fits: alone when the object has to be made, shared else.
 async::Task<Result<async::RwGuard>> LockForWrite(Target::Core* core, io::FileIo* io,
-                                                 ObjectPointer object, Owner owner, bool create) {
+                                                 ObjectPointer object, const WriteArgs* args) {
   async::RwGuard guard = co_await object->lock.Shared();
-  SHEEN_CO_TRY(core->CheckUsable(object.get(), owner));
+  SHEEN_CO_TRY(core->CheckUsable(object.get(), core->GenerationOf(*args)));
   if (Exists(object.get())) co_return std::move(guard);
   guard.Release();
   guard = co_await object->lock.Exclusive();
-  SHEEN_CO_TRY(core->CheckUsable(object.get(), owner));
+  SHEEN_CO_TRY(core->CheckUsable(object.get(), core->GenerationOf(*args)));
   if (!Exists(object.get())) {
-    if (!create) SHEEN_CO_TRY(core->RefuseAbsent(object->id));
-    SHEEN_CO_TRY(co_await core->Create(io, object, owner));
+    if (!args->create) SHEEN_CO_TRY(core->RefuseAbsent(object->id));
+    SHEEN_CO_TRY(co_await core->Create(io, object, args->owner));
   }
   co_return std::move(guard);
 }
@@ -75,7 +75,7 @@ void ChargeWritten(Target::Core* core, Object* object, uint64_t offset, uint64_t
 
 async::Task<Result<ChangeResult>> WriteLocked(Target::Core* core, io::FileIo* io,
                                               ObjectPointer object, WriteArgs args) {
-  Result<async::RwGuard> guard = co_await LockForWrite(core, io, object, args.owner, args.create);
+  Result<async::RwGuard> guard = co_await LockForWrite(core, io, object, &args);
   if (!guard) core->space.ReturnGrant(args.granted);
   if (!guard) co_return std::unexpected(guard.error());
   const uint64_t length = args.data.size();
@@ -142,14 +142,16 @@ async::Task<Result<ChangeResult>> Target::Write(io::FileIo* io, WriteArgs args) 
 }
 
 async::Task<Result<ReadResult>> Target::Read(io::FileIo* io, layout::ObjectId id, uint64_t offset,
-                                             MutableByteSpan out) {
+                                             MutableByteSpan out, uint32_t layout_generation) {
   Core* core = core_.get();
   SHEEN_CO_TRY(core->CheckServing());
   SHEEN_CO_TRY(CheckRange(offset, out.size()));
   SHEEN_CO_TRY_ASSIGN(const ObjectPointer object, co_await core->Load(io, id));
   const async::RwGuard guard = co_await object->lock.Shared();
-  SHEEN_CO_TRY(core->CheckReadable(object.get()));
+  const uint32_t generation = layout_generation == 0 ? UINT32_MAX : layout_generation;
+  SHEEN_CO_TRY(core->CheckUsable(object.get(), generation));
   ReadResult result{0, Core::AttrOf(object.get())};
+  if (!result.attr.exists) SHEEN_CO_TRY(core->CheckNotDestroyed(id));
   if (!result.attr.exists || offset >= result.attr.size) co_return result;
   const size_t wanted = std::min<uint64_t>(out.size(), result.attr.size - offset);
   SHEEN_CO_TRY(core->CheckPresent(object.get(), offset, wanted, false));
@@ -180,10 +182,13 @@ async::Task<Result<ObjectAttr>> Target::GetAttr(io::FileIo* io, layout::ObjectId
   SHEEN_CO_TRY(core->CheckServing());
   SHEEN_CO_TRY_ASSIGN(const ObjectPointer object, co_await core->Load(io, id));
   const async::RwGuard guard = co_await object->lock.Shared();
+  bool exists = false;
   {
     std::lock_guard object_guard(object->mutex);
-    if (object->destroyed || !object->exists) co_return ObjectAttr();
+    exists = object->exists && !object->destroyed;
   }
+  if (!exists) SHEEN_CO_TRY(core->CheckNotDestroyed(id));
+  if (!exists) co_return ObjectAttr();
   SHEEN_CO_TRY(core->CheckReadable(object.get()));
   const Result<io::FileStat> stat = co_await io->Stat(object->file);
   if (!stat) co_return std::unexpected(core->Named(stat.error(), id));
@@ -203,6 +208,7 @@ async::Task<Result<SeekResult>> Target::Seek(io::FileIo* io, layout::ObjectId id
   const async::RwGuard guard = co_await object->lock.Shared();
   SHEEN_CO_TRY(core->CheckReadable(object.get()));
   const ObjectAttr attr = Core::AttrOf(object.get());
+  if (!attr.exists) SHEEN_CO_TRY(core->CheckNotDestroyed(id));
   SeekResult result{false, offset, attr.size};
   if (offset >= attr.size) {
     result.found = hole;

@@ -85,10 +85,11 @@ bool Residency::Covers(uint64_t offset, uint64_t length, uint64_t block) const {
   return offset <= part.begin && part.end - offset <= length;
 }
 
-std::vector<uint64_t> Residency::Needed(uint64_t offset, uint64_t length, bool change) const {
+std::vector<uint64_t> Residency::Needed(uint64_t offset, uint64_t length, bool change,
+                                        size_t blocks_max) const {
   std::vector<uint64_t> out;
   const Blocks touched = Touched(offset, length);
-  for (uint64_t block = touched.first; block < touched.last; ++block) {
+  for (uint64_t block = touched.first; block < touched.last && out.size() < blocks_max; ++block) {
     if (blocks[block] != BlockState::kAbsent) continue;
     if (!change || !Covers(offset, length, block)) out.push_back(block);
   }

@@ -71,8 +71,9 @@ struct Residency {
   Blocks Touched(uint64_t offset, uint64_t length) const;
   bool Covers(uint64_t offset, uint64_t length, uint64_t block) const;
   // Absent blocks that must be filled before [offset, offset + length) is read, or (`change`)
-  // before it is changed: those that it covers need not.
-  std::vector<uint64_t> Needed(uint64_t offset, uint64_t length, bool change) const;
+  // before it is changed: those that it covers need not. The first `blocks_max` of them.
+  std::vector<uint64_t> Needed(uint64_t offset, uint64_t length, bool change,
+                               size_t blocks_max = SIZE_MAX) const;
   // Of an absent block that holds `offset`: the end of its part; else 0.
   uint64_t AbsentUntil(uint64_t offset) const;
   // First absent byte at or after `offset`; UINT64_MAX: none.

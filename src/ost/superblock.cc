@@ -26,6 +26,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "layout/ost_name.h"
 
 namespace sheen::ost {
 namespace {
@@ -41,11 +42,7 @@ std::string_view TrimZeros(std::string_view padded) {
 
 }  // namespace
 
-std::string TargetNameOf(std::string_view fsname, uint32_t ost_index) {
-  return fmt::format("{}-OST{:04x}", fsname, ost_index);
-}
-
-std::string Superblock::TargetName() const { return TargetNameOf(fsname, ost_index); }
+std::string Superblock::TargetName() const { return layout::OstName(fsname, ost_index); }
 
 std::string EncodeSuperblock(const Superblock& superblock) {
   Encoder out;

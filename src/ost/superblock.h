@@ -35,7 +35,6 @@ struct Superblock {
   std::string TargetName() const;
 };
 
-std::string TargetNameOf(std::string_view fsname, uint32_t ost_index);
 
 std::string EncodeSuperblock(const Superblock& superblock);
 // Errors: kCorrupt (length, magic, CRC, reserved bytes), kBadVersion with what was found and known.

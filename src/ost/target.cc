@@ -100,13 +100,21 @@ async::Task<Status> Target::WriteSessionRows(io::FileIo* io, kv::Batch batch) {
   co_return co_await core_->SyncIndex(io);
 }
 
-async::Task<Result<std::vector<std::pair<std::string, std::string>>>> Target::ReadSessionRows() {
-  using Rows = Result<std::vector<std::pair<std::string, std::string>>>;
-  kv::Store* index = core_->index;
-  co_return co_await core_->pool->Run<Rows>([index]() -> Rows {
-    std::vector<std::pair<std::string, std::string>> rows;
-    const auto cursor = index->NewCursor(kSessionFamily, kv::Blocking::kMayBlock);
-    for (cursor->Seek(""); cursor->Valid(); cursor->Next()) {
+async::Task<Result<Target::Rows>> Target::ReadSessionRows() {
+  co_return co_await ReadRows(kSessionFamily, "");
+}
+
+async::Task<Result<Target::Rows>> Target::ReadMetaRows(std::string prefix) {
+  co_return co_await ReadRows(kMetaFamily, std::move(prefix));
+}
+
+async::Task<Result<Target::Rows>> Target::ReadRows(kv::Family family, std::string prefix) {
+  kv::Store* const index = core_->index;
+  co_return co_await core_->pool->Run<Result<Rows>>([index, family, prefix]() -> Result<Rows> {
+    Rows rows;
+    const auto cursor = index->NewCursor(family, kv::Blocking::kMayBlock);
+    for (cursor->Seek(prefix); cursor->Valid() && cursor->key().starts_with(prefix);
+         cursor->Next()) {
       rows.emplace_back(cursor->key(), cursor->value());
     }
     SHEEN_TRY(cursor->status());

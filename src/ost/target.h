@@ -27,6 +27,7 @@
 #include "io/file_io.h"
 #include "kv/store.h"
 #include "layout/layout.h"
+#include "ost/changes.h"
 #include "ost/directory_lock.h"
 #include "ost/format.h"
 #include "ost/residency.h"
@@ -50,76 +51,6 @@ struct OpenOptions {
   // Tells a restarted process from a restarted machine. Empty: the kernel's boot id
   // (random(4), /proc/sys/kernel/random/boot_id).
   std::string machine_boot_id;
-};
-
-struct Owner {
-  uint32_t uid = 0;
-  uint32_t gid = 0;
-  uint32_t project_id = 0;
-  uint32_t layout_generation = 0;
-};
-
-struct ObjectAttr {
-  bool exists = false;
-  uint64_t size = 0;
-  uint64_t allocated_bytes = 0;
-  int64_t mtime_ns = 0;
-  int64_t ctime_ns = 0;
-};
-
-// What a change gives back.
-struct ChangeResult {
-  ObjectAttr attr;
-  uint64_t transno = 0;  // 0: nothing changed
-};
-
-// Which request of which client a change is: remembered with it (answered.h).
-struct RequestName {
-  uint64_t session = 0;
-  uint32_t slot = 0;  // 0: is not remembered
-  uint64_t xid = 0;
-};
-
-// The last request of a slot that the target has executed.
-struct AnsweredRequest {
-  uint64_t xid = 0;
-  uint64_t transno = 0;
-  ObjectAttr attr;  // as it was right after
-};
-
-struct WriteArgs {
-  layout::ObjectId id;
-  RequestName request;
-  uint64_t offset = 0;
-  ByteSpan data;
-  Owner owner;
-  int64_t ctime_seen_ns = 0;
-  int64_t decided_ctime_ns = 0;  // not 0: repeated, the object's times are as they were then
-  bool create = true;  // make an absent object; else kBadHandle
-  bool sync = false;   // commit before the answer
-  uint64_t granted = 0;  // bytes of space set aside for it (Target::Grant)
-};
-
-struct TruncateArgs {
-  layout::ObjectId id;
-  RequestName request;
-  uint64_t size = 0;
-  Owner owner;
-  int64_t ctime_seen_ns = 0;
-  int64_t decided_ctime_ns = 0;  // as WriteArgs
-  bool create = false;
-};
-
-struct AllocateArgs {
-  layout::ObjectId id;
-  RequestName request;
-  uint64_t offset = 0;
-  uint64_t length = 0;
-  bool create = true;
-  int mode = 0;  // 0, FALLOC_FL_KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]
-  Owner owner;
-  int64_t ctime_seen_ns = 0;
-  int64_t decided_ctime_ns = 0;  // as WriteArgs
 };
 
 // One write may need as much more space, at either end.
@@ -168,9 +99,11 @@ class Target final {
   // "buffered". Errors: kStale (destroyed), kLayoutChanged (owner.layout_generation is older than
   // the object's fence), kBadHandle (absent and not to be made), kNoSpace, kCorrupt, kIo.
   async::Task<Result<ChangeResult>> Write(io::FileIo* io, WriteArgs args);
-  // Errors: kCorrupt naming target, object, expected and found; kIo.
+  // `layout_generation` 0: of any. Errors: kLayoutChanged (as Write), kCorrupt naming target,
+  // object, expected and found; kIo.
   async::Task<Result<ReadResult>> Read(io::FileIo* io, layout::ObjectId id, uint64_t offset,
-                                       MutableByteSpan out);
+                                       MutableByteSpan out, uint32_t layout_generation = 0);
+  // Errors: kStale (destroyed, as far as that is remembered).
   async::Task<Result<ObjectAttr>> GetAttr(io::FileIo* io, layout::ObjectId id);
   // Cutting committed bytes: the intent "survives power loss" when it returns.
   async::Task<Result<ChangeResult>> Truncate(io::FileIo* io, TruncateArgs args);
@@ -185,9 +118,14 @@ class Target final {
     ObjectSource source;
     std::vector<uint64_t> blocks;  // to be filled; empty: nothing is missing
   };
-  // What a read (`change`: a change) of the range needs. An object without a source: nothing.
+  // What a read (`change`: a change) of the range needs, the first `blocks_max` of it. An object
+  // without a source: nothing.
   async::Task<Result<Missing>> FindMissing(io::FileIo* io, layout::ObjectId id, uint64_t offset,
-                                           uint64_t length, bool change);
+                                           uint64_t length, bool change,
+                                           size_t blocks_max = SIZE_MAX);
+  // A change of the range covers a part of a block that was filled and is not committed.
+  async::Task<Result<bool>> RestsOnFill(io::FileIo* io, layout::ObjectId id, uint64_t offset,
+                                        uint64_t length);
   // Puts S3's bytes of a block where it is still absent, and S3's ETag is still the object's.
   // REQUIRES: `data` is the block's part. "survives power loss" with its mark, after a commit.
   async::Task<Status> Fill(io::FileIo* io, layout::ObjectId id, uint64_t block, std::string etag,
@@ -203,11 +141,13 @@ class Target final {
   // "survives power loss". Objects that do not exist get a tombstone too: success.
   async::Task<Status> Destroy(io::FileIo* io, std::vector<layout::ObjectId> ids);
   // Kept where the owner's layout generation is not older than what is recorded; objects that do
-  // not exist are left out. With `fence`, writes with an older generation are refused from now on,
-  // also those that would make the object.
-  // "survives power loss" when it returns.
-  async::Task<Status> SetOwner(io::FileIo* io, std::vector<layout::ObjectId> ids, Owner owner,
-                               bool fence);
+  // not exist are left out. "survives power loss" when it returns.
+  async::Task<Status> SetOwner(io::FileIo* io, std::vector<layout::ObjectId> ids, Owner owner);
+  // Requests with an older layout generation are refused from now on, also those that would make
+  // the object. "survives power loss" when it returns. Errors: kStale (one was destroyed), kInvalid
+  // (a generation that no layout reaches).
+  async::Task<Status> Fence(io::FileIo* io, std::vector<layout::ObjectId> ids,
+                            uint32_t layout_generation);
 
   // Everything done before the call "survives power loss" when it returns; many callers share one.
   async::Task<Status> Commit(io::FileIo* io);
@@ -216,7 +156,6 @@ class Target final {
   // still in flight arrived), closes files of destroyed objects.
   async::Task<void> Tick(io::FileIo* io, int64_t oldest_request_ns);
   async::Task<Result<TargetSpace>> Space(io::FileIo* io);
-
   // Space set aside for data that clients hold back; multiples of kGrantUnit.
   uint64_t GrantableBytes() const;
   bool Grant(uint64_t bytes);         // false: not so much is left
@@ -224,7 +163,6 @@ class Target final {
   void ReturnGrant(uint64_t bytes);
   // Commits and closes all files. No call may be running or follow.
   async::Task<Status> Close(io::FileIo* io);
-
   // The last request in that slot that was committed before the target was opened.
   std::optional<AnsweredRequest> FindAnswered(uint64_t session, uint32_t slot) const;
   // Of a session that has ended; "buffered".
@@ -232,14 +170,17 @@ class Target final {
   // And of all sessions but these.
   async::Task<Status> KeepAnsweredOf(std::set<uint64_t> sessions);
 
-  // Rows of the OSS in kSessionFamily. Write: "survives power loss".
+  // Rows of the OSS, in kSessionFamily and some in kMetaFamily. Write: "survives power loss".
+  using Rows = std::vector<std::pair<std::string, std::string>>;
   async::Task<Status> WriteSessionRows(io::FileIo* io, kv::Batch batch);
-  async::Task<Result<std::vector<std::pair<std::string, std::string>>>> ReadSessionRows();
+  async::Task<Result<Rows>> ReadSessionRows();
+  async::Task<Result<Rows>> ReadMetaRows(std::string prefix);
 
   struct Core;  // core.h
 
  private:
   explicit Target(std::unique_ptr<Core> core);
+  async::Task<Result<Rows>> ReadRows(kv::Family family, std::string prefix);
   std::unique_ptr<Core> core_;
 };
 

@@ -51,6 +51,15 @@ bool Client::linked() const { return state_->linked(); }
 
 uint64_t Client::server_boot() const { return state_->server_boot(); }
 
+void Client::EndConnection(std::string reason) {
+  const std::shared_ptr<State> state = state_;
+  state->EndConnection(std::move(reason));
+}
+
+void Client::StillRecovering() { state_->StillRecovering(); }
+
+void Client::ReplayDone() { state_->ReplayDone(); }
+
 bool Client::EndEarlierBoot(uint64_t boot) {
   const std::shared_ptr<State> state = state_;
   return state->EndEarlierBoot(boot);

@@ -19,6 +19,7 @@
 #include "async/shard.h"
 #include "async/sync.h"
 #include "base/random.h"
+#include "fid/fid.h"
 #include "rpc/link.h"
 
 namespace sheen::rpc {
@@ -107,13 +108,20 @@ struct Call {
   std::shared_ptr<const void> bulk_owner;
   MutableByteSpan bulk_sink;  // reply's bulk goes straight here when it fits
   uint32_t credential = 0;
+  Fid file;  // of a change that its caller keeps after the answer: whose bytes it changes
   // Give up at this shard time: kTimedOut. Nanos::max(): wait as long as it takes.
   Nanos deadline = Nanos::max();
   // Set for calls that OnReconnect's function makes when it has awaited something else than this
   // client's calls before (else that is noticed): sent before the calls that wait.
   bool recovery = false;
-  // A change that may be executed twice, and must not wait for a slot: it has none.
+  // It is about this connection (what a server that has restarted is to be told): it ends with it,
+  // kDisconnected, and is not sent by the next, where it might come before what must come first.
+  // Without a slot only.
+  bool this_connection = false;
+  // A change that may be executed twice: it has no slot.
   bool needs_slot = true;
+  // A change that others wait for, who may have all slots: it has one of slot_count_apart.
+  bool slot_apart = false;
   // Lives until the server cannot be executing the call any more, although Execute has returned.
   std::shared_ptr<void> keep;
   // Gets the call's ticket before Execute first waits: for Cancel().
@@ -143,6 +151,8 @@ struct ClientOptions {
   std::vector<Address> addresses;  // of one server; tried in turn
   uint32_t slot_base = 1;          // slots [slot_base, slot_base + slot_count) are this shard's
   uint32_t slot_count = 64;
+  // And so many behind them for calls with `slot_apart`; for those of each target the same ones.
+  uint32_t slot_count_apart = 0;
   bool checksums = true;    // body and bulk CRCs
   std::string client_name;  // host and mount point, for the server's log
   uint64_t features = 0;    // rpc::Feature bits that this side knows
@@ -172,10 +182,16 @@ class Client final {
   void OnServerRequest(ServerRequestFunction function);
   // Called on each handshake after the first, and on a first that resumes the session of a server
   // that has restarted since; "restarted" says that the boot epoch changed: the place to declare
-  // open handles again. Calls made from it go before the waiting ones, which
-  // are held until it has returned (at most 20 s). "restarted" also when the session was lost.
+  // open handles again. Calls made from it go before the waiting ones, which are held until it has
+  // returned, or has got no answer for 20 s and waits for none of a replay. "restarted" also when
+  // the session was lost; then they are held until ReplayDone at least, however long that takes.
   using ReconnectFunction = std::function<async::Task<void>(bool server_restarted)>;
   void OnReconnect(ReconnectFunction function);
+  // That function comes further without calls of this client, say by another shard's.
+  void StillRecovering();
+  // That function has repeated all that a restarted server had lost: what waits may overtake what
+  // it does after this.
+  void ReplayDone();
   // Gets the answers of changes that nobody waits for any more (a deadline, Cancel), with the call:
   // they were made. What is not answered before the connection ends is not told.
   using LateAnswerFunction = std::function<void(const Call& call, const Answer& answer)>;
@@ -193,6 +209,8 @@ class Client final {
   // Ends a connection to an earlier boot than this, which cannot live any more: what came by it and
   // was not read yet is asked for again. False: there is none (any more).
   bool EndEarlierBoot(uint64_t boot);
+  // Ends the connection, if there is one: the next begins with OnReconnect's function.
+  void EndConnection(std::string reason);
   // The call with this ticket (Call::ticket_out) returns kInterrupted, soon; its slot stays taken
   // until the real answer comes. Nothing when it has returned.
   void Cancel(uint64_t ticket);

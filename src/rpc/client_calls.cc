@@ -74,6 +74,12 @@ void Client::State::Submit(Pending* pending) {
                                                ": the request is larger than a frame may be");
     return;
   }
+  // What comes next may be another boot: what is to be repeated there is found out anew.
+  const bool shaken = phase_ == Phase::kReady || phase_ == Phase::kRecovering;
+  if ((call.this_connection || pending->replay) && !shaken) {
+    pending->result = Fail(Errc::kDisconnected, options_.server_name + ": not connected");
+    return;
+  }
   if (call.deadline <= shard_->Now()) {
     pending->result = std::unexpected(TimeoutError(*pending));
     return;
@@ -82,13 +88,39 @@ void Client::State::Submit(Pending* pending) {
   if (call.deadline != Nanos::max()) ArmDeadline(call.deadline);
   const bool wants_slot = IsMutating(call.opcode) && call.needs_slot && !pending->replay;
   if (wants_slot && !TakeSlot(pending)) {
-    (pending->recovery ? recovery_waiters_ : slot_waiters_).PushBack(pending);
+    WaitersOf(*pending)->PushBack(pending);
     return;
   }
   Activate(pending);
 }
 
+Client::State::List* Client::State::WaitersOf(const Pending& pending) {
+  if (pending.call.slot_apart) return &ApartOf(pending.call.target)->waiters;
+  return pending.recovery ? &recovery_waiters_ : &slot_waiters_;
+}
+
+Client::State::Apart* Client::State::ApartOf(uint32_t target) {
+  const auto [at, is_new] = apart_.try_emplace(target);
+  for (uint32_t i = 0; is_new && i < options_.slot_count_apart; ++i) {
+    at->second.free_slots.push_back(options_.slot_base + options_.slot_count + i);
+  }
+  return &at->second;
+}
+
+std::vector<Client::State::List*> Client::State::Lists() {
+  std::vector<List*> lists = {&active_, &slot_waiters_, &recovery_waiters_};
+  for (auto& [target, apart] : apart_) lists.push_back(&apart.waiters);
+  return lists;
+}
+
 bool Client::State::TakeSlot(Pending* pending) {
+  if (pending->call.slot_apart) {
+    std::vector<uint32_t>& free = ApartOf(pending->call.target)->free_slots;
+    if (free.empty()) return false;
+    pending->slot = free.back();
+    free.pop_back();
+    return true;
+  }
   if (!free_slots_.empty()) {
     pending->slot = free_slots_.back();
     free_slots_.pop_back();
@@ -100,18 +132,27 @@ bool Client::State::TakeSlot(Pending* pending) {
   return true;
 }
 
-void Client::State::ReleaseSlot(uint32_t slot) {
+void Client::State::ReleaseSlot(uint32_t slot, uint32_t target) {
+  if (slot >= options_.slot_base + options_.slot_count) {
+    Apart* const apart = ApartOf(target);
+    apart->free_slots.push_back(slot);
+    ActivateWaiters(&apart->waiters);
+    return;
+  }
   if (slot == reserved_slot_) {
     reserved_slot_free_ = true;
   } else {
     free_slots_.push_back(slot);
   }
-  for (List* waiters : {&recovery_waiters_, &slot_waiters_}) {
-    while (!waiters->empty() && TakeSlot(waiters->head())) {
-      Pending* const next = waiters->head();
-      waiters->Remove(next);
-      Activate(next);
-    }
+  ActivateWaiters(&recovery_waiters_);
+  ActivateWaiters(&slot_waiters_);
+}
+
+void Client::State::ActivateWaiters(List* waiters) {
+  while (!waiters->empty() && TakeSlot(waiters->head())) {
+    Pending* const next = waiters->head();
+    waiters->Remove(next);
+    Activate(next);
   }
 }
 
@@ -126,7 +167,7 @@ void Client::State::Activate(Pending* pending) {
 }
 
 bool Client::State::CanSend(const Pending& pending) const {
-  if (link_ == nullptr) return false;
+  if (link_ == nullptr || closing_) return false;
   return phase_ == Phase::kReady || (phase_ == Phase::kRecovering && pending.recovery);
 }
 
@@ -170,7 +211,8 @@ void Client::State::SendNow(Pending* pending, uint16_t flags) {
 void Client::State::SendHeld(bool recovery_only) {
   for (Pending* pending = active_.head(); pending != nullptr; pending = pending->next) {
     if (recovery_only && !pending->recovery) continue;
-    if (pending->phase == Pending::Phase::kHeld) Send(pending);
+    // Sending one may end the connection (a fault point).
+    if (pending->phase == Pending::Phase::kHeld && CanSend(*pending)) Send(pending);
   }
 }
 
@@ -187,10 +229,16 @@ void Client::State::OnReply(Message message) {
   NoteCommitted(message.header);
   Pending* const pending = by_xid_.Find(message.header.xid);
   if (message.header.xid == last_ping_xid_) NoteProof(last_ping_);
+  if (pending == nullptr && message.header.opcode == Opcode::kSetCredential &&
+      message.header.status != Errc::kOk) {
+    SHEEN_LOG(Warn, "{}: a credential was not set again: {}; who uses it next is told",
+              options_.server_name, message.body);
+  }
   // Unknown: a ping's answer, or one that came after its call's deadline.
   if (pending == nullptr || pending->phase != Pending::Phase::kSent) return;
   pending->in_sink = false;
   NoteProof(pending->sent_at);
+  if (pending->recovery) StillRecovering();
   const Errc status = message.header.status;
   if (status == Errc::kUnavailable && !pending->orphan && !pending->give_up && !stopped_) {
     BackOff(pending, std::move(message.body));
@@ -198,7 +246,10 @@ void Client::State::OnReply(Message message) {
   }
   if (status != Errc::kOk) {
     const bool evicted = status == Errc::kEvicted && pending->sent_session == session_id_;
-    Finish(pending, Fail(status, std::move(message.body)));
+    // Refused now; but it may be the earlier sending that was executed.
+    const bool unknown = status == Errc::kEvicted && MayHaveBeenExecuted(*pending);
+    Error error = unknown ? OutcomeUnknown(*pending) : Error(status, std::move(message.body));
+    Finish(pending, std::unexpected(std::move(error)));
     if (evicted) ForgetSession("the server has ended this client's session");
     return;
   }
@@ -242,14 +293,14 @@ void Client::State::BackOff(Pending* pending, std::string refusal) {
 
 void Client::State::Unlink(Pending* pending) {
   if (pending->phase == Pending::Phase::kWaitingForSlot) {
-    (pending->recovery ? recovery_waiters_ : slot_waiters_).Remove(pending);
+    WaitersOf(*pending)->Remove(pending);
   } else {
     active_.Remove(pending);
     by_xid_.Erase(pending->xid);
     PublishOldest();
   }
   pending->phase = Pending::Phase::kDone;
-  if (pending->slot != 0) ReleaseSlot(std::exchange(pending->slot, 0));
+  if (pending->slot != 0) ReleaseSlot(std::exchange(pending->slot, 0), pending->call.target);
   if (stopping_) Wake();
 }
 
@@ -273,7 +324,10 @@ void Client::State::Finish(Pending* pending, Result<Answer> result) {
 void Client::State::FailAll(const Error& error) {
   // All are taken out first: a resumed caller may do anything, a call of its own included.
   std::vector<Pending*> failed;
-  for (List* list : {&recovery_waiters_, &slot_waiters_, &active_}) {
+  // One that is unlinked gives its slot to one that waits, in whatever list: those come first.
+  std::vector<List*> lists = Lists();
+  std::ranges::reverse(lists);
+  for (List* list : lists) {
     while (!list->empty()) {
       failed.push_back(list->head());
       Unlink(list->head());
@@ -316,6 +370,8 @@ void Client::State::LeaveOrphan(Pending* pending) {
   }
   orphan->xid = pending->xid;
   orphan->slot = std::exchange(pending->slot, 0);
+  // Its slot may be what the recovery waits for.
+  orphan->recovery = pending->recovery;
   orphan->phase = pending->phase;
   orphan->sent_session = pending->sent_session;
   active_.Replace(pending, orphan);
@@ -328,7 +384,7 @@ void Client::State::Cancel(uint64_t ticket) {
 }
 
 void Client::State::GiveUpTicket(uint64_t ticket, const Error& error) {
-  for (List* list : {&active_, &slot_waiters_, &recovery_waiters_}) {
+  for (List* list : Lists()) {
     for (Pending* pending = list->head(); pending != nullptr; pending = pending->next) {
       if (pending->ticket != ticket || pending->orphan || pending->give_up) continue;
       GiveUp(pending, error);
@@ -353,7 +409,7 @@ void Client::State::RunDeadlines() {
   armed_deadline_ = Nanos::max();
   Nanos next = Nanos::max();
   std::vector<uint64_t> expired;
-  for (const List* list : {&active_, &slot_waiters_, &recovery_waiters_}) {
+  for (const List* const list : Lists()) {
     for (const Pending* pending = list->head(); pending != nullptr; pending = pending->next) {
       if (pending->orphan || pending->give_up) continue;
       if (pending->call.deadline > now) {
@@ -366,7 +422,7 @@ void Client::State::RunDeadlines() {
   if (next != Nanos::max()) ArmDeadline(next);
   // By ticket: what one resumed caller does may end another call, or bring its answer's slot here.
   for (const uint64_t ticket : expired) {
-    for (List* list : {&active_, &slot_waiters_, &recovery_waiters_}) {
+    for (List* list : Lists()) {
       Pending* pending = list->head();
       while (pending != nullptr && (pending->ticket != ticket || pending->orphan)) {
         pending = pending->next;

@@ -8,8 +8,6 @@ namespace sheen::rpc {
 namespace {
 
 constexpr Nanos kReconnectWaitMin = std::chrono::milliseconds(10);
-// How long OnReconnect's function may hold the other calls back.
-constexpr Nanos kRecoveryMax = std::chrono::seconds(20);
 // For the answer to a goodbye of a session that is not needed.
 constexpr Nanos kGoodbyeMax = std::chrono::seconds(1);
 // The same failure to connect is logged this often.
@@ -17,11 +15,6 @@ constexpr Nanos kLogEvery = std::chrono::seconds(30);
 
 bool IsRefusalForGood(Errc code) {
   return code == Errc::kWrongFilesystem || code == Errc::kBadVersion;
-}
-
-bool IsMdsRequest(Opcode opcode) {
-  const auto number = static_cast<uint16_t>(opcode);
-  return number >= 100 && number < 200;
 }
 
 }  // namespace
@@ -234,95 +227,9 @@ Status Client::State::AcceptHello(const Message& message, const ServerSession& b
   session_id_ = session.session_id;
   SHEEN_LOG(Info, "{}: connected to {}, session {:x} ({})", options_.server_name, link_->peer(),
             session_id_, reply.session_resumed() ? "resumed" : "new");
-  if (new_boot || new_session) SendCredentials();
+  if (new_boot || new_session || joins_late) SendCredentials();
   if (new_session) OnNewSession();
   return {};
-}
-
-// The server has forgotten the old session or ended it. What it may have executed in it cannot be
-// asked for any more: an MDS operation would be executed twice, so its caller hears of it. OST
-// requests say what the bytes are to be and are sent again.
-void Client::State::OnNewSession() {
-  std::vector<Pending*> lost;
-  for (Pending* pending = active_.head(); pending != nullptr; pending = pending->next) {
-    const bool unknown_outcome =
-        pending->sent_session != 0 && pending->sent_session != session_id_ &&
-        IsMutating(pending->call.opcode) && IsMdsRequest(pending->call.opcode);
-    if (pending->orphan || unknown_outcome) lost.push_back(pending);
-  }
-  // Slots are released before anyone is resumed, so `lost` stays what it is.
-  for (Pending* pending : lost) Unlink(pending);
-  for (Pending* pending : lost) {
-    std::string what(NameOf(pending->call.opcode));
-    Resume(pending, Fail(Errc::kEvicted, options_.server_name +
-                                             " ended this client's session; whether it executed " +
-                                             what + " is not known"));
-  }
-}
-
-void Client::State::ForgetSession(std::string reason) {
-  identity_->ReplaceSession(options_.server_name, session_id_, ServerSession{});
-  CloseLink(Errc::kDisconnected, std::move(reason));
-}
-
-void Client::State::RenewSession(const Error& lost) {
-  if (session_id_ == 0) return;
-  std::vector<uint64_t> tickets;
-  for (Pending* pending = active_.head(); pending != nullptr; pending = pending->next) {
-    const bool old = pending->sent_session == session_id_ && IsMutating(pending->call.opcode);
-    if (old && !pending->orphan && !pending->give_up) tickets.push_back(pending->ticket);
-  }
-  for (const uint64_t ticket : tickets) GiveUpTicket(ticket, lost);
-  ForgetSession("the session is renewed");
-}
-
-void Client::State::SendCredentials() {
-  for (auto& [id, body] : identity_->Credentials(options_.server_name)) {
-    Message message;
-    message.header.opcode = Opcode::kSetCredential;
-    message.header.flags = CrcFlags();
-    message.header.xid = identity_->NextXid();
-    message.body = std::move(body);
-    link_->Send(std::move(message));
-  }
-}
-
-// Between the handshake and the waiting calls: on_reconnect_, the handles' chance.
-async::Task<void> Client::State::Recover() {
-  if (link_ == nullptr) co_return;
-  if (recovers_ && on_reconnect_) {
-    phase_ = Phase::kRecovering;
-    const Nanos until = shard_->Now() + kRecoveryMax;
-    // One that the last connection's end interrupted goes on first.
-    SendHeld(/*recovery_only=*/true);
-    while (hook_running_ && link_ != nullptr && shard_->Now() < until) co_await WaitEvent(until);
-    if (link_ != nullptr && !hook_running_ && on_reconnect_) {
-      const bool outer = std::exchange(in_recovery_context_, true);
-      shard_->Spawn(RunHook(shared_from_this(), std::exchange(restarted_, false)));
-      in_recovery_context_ = outer;
-    }
-    while (hook_running_ && link_ != nullptr && shard_->Now() < until) co_await WaitEvent(until);
-    if (hook_running_ && link_ != nullptr) {
-      SHEEN_LOG(Warn, "{}: recovery after the reconnect takes more than {} s, going on without it",
-                options_.server_name, kRecoveryMax / std::chrono::seconds(1));
-    }
-  }
-  if (link_ == nullptr || stopped_) co_return;
-  phase_ = Phase::kReady;
-  last_error_ = {};
-  SendHeld(/*recovery_only=*/false);
-  Wake();
-}
-
-async::Task<void> Client::State::RunHook(std::shared_ptr<State> self, bool restarted) {
-  self->hook_running_ = true;
-  const uint64_t handshake = self->handshakes_;
-  const ReconnectFunction function = self->on_reconnect_;
-  co_await function(restarted);
-  self->hook_running_ = false;
-  // Cut off by the connection's end: the next run must hear of the restart too.
-  if (self->handshakes_ != handshake || self->link_ == nullptr) self->restarted_ |= restarted;
-  self->Wake();
 }
 
 bool Client::State::EndEarlierBoot(uint64_t boot) {
@@ -334,7 +241,9 @@ bool Client::State::EndEarlierBoot(uint64_t boot) {
 }
 
 void Client::State::CloseLink(Errc code, std::string reason) {
-  if (link_ != nullptr) link_->Close(Error(code, std::move(reason)));
+  if (link_ == nullptr) return;
+  closing_ = true;
+  link_->Close(Error(code, std::move(reason)));
 }
 
 void Client::State::OnMessage(Message message) {
@@ -414,12 +323,16 @@ void Client::State::OnClosed(const Error& reason) {
   phase_ = Phase::kDisconnected;
   pulse_->ended_count.fetch_add(1);
   link_.reset();
+  closing_ = false;
   std::vector<Pending*> given_up;
   for (Pending* pending = active_.head(); pending != nullptr; pending = pending->next) {
     pending->in_sink = false;
-    if (pending->phase == Pending::Phase::kSent) pending->phase = Pending::Phase::kHeld;
+    if (pending->phase == Pending::Phase::kSent) {
+      pending->phase = Pending::Phase::kHeld;
+      pending->lost_answer = true;
+    }
     // What comes back may be another boot, which has lost what was replayed before this.
-    if (pending->replay) pending->give_up = reason;
+    if (pending->replay || pending->call.this_connection) pending->give_up = reason;
     if (pending->give_up) given_up.push_back(pending);
   }
   for (Pending* pending : given_up) {
@@ -470,9 +383,7 @@ async::Task<void> Client::State::Stop(std::shared_ptr<State> self, Nanos timeout
   self->stopping_ = true;
   self->Wake();
   while (self->shard_->Now() < until && !self->stopped_) {
-    if (self->active_.empty() && self->slot_waiters_.empty() && self->recovery_waiters_.empty()) {
-      break;
-    }
+    if (std::ranges::all_of(self->Lists(), &List::empty)) break;
     co_await self->WaitEvent(until);
   }
   const uint64_t session = self->identity_->Session(self->options_.server_name).session_id;

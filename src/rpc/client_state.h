@@ -13,6 +13,7 @@
 // Shard-confined: call only on the owning shard.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,6 +37,7 @@ struct Client::Pending {
   uint32_t retries = 0;       // answers kUnavailable so far
   uint64_t sent_session = 0;  // session it was last sent in; 0: never sent
   Nanos sent_at{0};
+  bool lost_answer = false;  // a connection ended under it: it may have been executed
   Phase phase = Phase::kWaitingForSlot;
   bool recovery = false;
   bool in_sink = false;  // the link may write into call.bulk_sink
@@ -66,8 +68,11 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   void Detach();
 
   bool ready() const { return phase_ == Phase::kReady; }
-  bool linked() const { return link_ != nullptr; }
+  bool linked() const { return link_ != nullptr && !closing_; }
   bool EndEarlierBoot(uint64_t boot);
+  void EndConnection(std::string reason) { CloseLink(Errc::kDisconnected, std::move(reason)); }
+  void StillRecovering() { recovery_progress_ = shard_->Now(); }
+  void ReplayDone();
   uint64_t server_boot() const { return server_boot_; }
   uint64_t last_committed() const { return last_committed_; }
   const ClientOptions& options() const { return options_; }
@@ -93,6 +98,13 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
     Pending* tail_ = nullptr;
   };
 
+  // Slots of calls with slot_apart. Those of one target must not wait for another's disk: a server
+  // tells the slots of its targets apart, so each has all of the numbers.
+  struct Apart {
+    std::vector<uint32_t> free_slots;
+    List waiters;
+  };
+
   MutableByteSpan SinkFor(const FrameHeader& header) override;
   void OnMessage(Message message) override;
   void OnClosed(const Error& reason) override;
@@ -100,7 +112,12 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   // ---- calls (client_calls.cc) ----
   void Submit(Pending* pending);
   bool TakeSlot(Pending* pending);
-  void ReleaseSlot(uint32_t slot);
+  List* WaitersOf(const Pending& pending);
+  Apart* ApartOf(uint32_t target);
+  std::vector<List*> Lists();
+  // Of a call to that target.
+  void ReleaseSlot(uint32_t slot, uint32_t target);
+  void ActivateWaiters(List* waiters);
   void Activate(Pending* pending);
   bool CanSend(const Pending& pending) const;
   void Send(Pending* pending);
@@ -133,7 +150,7 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   // While the connection lasts.
   void After(uint64_t delay_ms, std::function<void(State*)> then);
 
-  // ---- connection (client_connect.cc) ----
+  // ---- connection (client_connect.cc, client_recover.cc) ----
   void StartLoop();
   static async::Task<void> RunLoop(std::shared_ptr<State> self);
   async::Task<Status> ConnectOnce();
@@ -141,9 +158,15 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   Status AcceptHello(const Message& reply, const ServerSession& before);
   Message HelloMessage(const ServerSession& session);
   async::Task<void> Recover();
+  async::Task<bool> AwaitHook();
+  async::Task<void> AwaitReplay();
+  bool HookIsOfThisLink() const;
+  bool AwaitsReplay() const;
   static async::Task<void> RunHook(std::shared_ptr<State> self, bool restarted);
   void SendCredentials();
   void OnNewSession();
+  Error OutcomeUnknown(const Pending& pending) const;
+  static bool MayHaveBeenExecuted(const Pending& pending);
   // The next connection begins a new session.
   void ForgetSession(std::string reason);
   void CloseLink(Errc code, std::string reason);
@@ -177,6 +200,7 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   List active_;  // with an xid; in its order
   List slot_waiters_;
   List recovery_waiters_;
+  std::map<uint32_t, Apart> apart_;  // by target
   XidTable<Pending> by_xid_;
   std::vector<uint32_t> free_slots_;
   // One slot is kept for calls of on_reconnect_, which the held calls would block otherwise.
@@ -213,8 +237,12 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   bool loop_running_ = false;
   bool keep_alive_running_ = false;
   bool hook_running_ = false;
+  uint64_t hook_handshake_ = 0;  // the connection that it runs for
+  Nanos recovery_progress_{0};  // the hook has come further then
   bool restarted_ = false;  // since on_reconnect_ last ran to its end
+  bool replay_due_ = false;  // since such a restart; until ReplayDone
   bool recovers_ = false;   // this connection continues something: on_reconnect_ runs
+  bool closing_ = false;    // link_ is, from CloseLink to OnClosed: nothing is sent by it
   bool stopping_ = false;   // no new calls
   bool stopped_ = false;    // no connection either
 };

@@ -24,6 +24,8 @@ class ObjectControl {
   // When it answers well, no request of the sessions that the client has had there is executed any
   // more, also after power loss.
   virtual async::Task<Status> FenceSession(std::string server, v1::FenceSessionRequest request) = 0;
+  virtual async::Task<Result<v1::RestoreObjectReply>> RestoreObject(
+      std::string server, v1::RestoreObjectRequest request) = 0;
 };
 
 // The other side of it, implemented by src/oss; called on one of its shards.
@@ -33,6 +35,8 @@ class ObjectControlService {
   virtual async::Task<Status> DestroyObjects(v1::DestroyObjectsRequest request) = 0;
   virtual async::Task<Status> SetObjectOwner(v1::SetObjectOwnerRequest request) = 0;
   virtual async::Task<Status> FenceSession(v1::FenceSessionRequest request) = 0;
+  virtual async::Task<Result<v1::RestoreObjectReply>> RestoreObject(
+      v1::RestoreObjectRequest request) = 0;
 };
 
 // The MGS, implemented by src/mds (cluster_map.h); thread-safe and never blocks long.

@@ -95,6 +95,13 @@ enum class Opcode : uint16_t {
   kMdsFileLockReclaim = 130,  // all that the client holds, again
   kMdsReadChangelog = 150,
   kMdsClearChangelog = 151,
+  kMdsHsmState = 131,    // of a file from S3: flags, source, what is being done with it
+  kMdsHsmSet = 132,      // sets and clears flags
+  kMdsHsmRelease = 133,  // may its data be dropped from the OSTs? Nothing is changed
+  kMdsHsmRequest = 134,  // restores that are to be done, or not to be done
+  kMdsHsmJob = 135,      // how far a request's restores are
+  kMdsLayoutHold = 136,   // an open file's layout is to be replaced: nobody else gets its lock
+  kMdsSwapLayouts = 137,  // two files exchange their layouts
 
   kOstRead = 200,
   kOstWrite = 201,
@@ -106,6 +113,8 @@ enum class Opcode : uint16_t {
   kOstStatFs = 207,
   kOstLockCancel = 208,   // write locks that the client gives back unasked
   kOstLockDeclare = 209,  // those that it holds, after a reconnect
+  kOstResidency = 210,    // which bytes of objects are here, and which are in S3
+  kOstRelease = 211,      // drops what S3 has
 
   kMapChanged = 300,      // server to client: the cluster map has a new version
   kLockCallback = 301,    // server to client: give locks back; the answer says that they are
@@ -113,6 +122,7 @@ enum class Opcode : uint16_t {
   kExtentCallback = 303,  // OSS to client: write what is held back, give the lock back
 
   kAgentFetch = 400,      // OSS to agent: a range of an object in S3
+  kAgentHasten = 401,     // OSS to agent: what was to be had some day is waited for now
 };
 
 // Bits of Hello.features: what a side knows beyond the protocol's first version.
@@ -122,6 +132,7 @@ enum Feature : uint64_t {
   kExtentLocks = 1 << 2,  // the OSS gives write locks and space (OstWriteRequest.keep_lock)
   kKeptWrites = 1 << 4,  // changes of objects are kept until committed, and repeated to the OSS
   kOrigins = 1 << 7,     // the OSS counts by users and jobs: requests to it name credentials
+  kLayoutLocks = 1 << 5,  // the locks of kInodeLocks cover layouts too (lock::kLayout)
 };
 
 struct FrameHeader {

@@ -38,6 +38,7 @@ msghdr* FrameSender::Prepare() {
     AddParts(sending_[i], i == first_ ? first_offset_ : 0);
     bytes += sending_[i].size();
   }
+  prepared_bytes_ = bytes - first_offset_;
   header_ = {};
   header_.msg_iov = parts_.data();
   header_.msg_iovlen = part_count_;

@@ -32,6 +32,8 @@ class FrameSender final {
   // The next bytes to send; nullptr when nothing is queued. Valid until Advance() or the next
   // Prepare(). REQUIRES: the kernel holds no earlier one.
   msghdr* Prepare();
+  // Of the last Prepare().
+  size_t prepared_bytes() const { return prepared_bytes_; }
   // `count` bytes of the last Prepare() were taken.
   void Advance(size_t count);
   // Drops everything. REQUIRES: the kernel holds nothing.
@@ -57,6 +59,7 @@ class FrameSender final {
   size_t first_ = 0;         // index in sending_ of the first frame not wholly taken
   size_t first_offset_ = 0;  // bytes of it that were taken
   size_t queued_bytes_ = 0;
+  size_t prepared_bytes_ = 0;
   std::array<iovec, kFramesMax * kPartsPerFrame> parts_{};
   size_t part_count_ = 0;
   msghdr header_{};

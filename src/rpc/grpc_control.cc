@@ -53,6 +53,11 @@ struct GrpcObjectControl::State {
   using Method = void (Stub::async::*)(grpc::ClientContext*, const Request*, Reply*,
                                        std::function<void(grpc::Status)>);
   template <class Request, class Reply>
+  static async::Task<Result<Reply>> Ask(std::shared_ptr<State> state, std::string server,
+                                        std::string_view name, Method<Request, Reply> method,
+                                        Request request);
+  // As Ask, of what has an empty reply.
+  template <class Request, class Reply>
   static async::Task<Status> Call(std::shared_ptr<State> state, std::string server,
                                   std::string_view name, Method<Request, Reply> method,
                                   Request request);
@@ -94,9 +99,10 @@ void GrpcObjectControl::State::Close() {
 }
 
 template <class Request, class Reply>
-async::Task<Status> GrpcObjectControl::State::Call(std::shared_ptr<State> state, std::string server,
-                                                   std::string_view name,
-                                                   Method<Request, Reply> method, Request request) {
+async::Task<Result<Reply>> GrpcObjectControl::State::Ask(std::shared_ptr<State> state,
+                                                         std::string server, std::string_view name,
+                                                         Method<Request, Reply> method,
+                                                         Request request) {
   struct InFlight {
     grpc::ClientContext context;
     Request request;
@@ -123,11 +129,21 @@ async::Task<Status> GrpcObjectControl::State::Call(std::shared_ptr<State> state,
                              state->Leave(&call->context);
                            });
   const grpc::Status status = co_await done;
-  if (status.ok()) co_return Status{};
+  if (status.ok()) co_return std::move(call->reply);
   Error error = FromGrpcStatus(status, server + " at " + address->ToString(), name);
   // Whoever keeps an order to send again asks one question: could it be delivered?
   if (error.code() == Errc::kTimedOut) error = Error(Errc::kUnavailable, error.message());
   co_return std::unexpected(std::move(error));
+}
+
+template <class Request, class Reply>
+async::Task<Status> GrpcObjectControl::State::Call(std::shared_ptr<State> state, std::string server,
+                                                   std::string_view name,
+                                                   Method<Request, Reply> method, Request request) {
+  const Result<Reply> reply = co_await Ask<Request, Reply>(std::move(state), std::move(server),
+                                                           name, method, std::move(request));
+  if (!reply) co_return std::unexpected(reply.error());
+  co_return Status();
 }
 
 GrpcObjectControl::GrpcObjectControl(Resolver resolve, Nanos call_timeout)
@@ -156,6 +172,13 @@ async::Task<Status> GrpcObjectControl::FenceSession(std::string server,
                                                     v1::FenceSessionRequest request) {
   return State::Call<v1::FenceSessionRequest, v1::FenceSessionReply>(
       state_, std::move(server), "FenceSession", &State::Stub::async::FenceSession,
+      std::move(request));
+}
+
+async::Task<Result<v1::RestoreObjectReply>> GrpcObjectControl::RestoreObject(
+    std::string server, v1::RestoreObjectRequest request) {
+  return State::Ask<v1::RestoreObjectRequest, v1::RestoreObjectReply>(
+      state_, std::move(server), "RestoreObject", &State::Stub::async::RestoreObject,
       std::move(request));
 }
 

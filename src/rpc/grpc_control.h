@@ -33,6 +33,8 @@ class GrpcObjectControl final : public ObjectControl {
   async::Task<Status> SetObjectOwner(std::string server,
                                      v1::SetObjectOwnerRequest request) override;
   async::Task<Status> FenceSession(std::string server, v1::FenceSessionRequest request) override;
+  async::Task<Result<v1::RestoreObjectReply>> RestoreObject(
+      std::string server, v1::RestoreObjectRequest request) override;
 
  private:
   struct State;

@@ -14,7 +14,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const Address& address) {
   arguments.SetMaxSendMessageSize(kControlMessageBytesMax);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 250);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(address.ToString(), grpc::InsecureChannelCredentials(),
                                    arguments);
@@ -97,6 +97,12 @@ Result<v1::AddRepositoryReply> RepositoryClient::AddRepository(
       "AddRepository", &State::Stub::AddRepository, request);
 }
 
+Result<v1::UpdateRepositoryReply> RepositoryClient::UpdateRepository(
+    const v1::UpdateRepositoryRequest& request) {
+  return state_->Call<v1::UpdateRepositoryRequest, v1::UpdateRepositoryReply>(
+      "UpdateRepository", &State::Stub::UpdateRepository, request);
+}
+
 Result<v1::RemoveRepositoryReply> RepositoryClient::RemoveRepository(
     const v1::RemoveRepositoryRequest& request) {
   return state_->Call<v1::RemoveRepositoryRequest, v1::RemoveRepositoryReply>(
@@ -112,6 +118,18 @@ Result<v1::ImportEntriesReply> RepositoryClient::ImportEntries(
     const v1::ImportEntriesRequest& request) {
   return state_->Call<v1::ImportEntriesRequest, v1::ImportEntriesReply>(
       "ImportEntries", &State::Stub::ImportEntries, request);
+}
+
+Result<v1::ListImportedReply> RepositoryClient::ListImported(
+    const v1::ListImportedRequest& request) {
+  return state_->Call<v1::ListImportedRequest, v1::ListImportedReply>(
+      "ListImported", &State::Stub::ListImported, request);
+}
+
+Result<v1::DropDeletedReply> RepositoryClient::DropDeleted(
+    const v1::DropDeletedRequest& request) {
+  return state_->Call<v1::DropDeletedRequest, v1::DropDeletedReply>(
+      "DropDeleted", &State::Stub::DropDeleted, request);
 }
 
 Result<v1::ListRepositoriesReply> RepositoryClient::AgentHeartbeat(
@@ -161,6 +179,12 @@ Result<v1::ImportProgress> AgentControlClient::CancelImport(const v1::GetImportR
   }
 SHEEN_SERVE(RepositoriesAdapter, RepositoryService, "Repositories", AddRepository,
             AddRepositoryRequest, AddRepositoryReply)
+SHEEN_SERVE(RepositoriesAdapter, RepositoryService, "Repositories", UpdateRepository,
+            UpdateRepositoryRequest, UpdateRepositoryReply)
+SHEEN_SERVE(RepositoriesAdapter, RepositoryService, "Repositories", ListImported,
+            ListImportedRequest, ListImportedReply)
+SHEEN_SERVE(RepositoriesAdapter, RepositoryService, "Repositories", DropDeleted,
+            DropDeletedRequest, DropDeletedReply)
 SHEEN_SERVE(RepositoriesAdapter, RepositoryService, "Repositories", RemoveRepository,
             RemoveRepositoryRequest, RemoveRepositoryReply)
 SHEEN_SERVE(RepositoriesAdapter, RepositoryService, "Repositories", ListRepositories,

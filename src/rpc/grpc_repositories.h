@@ -19,9 +19,12 @@ class RepositoryClient final {
   explicit RepositoryClient(Address address, Nanos call_timeout = std::chrono::seconds(10));
   ~RepositoryClient();
   Result<v1::AddRepositoryReply> AddRepository(const v1::AddRepositoryRequest& request);
+  Result<v1::UpdateRepositoryReply> UpdateRepository(const v1::UpdateRepositoryRequest& request);
   Result<v1::RemoveRepositoryReply> RemoveRepository(const v1::RemoveRepositoryRequest& request);
   Result<v1::ListRepositoriesReply> ListRepositories();
   Result<v1::ImportEntriesReply> ImportEntries(const v1::ImportEntriesRequest& request);
+  Result<v1::ListImportedReply> ListImported(const v1::ListImportedRequest& request);
+  Result<v1::DropDeletedReply> DropDeleted(const v1::DropDeletedRequest& request);
   Result<v1::ListRepositoriesReply> AgentHeartbeat(const v1::AgentHeartbeatRequest& request);
 
  private:

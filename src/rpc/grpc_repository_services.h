@@ -17,6 +17,9 @@ class RepositoriesAdapter final : public v1::Repositories::CallbackService {
   grpc::ServerUnaryReactor* AddRepository(grpc::CallbackServerContext* context,
                                           const v1::AddRepositoryRequest* request,
                                           v1::AddRepositoryReply* reply) override;
+  grpc::ServerUnaryReactor* UpdateRepository(grpc::CallbackServerContext* context,
+                                             const v1::UpdateRepositoryRequest* request,
+                                             v1::UpdateRepositoryReply* reply) override;
   grpc::ServerUnaryReactor* RemoveRepository(grpc::CallbackServerContext* context,
                                              const v1::RemoveRepositoryRequest* request,
                                              v1::RemoveRepositoryReply* reply) override;
@@ -26,6 +29,12 @@ class RepositoriesAdapter final : public v1::Repositories::CallbackService {
   grpc::ServerUnaryReactor* ImportEntries(grpc::CallbackServerContext* context,
                                           const v1::ImportEntriesRequest* request,
                                           v1::ImportEntriesReply* reply) override;
+  grpc::ServerUnaryReactor* ListImported(grpc::CallbackServerContext* context,
+                                         const v1::ListImportedRequest* request,
+                                         v1::ListImportedReply* reply) override;
+  grpc::ServerUnaryReactor* DropDeleted(grpc::CallbackServerContext* context,
+                                        const v1::DropDeletedRequest* request,
+                                        v1::DropDeletedReply* reply) override;
   grpc::ServerUnaryReactor* AgentHeartbeat(grpc::CallbackServerContext* context,
                                            const v1::AgentHeartbeatRequest* request,
                                            v1::ListRepositoriesReply* reply) override;

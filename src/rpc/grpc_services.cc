@@ -48,6 +48,15 @@ grpc::ServerUnaryReactor* ServeOnShard(ControlCalls* calls, grpc::CallbackServer
   return reactor;
 }
 
+async::Task<void> RunRestore(ControlCalls* calls, ObjectControlService* service,
+                             v1::RestoreObjectRequest request, v1::RestoreObjectReply* reply,
+                             grpc::ServerUnaryReactor* reactor) {
+  Result<v1::RestoreObjectReply> result = co_await service->RestoreObject(std::move(request));
+  calls->End();
+  if (result) *reply = std::move(*result);
+  reactor->Finish(result ? grpc::Status::OK : ToGrpcStatus(result.error()));
+}
+
 template <class Reply>
 Status Take(Result<Reply> result, Reply* out) {
   if (!result) return std::unexpected(std::move(result).error());
@@ -112,6 +121,21 @@ grpc::ServerUnaryReactor* ObjectControlAdapter::FenceSession(grpc::CallbackServe
                                                              v1::FenceSessionReply*) {
   return ServeOnShard(calls_, context, "sheen.v1.ObjectControl/FenceSession", shard_, service_,
                       &ObjectControlService::FenceSession, request);
+}
+
+grpc::ServerUnaryReactor* ObjectControlAdapter::RestoreObject(
+    grpc::CallbackServerContext* context, const v1::RestoreObjectRequest* request,
+    v1::RestoreObjectReply* reply) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const Status status = calls_->Begin("sheen.v1.ObjectControl/RestoreObject", context->peer());
+  if (!status) {
+    reactor->Finish(ToGrpcStatus(status));
+    return reactor;
+  }
+  shard_->Post([this, request, reply, reactor] {
+    shard_->Spawn(RunRestore(calls_, service_, *request, reply, reactor));
+  });
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* AdminAdapter::GetStatus(grpc::CallbackServerContext* context,

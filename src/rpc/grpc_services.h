@@ -64,6 +64,9 @@ class ObjectControlAdapter final : public v1::ObjectControl::CallbackService {
   grpc::ServerUnaryReactor* FenceSession(grpc::CallbackServerContext* context,
                                          const v1::FenceSessionRequest* request,
                                          v1::FenceSessionReply* reply) override;
+  grpc::ServerUnaryReactor* RestoreObject(grpc::CallbackServerContext* context,
+                                          const v1::RestoreObjectRequest* request,
+                                          v1::RestoreObjectReply* reply) override;
 
  private:
   ControlCalls* const calls_;

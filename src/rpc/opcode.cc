@@ -54,6 +54,13 @@ constexpr OpcodeInfo kOpcodes[] = {
     {Opcode::kMdsFileLockReclaim, "mds_file_lock_reclaim", false},
     {Opcode::kMdsReadChangelog, "mds_read_changelog", false},
     {Opcode::kMdsClearChangelog, "mds_clear_changelog", true},
+    {Opcode::kMdsHsmState, "mds_hsm_state", false},
+    {Opcode::kMdsHsmSet, "mds_hsm_set", true},
+    {Opcode::kMdsHsmRelease, "mds_hsm_release", false},
+    {Opcode::kMdsHsmRequest, "mds_hsm_request", true},
+    {Opcode::kMdsHsmJob, "mds_hsm_job", false},
+    {Opcode::kMdsLayoutHold, "mds_layout_hold", true},
+    {Opcode::kMdsSwapLayouts, "mds_swap_layouts", true},
     {Opcode::kOstRead, "ost_read", false},
     {Opcode::kOstWrite, "ost_write", true},
     {Opcode::kOstGetAttr, "ost_getattr", false},
@@ -65,11 +72,15 @@ constexpr OpcodeInfo kOpcodes[] = {
     // As file locks: what is to be, not what to do.
     {Opcode::kOstLockCancel, "ost_lock_cancel", false},
     {Opcode::kOstLockDeclare, "ost_lock_declare", false},
+    {Opcode::kOstResidency, "ost_residency", false},
+    // Twice is as once: what is brought again meanwhile is only dropped again.
+    {Opcode::kOstRelease, "ost_release", false},
     {Opcode::kMapChanged, "map_changed", false},
     {Opcode::kLockCallback, "lock_callback", false},
     {Opcode::kFileLockEvent, "file_lock_event", false},
     {Opcode::kExtentCallback, "extent_callback", false},
     {Opcode::kAgentFetch, "agent_fetch", false},
+    {Opcode::kAgentHasten, "agent_hasten", false},
 };
 
 const OpcodeInfo* Find(Opcode opcode) {

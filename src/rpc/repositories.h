@@ -15,6 +15,9 @@ class RepositoryService {
   // Survives power loss when it is answered. Errors: kExists (overlaps another), kInvalid.
   virtual async::Task<Result<v1::AddRepositoryReply>> AddRepository(
       v1::AddRepositoryRequest request) = 0;
+  // Survives power loss when it is answered. Errors: kNoEntry, kExists, kInvalid.
+  virtual async::Task<Result<v1::UpdateRepositoryReply>> UpdateRepository(
+      v1::UpdateRepositoryRequest request) = 0;
   // Files whose data is not here are unusable afterwards. Errors: kNoEntry.
   virtual async::Task<Result<v1::RemoveRepositoryReply>> RemoveRepository(
       v1::RemoveRepositoryRequest request) = 0;
@@ -23,6 +26,12 @@ class RepositoryService {
   // Each entry by itself: what cannot be is in the answer. Errors: kNoEntry (no such repository).
   virtual async::Task<Result<v1::ImportEntriesReply>> ImportEntries(
       v1::ImportEntriesRequest request) = 0;
+  // What imports have made in a directory, page by page. Errors: kNoEntry.
+  virtual async::Task<Result<v1::ListImportedReply>> ListImported(
+      v1::ListImportedRequest request) = 0;
+  // Takes away names whose objects are gone, if nothing of them was changed here.
+  virtual async::Task<Result<v1::DropDeletedReply>> DropDeleted(
+      v1::DropDeletedRequest request) = 0;
   // An agent is there; the answer says which repositories there are.
   virtual async::Task<Result<v1::ListRepositoriesReply>> AgentHeartbeat(
       v1::AgentHeartbeatRequest request) = 0;

@@ -125,6 +125,7 @@ class TcpConnection final : public std::enable_shared_from_this<TcpConnection>,
   FrameSender sender_;
   Hook send_hook_{this, &TcpConnection::OnSent};
   bool send_pending_ = false;
+  bool send_waits_ = false;  // the socket was full: the next send waits for room
   bool flush_scheduled_ = false;
   bool send_broken_ = false;  // the peer takes no more; its last words may still come
 };

@@ -115,7 +115,7 @@ Status Client::Adopt(const Judgement& judgement, Exchange* exchange) {
     }
     case Verdict::kRefreshCredentials:
       if (credentials_ == nullptr) return std::unexpected(judgement.error);
-      credentials_->Refused(exchange->used());
+      credentials_->Refused(exchange->used(), async::Shard::Current()->WallNow());
       return {};
     case Verdict::kRedirect:
       break;

@@ -51,6 +51,7 @@ struct ClientOptions {
 struct CallOptions {
   Priority priority = Priority::kDemand;
   Cancellation* stop = nullptr;
+  Haste* haste = nullptr;
 };
 
 struct HeadRequest {

@@ -1,20 +1,17 @@
 // The sources of CredentialChain that ask somebody: STS, containers, instances, processes.
 
-#include <sys/wait.h>
-
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "s3/credential_chain.h"
 #include "s3/encoding.h"
 #include "s3/endpoint.h"
+#include "s3/run_command.h"
 #include "s3/xml.h"
 
 namespace sheen::s3 {
 namespace {
 
 constexpr std::string_view kStsVersion = "2011-06-15";
-constexpr size_t kProcessOutputMax = 64 * 1024;
 constexpr Nanos kMetadataIdleLimit = std::chrono::seconds(2);
 
 std::string Member(const nlohmann::json& object, const char* name) {
@@ -26,19 +23,6 @@ Error StsError(const HttpResponse& answer, const std::string& action) {
   const ServiceError error = ParseServiceError(answer.body);
   return Error(Errc::kPerm, action + ": " + std::to_string(answer.head.status) + " " + error.code +
                                 ": " + error.message);
-}
-
-// Exit status and standard output. Blocks.
-Result<std::string> RunCommand(const std::string& command) {
-  std::FILE* const pipe = popen(command.c_str(), "re");
-  if (pipe == nullptr) return FailErrno(errno, "popen");
-  std::string output(kProcessOutputMax, 0);
-  output.resize(std::fread(output.data(), 1, output.size(), pipe));
-  const int status = pclose(pipe);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    return Fail(Errc::kPerm, "credential_process failed");
-  }
-  return output;
 }
 
 }  // namespace
@@ -141,8 +125,9 @@ async::Task<Result<Credentials>> CredentialChain::AssumeWithToken(std::string to
 
 async::Task<Result<Credentials>> CredentialChain::OfProcess(std::string command) {
   std::function<Result<std::string>()> run = [&command] { return RunCommand(command); };
-  SHEEN_CO_TRY_ASSIGN(const std::string output, co_await pool_->Run<Result<std::string>>(run));
-  Result<Credentials> out = ParseCredentialJson(output);
+  const Result<std::string> output = co_await pool_->Run<Result<std::string>>(run);
+  if (!output) co_return std::unexpected(Annotate(output.error(), "credential_process: "));
+  Result<Credentials> out = ParseCredentialJson(*output);
   if (out) out->source = "credential_process";
   co_return out;
 }

@@ -8,6 +8,7 @@ namespace {
 constexpr Nanos kAdvisory = std::chrono::minutes(15);
 constexpr Nanos kMandatory = std::chrono::minutes(10);
 constexpr Nanos kAfterFailure = std::chrono::seconds(60);
+constexpr Nanos kStillNew = std::chrono::seconds(5);
 
 LinkOptions DirectLink() {
   return {.concurrency = 4, .use_proxy = false, .connect_limit = std::chrono::seconds(1)};
@@ -73,6 +74,7 @@ async::Task<Result<Credentials>> CredentialProvider::Renew() {
     const Nanos wall = shard->WallNow();
     if (outcome) {
       current_ = *outcome;
+      found_at_ = wall;
     } else if (current_ && wall < current_->expires) {
       SHEEN_LOG(Warn, "s3: credentials not renewed, the old ones still hold: {}",
                 outcome.error().message());
@@ -88,9 +90,11 @@ async::Task<Result<Credentials>> CredentialProvider::Renew() {
   co_return outcome;
 }
 
-void CredentialProvider::Refused(const Credentials& used) {
+void CredentialProvider::Refused(const Credentials& used, Nanos wall) {
   std::lock_guard lock(mutex_);
-  if (current_ && current_->access_key_id == used.access_key_id &&
+  if (!current_ || (!current_->temporary() && wall - found_at_ < kStillNew)) return;
+  if (current_->access_key_id == used.access_key_id &&
+      current_->secret_access_key == used.secret_access_key &&
       current_->session_token == used.session_token) {
     current_.reset();
   }

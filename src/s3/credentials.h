@@ -28,8 +28,9 @@ class CredentialProvider final {
 
   // Errors: kPerm and others, which sources were tried and why each gave none.
   async::Task<Result<Credentials>> Get();
-  // The server does not take `used` any more. Newer ones that are known already stay.
-  void Refused(const Credentials& used);
+  // The server does not take `used` any more. Newer ones that are known already stay, and keys of
+  // no session that were looked up in the last 5 s: a file gives the same, for every refusal again.
+  void Refused(const Credentials& used, Nanos wall);
   // The region that AWS's tools would use; empty when nothing says.
   async::Task<std::string> Region();
 
@@ -56,6 +57,7 @@ class CredentialProvider final {
 
   mutable std::mutex mutex_;  // guards everything below
   std::optional<Credentials> current_;
+  Nanos found_at_{0};  // wall; when current_ was looked up
   bool renewing_ = false;
   Nanos no_renewal_before_{0};  // wall; after an advisory renewal that failed
   std::vector<Waiter> waiters_;

@@ -81,7 +81,6 @@ void Exchange::Build(const Endpoint& endpoint, const Credentials* credentials, S
   sent_ = std::move(sent);
   sent_.head = method_ == "HEAD";
   used_ = credentials != nullptr ? *credentials : Credentials{};
-  sent_.temporary_credentials = used_.temporary();
   plain_ = PlainRequest{.method = method_,
                         .host = endpoint.host,
                         .path = endpoint.PathOf(key_),
@@ -109,7 +108,8 @@ async::Task<Result<HttpResponse>> Exchange::Send(HttpClient* http, HttpLink link
                       .body = body,
                       .priority = call_.priority,
                       .idle_limit = idle_limit,
-                      .stop = call_.stop};
+                      .stop = call_.stop,
+                      .haste = call_.haste};
   if (range == nullptr) return http->Fetch(link, std::move(request));
   return SendRange(http, link, std::move(request), received);
 }

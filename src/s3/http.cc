@@ -48,6 +48,8 @@ async::Task<Result<HttpResponse>> Run(HttpEngine* engine, HttpCall call, BodySin
   auto transfer = std::make_shared<Transfer>(std::move(call), async::Shard::Current());
   Cancellation::Registration registration(stop, [engine, transfer] { engine->Cancel(transfer); });
   engine->Submit(transfer);
+  const Haste::Registration haste(transfer->call.request.haste,
+                                  [engine, transfer] { engine->Hasten(transfer); });
   Status taken;
   if (sink != nullptr) {
     taken = co_await Drain(engine, transfer, sink);

@@ -5,9 +5,10 @@
 //   const Result<HttpResponse> answer = co_await client.Fetch(link, {.url = "http://..."});
 //
 // Requests belong to a link, which bounds how many are under way, how many start a second and how
-// many bytes a second come. Within a link a demand goes before every prefetch that still waits, and
-// some of the places are kept for demands. Bodies arrive in the caller's buffer, or in a sink that
-// slows the sender down (the transfer is paused when kStreamBytesMax wait to be taken).
+// many bytes a second come. Within a link who waits goes in the order of Priority; some of the
+// places are kept for demands, and while there are demands prefetches have an eighth of the places.
+// Bodies arrive in the caller's buffer, or in a sink that slows the sender down (the transfer is
+// paused when kStreamBytesMax wait to be taken).
 //
 // Answers of any status are results; errors are what kept a whole answer from coming:
 //   kConnectionRefused  no connection: refused, no route, unknown name
@@ -31,12 +32,15 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "s3/cancellation.h"
+#include "s3/haste.h"
 #include "s3/signer.h"
 #include "sheen/result.h"
 
 namespace sheen::s3 {
 
-enum class Priority : uint8_t { kDemand = 0, kPrefetch = 1 };
+// Somebody waits for it; it will be wanted soon (read-ahead, imports); whole files, some day.
+enum class Priority : uint8_t { kDemand = 0, kAhead = 1, kPrefetch = 2 };
+inline constexpr size_t kPriorities = 3;
 
 struct LinkOptions {
   uint32_t concurrency = 32;            // requests under way
@@ -60,6 +64,7 @@ struct HttpRequest {
   Priority priority = Priority::kDemand;
   Nanos idle_limit = std::chrono::seconds(20);
   Cancellation* stop = nullptr;
+  Haste* haste = nullptr;
 };
 
 // Names in lower case, in the order they came.

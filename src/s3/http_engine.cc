@@ -18,7 +18,12 @@ constexpr size_t kFreeHandlesMax = 256;
 // Connections kept open for later, over all links.
 constexpr long kIdleConnectionsMax = 512;
 
-size_t IndexOf(const Transfer& transfer) { return size_t(transfer.call.request.priority); }
+// So long after a demand another is expected.
+constexpr Nanos kDemandsGoOn = std::chrono::milliseconds(250);
+// Of the places, for prefetches beside demands.
+constexpr uint32_t kPrefetchPart = 8;
+
+size_t IndexOf(const Transfer& transfer) { return static_cast<size_t>(transfer.priority); }
 
 void InitialiseCurlOnce() {
   static const CURLcode done = curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -40,6 +45,29 @@ HttpEngine::Link::Link(LinkOptions given)
 
 HttpEngine::Link::~Link() {
   if (resolve != nullptr) curl_slist_free_all(resolve);
+}
+
+bool HttpEngine::Link::WaitsAny() const {
+  return std::ranges::any_of(waiting, [](const auto& queue) { return !queue.empty(); });
+}
+
+bool HttpEngine::Link::ThrottlesAny() const {
+  return std::ranges::any_of(throttled, [](const auto& queue) { return !queue.empty(); });
+}
+
+bool HttpEngine::Link::DemandsGoOn(Nanos now) const {
+  return active_of[0] > 0 || (demand_at != Nanos(0) && now - demand_at < kDemandsGoOn);
+}
+
+std::optional<size_t> HttpEngine::Link::NextClass(Nanos now) const {
+  if (active >= options.concurrency) return std::nullopt;
+  if (!waiting[0].empty()) return 0;
+  const uint32_t others = options.concurrency - options.kept_for_demand;
+  if (active_of[1] + active_of[2] >= others) return std::nullopt;
+  if (!waiting[1].empty()) return 1;
+  const uint32_t beside = std::max(1U, options.concurrency / kPrefetchPart);
+  if (waiting[2].empty() || (active_of[2] >= beside && DemandsGoOn(now))) return std::nullopt;
+  return 2;
 }
 
 HttpEngine::HttpEngine() {
@@ -122,6 +150,10 @@ void HttpEngine::Submit(std::shared_ptr<Transfer> transfer) {
   });
 }
 
+void HttpEngine::Hasten(std::shared_ptr<Transfer> transfer) {
+  Command([this, transfer = std::move(transfer)] { DoHasten(transfer); });
+}
+
 void HttpEngine::Cancel(std::shared_ptr<Transfer> transfer) {
   Command([this, transfer = std::move(transfer)] { DoCancel(transfer); });
 }
@@ -202,13 +234,12 @@ Nanos HttpEngine::NextWork(Nanos now) {
   Nanos wait = active_.empty() ? kLongestWait : kIdleCheckEvery;
   if (curl_deadline_ >= Nanos(0)) wait = std::min(wait, curl_deadline_ - now);
   for (const auto& link : links_) {
-    if (!link->throttled[0].empty() || !link->throttled[1].empty()) {
-      wait = std::min(wait, link->bytes.Wait(now));
-    }
-    const bool queued = !link->waiting[0].empty() || !link->waiting[1].empty();
-    const bool room = link->active < link->options.concurrency;
-    const Nanos turn = queued && room ? link->requests.Wait(now) : Nanos(0);
+    if (link->ThrottlesAny()) wait = std::min(wait, link->bytes.Wait(now));
+    if (!link->WaitsAny()) continue;
+    const Nanos turn = link->NextClass(now) ? link->requests.Wait(now) : Nanos(0);
     if (turn > Nanos(0)) wait = std::min(wait, turn);
+    const Nanos quiet_at = link->demand_at + kDemandsGoOn;
+    if (!link->waiting[2].empty() && quiet_at > now) wait = std::min(wait, quiet_at - now);
   }
   return std::max(wait, Nanos(0));
 }
@@ -253,15 +284,11 @@ void HttpEngine::ReapFinished() {
 }
 
 void HttpEngine::Admit(Link* link, Nanos now) {
-  while (link->active < link->options.concurrency && link->requests.Ready(now)) {
-    size_t queue = 0;
-    if (link->waiting[0].empty()) {
-      const uint32_t places = link->options.concurrency - link->options.kept_for_demand;
-      if (link->waiting[1].empty() || link->active_prefetch >= places) return;
-      queue = 1;
-    }
-    std::shared_ptr<Transfer> next = std::move(link->waiting[queue].front());
-    link->waiting[queue].pop_front();
+  while (link->requests.Ready(now)) {
+    const std::optional<size_t> queue = link->NextClass(now);
+    if (!queue) return;
+    std::shared_ptr<Transfer> next = std::move(link->waiting[*queue].front());
+    link->waiting[*queue].pop_front();
     --link->counters->waiting;
     Start(link, std::move(next), now);
   }
@@ -277,7 +304,8 @@ void HttpEngine::Start(Link* link, std::shared_ptr<Transfer> transfer, Nanos now
   }
   link->requests.Take(1);
   ++link->active;
-  if (IndexOf(*transfer) == 1) ++link->active_prefetch;
+  ++link->active_of[IndexOf(*transfer)];
+  if (IndexOf(*transfer) == 0) link->demand_at = now;
   ++link->counters->requests;
   link->counters->active = link->active;
   transfer->progress_at = now;
@@ -302,7 +330,8 @@ void HttpEngine::End(const std::shared_ptr<Transfer>& transfer) {
   }
   transfer->easy = nullptr;
   --link.active;
-  if (IndexOf(*transfer) == 1) --link.active_prefetch;
+  --link.active_of[IndexOf(*transfer)];
+  if (IndexOf(*transfer) == 0) link.demand_at = SystemClock().Monotonic();
   if (transfer->paused_for_rate) std::erase(link.throttled[IndexOf(*transfer)], transfer);
   link.counters->active = link.active;
   active_.erase(transfer.get());
@@ -318,6 +347,21 @@ void HttpEngine::DoCancel(const std::shared_ptr<Transfer>& transfer) {
   if (std::erase(link.waiting[IndexOf(*transfer)], transfer) > 0) {
     --link.counters->waiting;
     transfer->Finish(Errc::kCancelled, "cancelled");
+  }
+}
+
+void HttpEngine::DoHasten(const std::shared_ptr<Transfer>& transfer) {
+  const size_t before = IndexOf(*transfer);
+  transfer->priority = Priority::kDemand;
+  if (before == 0) return;
+  Link& link = *links_[transfer->call.link];
+  if (std::erase(link.waiting[before], transfer) > 0) {
+    link.waiting[0].push_back(transfer);
+  } else if (active_.contains(transfer.get())) {
+    --link.active_of[before];
+    ++link.active_of[0];
+    link.demand_at = SystemClock().Monotonic();
+    if (std::erase(link.throttled[before], transfer) > 0) link.throttled[0].push_back(transfer);
   }
 }
 
@@ -340,8 +384,10 @@ void HttpEngine::Received(Transfer* transfer, size_t bytes) {
 // One piece of each is let through at a time: it puts the bucket into debt again.
 void HttpEngine::ReleaseThrottled(Link* link, Nanos now) {
   while (link->bytes.Ready(now)) {
-    auto& queue = link->throttled[0].empty() ? link->throttled[1] : link->throttled[0];
-    if (queue.empty()) return;
+    const auto first =
+        std::ranges::find_if(link->throttled, [](const auto& queue) { return !queue.empty(); });
+    if (first == std::end(link->throttled)) return;
+    auto& queue = *first;
     const std::shared_ptr<Transfer> next = std::move(queue.front());
     queue.pop_front();
     next->paused_for_rate = false;

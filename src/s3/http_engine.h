@@ -1,8 +1,8 @@
 // The thread behind HttpClient: libcurl's multi interface over epoll, and who may send when.
 // Internal to HttpClient.
 //
-// Thread-safe: Submit, Cancel, Resume, AddLink, SetLimits, Counters. Everything else runs on its
-// thread. Its one mutex is held while nothing else is locked.
+// Thread-safe: Submit, Cancel, Hasten, Resume, AddLink, SetLimits, Counters. Everything else runs
+// on its thread. Its one mutex is held while nothing else is locked.
 #pragma once
 
 #include <curl/curl.h>
@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -33,6 +34,8 @@ class HttpEngine final : private Transfer::Engine {
   void Submit(std::shared_ptr<Transfer> transfer);
   // The transfer still finishes, with kCancelled unless it has ended before.
   void Cancel(std::shared_ptr<Transfer> transfer);
+  // It is a demand from now on.
+  void Hasten(std::shared_ptr<Transfer> transfer);
   // The sink has taken what was queued.
   void Resume(std::shared_ptr<Transfer> transfer);
 
@@ -51,10 +54,17 @@ class HttpEngine final : private Transfer::Engine {
     TokenBucket requests;
     TokenBucket bytes;
     curl_slist* resolve = nullptr;
+    bool WaitsAny() const;
+    bool ThrottlesAny() const;
+    // The class whose next one may start; nullopt: none may.
+    std::optional<size_t> NextClass(Nanos now) const;
+    bool DemandsGoOn(Nanos now) const;
+
     uint32_t active = 0;
-    uint32_t active_prefetch = 0;
-    std::deque<std::shared_ptr<Transfer>> waiting[2];    // by Priority
-    std::deque<std::shared_ptr<Transfer>> throttled[2];  // by Priority; paused for the byte rate
+    uint32_t active_of[kPriorities] = {};
+    Nanos demand_at{0};  // a demand began or ended last
+    std::deque<std::shared_ptr<Transfer>> waiting[kPriorities];
+    std::deque<std::shared_ptr<Transfer>> throttled[kPriorities];  // paused for the byte rate
     std::shared_ptr<SharedCounters> counters;
   };
 
@@ -76,6 +86,7 @@ class HttpEngine final : private Transfer::Engine {
   void CheckIdle(Nanos now);
   void End(const std::shared_ptr<Transfer>& transfer);
   void DoCancel(const std::shared_ptr<Transfer>& transfer);
+  void DoHasten(const std::shared_ptr<Transfer>& transfer);
   Nanos NextWork(Nanos now);
 
   CURLM* multi_ = nullptr;

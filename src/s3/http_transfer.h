@@ -33,7 +33,8 @@ struct HttpCall {
 
 class Transfer final : public std::enable_shared_from_this<Transfer> {
  public:
-  Transfer(HttpCall what, async::Shard* owner) : call(std::move(what)), shard(owner) {}
+  Transfer(HttpCall what, async::Shard* owner)
+      : call(std::move(what)), shard(owner), priority(call.request.priority) {}
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
@@ -69,6 +70,7 @@ class Transfer final : public std::enable_shared_from_this<Transfer> {
   async::Shard* const shard;
 
   // Engine side.
+  Priority priority;  // as it was asked for, until it is hastened
   CURL* easy = nullptr;
   curl_slist* header_list = nullptr;
   HttpResponse response;

@@ -1,5 +1,7 @@
 #include "s3/object.h"
 
+#include <algorithm>
+
 #include <charconv>
 
 #include "s3/encoding.h"
@@ -47,6 +49,11 @@ PosixMetadata ParsePosixMetadata(const NameValues& metadata) {
     if (name == "file-mtime") out.mtime = ParseTime(value);
   }
   return out;
+}
+
+bool IsETag(std::string_view text) {
+  return !text.empty() &&
+         std::ranges::all_of(text, [](char c) { return c >= ' ' && c <= '~'; });
 }
 
 bool IsArchived(std::string_view storage_class) {

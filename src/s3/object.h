@@ -29,6 +29,9 @@ struct PosixMetadata {
 // Of names without the "x-amz-meta-".
 PosixMetadata ParsePosixMetadata(const NameValues& metadata);
 
+// Something that can be asked for by If-Match: printable, and not empty.
+bool IsETag(std::string_view text);
+
 // GLACIER and DEEP_ARCHIVE must be restored before they can be read; GLACIER_IR need not.
 bool IsArchived(std::string_view storage_class);
 

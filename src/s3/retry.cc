@@ -103,11 +103,12 @@ bool IsElsewhere(const SentRequest& sent, const HttpResponse& answer, Judgement*
   return other_region || !out->location.empty();
 }
 
+// Of keys of whatever kind; an answer to HEAD does not say why.
 bool CredentialsAreOld(const SentRequest& sent, const HttpResponse& answer,
                        std::string_view code) {
   if (OneOf(code, {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})) return true;
-  if (!sent.temporary_credentials) return false;
-  if (OneOf(code, {"InvalidToken", "InvalidAccessKeyId"})) return true;
+  // Keys of a file are exchanged now and then, by a new id or a new secret.
+  if (OneOf(code, {"InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"})) return true;
   return sent.head && (answer.head.status == 400 || answer.head.status == 403);
 }
 

@@ -5,7 +5,8 @@
 //   500, 502, 503, 504, 429, 408; connection lost,   again after a back-off, until `progress_bound`
 //   refused or silent; a body cut short              has passed without a byte of progress
 //   RequestTimeTooSkewed                             again with the server's clock
-//   ExpiredToken and its kin                         again with new credentials, once
+//   ExpiredToken and its kin, keys not known, a      again with credentials that are looked up
+//   wrong signature, a HEAD refused                  anew, once
 //   301, 307, 400 with another region                again there, three times at most
 //   everything else                                  final: kNoEntry 404, kStale 412, ...
 //
@@ -57,7 +58,6 @@ struct Judgement {
 struct SentRequest {
   std::string what;             // "GET bucket/key", for messages
   bool head = false;            // answers of HEAD have no body to say a code
-  bool temporary_credentials = false;
   std::string region;           // signed for
   Nanos clock{0};               // signed for
 };

@@ -224,6 +224,40 @@ Input ClearChangelog() {
   return Make(Opcode::kMdsClearChangelog, m);
 }
 
+Input HsmSet() {
+  v1::HsmSetRequest m;
+  Set(m.mutable_fid(), kFile);
+  m.set_set(0x10);
+  m.set_clear(2);
+  return Make(Opcode::kMdsHsmSet, m);
+}
+
+Input HsmRequest() {
+  v1::HsmRequest m;
+  m.set_action(11);
+  Set(m.add_fids(), kFile);
+  Set(m.add_fids(), kDirectory);
+  m.set_job(5);
+  return Make(Opcode::kMdsHsmRequest, m);
+}
+
+Input LayoutHold() {
+  v1::LayoutHoldRequest m;
+  Set(m.mutable_fid(), kFile);
+  m.set_handle(7);
+  return Make(Opcode::kMdsLayoutHold, m);
+}
+
+Input SwapLayouts() {
+  v1::SwapLayoutsRequest m;
+  for (v1::SwapLayoutsRequest::Side* side : {m.mutable_first(), m.mutable_second()}) {
+    Set(side->mutable_fid(), kFile);
+    side->set_handle(7);
+    side->set_size(9);
+  }
+  return Make(Opcode::kMdsSwapLayouts, m);
+}
+
 std::vector<Input> MdsInputs() {
   return {OnName<v1::LookupRequest>(Opcode::kMdsLookup, "f"),
           OnFid<v1::GetAttrRequest>(Opcode::kMdsGetAttr, kFile),
@@ -253,7 +287,11 @@ std::vector<Input> MdsInputs() {
           ReportSize(), LockCancel(),
           Make(Opcode::kMdsFileLockGet, OnFileLock<v1::FileLockGetRequest>()),
           FileLockSet(), FileLockCancel(), FileLockReclaim(),
-          ReadChangelog(), ClearChangelog()};
+          ReadChangelog(), ClearChangelog(), HsmSet(), HsmRequest(),
+          OnFid<v1::HsmStateRequest>(Opcode::kMdsHsmState, kFile),
+          OnFid<v1::HsmReleaseRequest>(Opcode::kMdsHsmRelease, kFile),
+          Make(Opcode::kMdsHsmJob, v1::HsmJobRequest()),
+          LayoutHold(), SwapLayouts()};
 }
 
 void SetObject(v1::ObjectName* out) {
@@ -294,10 +332,21 @@ std::vector<Input> OssInputs() {
     held->set_lock(5);
     held->mutable_range()->set_end(1 << 20);
   }
+  v1::OstResidencyRequest residency;
+  SetObject(residency.add_objects());
+  v1::ObjectSource* const source = residency.mutable_objects(0)->mutable_source();
+  source->set_link(1);
+  source->set_key("k");
+  source->set_end(3 << 20);
+  source->set_stripe_bytes(1 << 20);
+  source->set_stripe_count(1);
+  v1::OstReleaseRequest release;
+  *release.mutable_object() = residency.objects(0);
   for (v1::TargetGrant* grant : {cancel.add_grants(), declare.add_grants()}) {
     grant->set_bytes(1 << 20);
   }
   return {Make(Opcode::kOstRead, read),         Write(),
+          Make(Opcode::kOstResidency, residency), Make(Opcode::kOstRelease, release),
           Make(Opcode::kOstLockCancel, cancel), Make(Opcode::kOstLockDeclare, declare),
           Make(Opcode::kOstGetAttr, getattr),   Make(Opcode::kOstTruncate, truncate),
           Make(Opcode::kOstAllocate, allocate), Make(Opcode::kOstSync, v1::OstSyncRequest()),

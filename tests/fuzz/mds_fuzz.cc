@@ -26,6 +26,12 @@ class NoObjects final : public rpc::ObjectControl {
   async::Task<Status> FenceSession(std::string, v1::FenceSessionRequest) override {
     co_return Status{};
   }
+  async::Task<Result<v1::RestoreObjectReply>> RestoreObject(std::string,
+                                                            v1::RestoreObjectRequest) override {
+    v1::RestoreObjectReply reply;
+    reply.set_complete(true);
+    co_return reply;
+  }
 };
 
 void RegisterOss(mds::MdsService* service) {

@@ -25,6 +25,43 @@ printf x | dd of=kept bs=1 seek=1500000 conv=notrunc status=none
 sheen-bench ior -N 2 -R -b 1m -t 1m -o kept >/dev/null 2>"$WORK/err" && die "a changed byte passed"
 grep -q 'data mismatch in kept at offset 1500000' "$WORK/err" || die "$(cat "$WORK/err")"
 
+if command -v mpirun >/dev/null && [ -x "$BIN/sheen-bench-mpi" ]; then
+  say "both under mpirun"
+  mpi() { mpirun --allow-run-as-root --oversubscribe -n 3 "$@"; }
+  mpi sheen-bench ior -w -r -R -C -e -g -i 2 -b 1m -t 64k -o by_mpi >"$WORK/mpi" 2>&1 || die "$(cat "$WORK/mpi")"
+  [ "$(grep -c '^Summary of all tests:' "$WORK/mpi")" = 1 ] || die "one report: $(cat "$WORK/mpi")"
+  grep -qE '^tasks +: 3$' "$WORK/mpi" || die "tasks: $(cat "$WORK/mpi")"
+  mpi sheen-bench ior -w -k -F -b 1m -t 1m -o by_mpi >/dev/null 2>&1 || die "a file each"
+  printf x | dd of=by_mpi.00000002 bs=1 seek=100000 conv=notrunc status=none
+  mpi sheen-bench ior -R -F -b 1m -t 1m -o by_mpi >"$WORK/mpi" 2>&1 && die "a changed byte passed"
+  grep -q 'data mismatch in by_mpi.00000002 at offset 100000' "$WORK/mpi" || die "$(cat "$WORK/mpi")"
+  mpi sheen-bench ior -N 2 -w -o by_mpi >"$WORK/mpi" 2>&1 && die "-N 2 with 3 processes"
+  grep -q -- '-N 2 under mpirun with 3 processes' "$WORK/mpi" || die "$(cat "$WORK/mpi")"
+  mpi sheen-bench mdtest -n 30 -u -w 3901 -e 3901 -N 1 -d md >"$WORK/mpi" 2>&1 || die "$(cat "$WORK/mpi")"
+  grep -qE '^   File read +[1-9]' "$WORK/mpi" || die "no rate: $(cat "$WORK/mpi")"
+  [ -z "$(ls md)" ] || die "mdtest left something"
+fi
+
+say "ior: many short phases, each with its own times and errors"
+for i in $(seq 20); do
+  sheen-bench ior -N 4 -b 64k -t 64k -w -r -o short -O summaryFormat=CSV || die "ior"
+done >"$WORK/csv"
+python3 - "$WORK/csv" <<'PY' || die "the times of a short phase are not its own"
+import csv, sys
+rows = [row for row in csv.DictReader(line for line in open(sys.argv[1]) if line.strip())
+        if row["access"] in ("write", "read")]
+assert len(rows) == 40, len(rows)
+for row in rows:
+    assert 0 < float(row["total(s)"]) < 100 and 0 < float(row["bw(MiB/s)"]) < 1e5, row
+PY
+sheen-bench ior -N 4 -F -b 64k -t 64k -w -k -o own >/dev/null
+rm own.00000001
+for i in $(seq 10); do
+  sheen-bench ior -N 4 -F -R -r -k -b 64k -t 64k -o own >"$WORK/ior" 2>"$WORK/err" && die "a file is missing"
+  grep -q '1 calls failed' "$WORK/err" || die "$(cat "$WORK/err")"
+  grep -q '^read ' "$WORK/ior" && die "a bandwidth of what failed"
+done
+
 say "mdtest: all phases, and phase by phase with clients that are new each time"
 sheen-bench mdtest --tasks 4 -n 50 -u -w 3901 -e 3901 -N 1 -i 2 -P -d md >"$WORK/md" || die "mdtest"
 grep -qE '^   File read +[1-9]' "$WORK/md" || die "no rate: $(cat "$WORK/md")"

@@ -103,6 +103,16 @@ setpriv --reuid 1000 --clear-groups "$BIN/lfs" changelog "$MNT" 2>/dev/null || s
 [ $status = 1 ] || die "anybody may read it: $status"
 say "users clear for themselves"
 
+# What a mount opens under a lock, without the MDS, nobody records; who wants openings gets them all.
+cat "$MNT/early" >/dev/null
+fid=$(lfs path2fid "$MNT/early")
+opens=$(lctl --device $MDT changelog_register -n -m OPEN)
+sleep 0.5 # the mount hears of it
+for _ in 1 2 3 4 5; do cat "$MNT/early" >/dev/null; done
+[ "$(lfs changelog -u "$opens" -m OPEN $MNT | grep -cF "t=$fid")" = 5 ] || die "openings: $(lfs changelog -u "$opens" $MNT)"
+lctl --device $MDT changelog_deregister "$opens" >/dev/null
+say "openings are recorded for who asks for them"
+
 # A killed MDS, in the middle of work; then everything restarted.
 lfs changelog_clear $MNT cl1 0
 lfs changelog_clear $MNT cl2 0

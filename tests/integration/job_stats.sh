@@ -38,6 +38,8 @@ SLURM_JOB_ID=4712 cat "$MNT/d/f" >/dev/null
 [ "$(field 4712 write_bytes sum 'obdfilter.*.job_stats')" = 2 ] || die "$(lctl get_param 'obdfilter.*.job_stats')"
 [ "$(field 4712 read_bytes sum 'obdfilter.*.job_stats')" -ge 3000000 ] || die "$(lctl get_param 'obdfilter.*.job_stats')"
 [ "$(field 1000 mkdir samples 'mdt.*.uid_stats')" = 1 ] || die "$(lctl get_param 'mdt.*.uid_stats')"
+[ "$(field 4712 close samples 'mdt.*.job_stats')" -ge 1 ] || die "$(lctl get_param 'mdt.*.job_stats')"
+[ "$(field 1000 close samples 'mdt.*.uid_stats')" -ge 1 ] || die "$(lctl get_param 'mdt.*.uid_stats')"
 [ "$(field 1000 write_bytes sum 'obdfilter.*.uid_stats')" = 2 ] || die "$(lctl get_param 'obdfilter.*.uid_stats')"
 [ "$(field 0 write_bytes sum 'obdfilter.*.uid_stats')" -ge 3000000 ] || die "$(lctl get_param 'obdfilter.*.uid_stats')"
 lctl get_param -n 'mdt.*.job_stats' | python3 -c '

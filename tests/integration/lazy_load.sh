@@ -117,4 +117,21 @@ refused 'input/output error' cat "$D/later"
 grep -q "was changed since it was imported" "$WORK"/cluster/log/oss*.log || die "no reason in the log"
 refused "bad//name" repo import /data
 cmp "$D/later" "$WORK/other" || die "imported again, other bytes"
+# The link goes: with --keep-data all names stay, and can be read when the place is linked again.
+party put bucket data/stays "$WORK/other"
+refused "bad//name" repo import /data
+repo remove /data --keep-data | grep -q 'its files stay' || die "repo remove --keep-data"
+AGENT=$(repo status --json | /usr/bin/python3 -c 'import json,sys; print(json.load(sys.stdin)["agents"][0]["control_port"])')
+for _ in $(seq 50); do
+  sheen status --json --server "127.0.0.1:$AGENT" | grep -q 'serving 0 data' && break
+  sleep 0.1
+done
+refused 'input/output error' cat "$D/stays"
+repo add /data s3://bucket/data "${E[@]}" --no-import-on-create >/dev/null || die "linked again"
+cmp "$D/stays" "$WORK/other" || die "a file that stayed, after the place was linked again"
+# Without it what S3 has goes, and what was changed here stays.
+repo remove /data >"$WORK/out" || die "repo remove"
+[ "$(cd "$D" && find . -type f | sort | tr '\n' ' ')" = './dir/small ./dir/sub/block ' ] ||
+  die "left behind: $(cat "$WORK/out"; find "$D")"
+cmp "$D/dir/sub/block" "$SEEN/dir/sub/block" || die "a changed file, after its link went"
 say ok

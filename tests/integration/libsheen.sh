@@ -47,6 +47,8 @@ cp_ get /d/none 2>err && die "a file that is not there"
 grep -q "/d/none: 'none': No such file or directory" err || die "$(cat err)"
 cp_ list /d/by_lib 2>err && die "a file was listed"
 grep -q "Not a directory" err || die "$(cat err)"
+cp_ get /d/by_lib/ 2>err && die "a file with a slash behind it"
+grep -q "Not a directory" err || die "$(cat err)"
 ./sheen-cp 127.0.0.1:/other "$port" list / 2>err && die "another filesystem"
 grep -q "other" err || die "$(cat err)"
 ./sheen-cp nonsense "$port" list / 2>err && die "nonsense"
@@ -55,6 +57,11 @@ chmod 711 "$WORK"; chmod 700 "$MNT/d"; chmod 755 sheen-cp
 status=0
 setpriv --reuid 1000 --clear-groups ./sheen-cp "$fs" "$port" get /d/by_lib >/dev/null 2>err || status=$?
 [ $status = 1 ] && grep -q "Permission denied" err || die "another user: $status $(cat err)"
+fid=$(lfs path2fid "$MNT/d/by_lib")
+cp_ get "/.lustre/fid/$fid" | cmp - data || die "root, by FID"
+chmod 644 "$MNT/d/by_lib"; status=0
+setpriv --reuid 1000 --clear-groups ./sheen-cp "$fs" "$port" get "/.lustre/fid/$fid" >/dev/null 2>err || status=$?
+[ $status = 1 ] && grep -q "Permission denied" err || die "another user, by FID: $status $(cat err)"
 say "layouts and errors"
 
 sheen-bench ior -a SHEEN --sheen.source "$fs" --sheen.port "$port" -N 2 -b 4m -t 1m -w -r -W -R -C -e -k \

@@ -17,7 +17,11 @@ mirror() { # of the machine that runs the test
   grep -rhoE '^(URIs:|deb) .*https?://[^ ]*debian/?( |$)' /etc/apt/sources.list* 2>/dev/null |
     grep -oE 'https?://[^ ]*' | head -n 1
 }
-inside() { nsenter -t "$leader" -m -u -i -n -p -r -w "$@"; }
+# As a login there has it: nothing of the test's environment (SHEEN_RUN_DIR, PATH).
+inside() {
+  env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+    nsenter -t "$leader" -m -u -i -n -p -r -w "$@"
+}
 script() { # what is said, to be run inside by bash; its output is shown when it fails
   inside bash -euxc "$2" >"$WORK/script" 2>&1 || { cat "$WORK/script" >&2; die "$1"; }
 }

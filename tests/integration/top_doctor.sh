@@ -37,6 +37,18 @@ grep -q "disk: $WORK" "$WORK/doctor" || die "$(cat "$WORK/doctor")"
 sheen doctor --json | python3 -c '
 import json, sys
 assert all(f["cure"] or f["health"] == "ok" for f in json.load(sys.stdin))'
+# Ports are tried as this host reaches them.
+control=$(sheen dev status --name "$NAME" --json | python3 -c '
+import json, sys
+print([d["ports"]["control"] for d in json.load(sys.stdin)["daemons"] if d["name"] == "mds0"][0])')
+sheen doctor --server "127.0.0.1:$control" >"$WORK/doctor" || die "$(cat "$WORK/doctor")"
+grep -q '^ok       ports: all 6 of the servers' "$WORK/doctor" || die "$(cat "$WORK/doctor")"
+sheen dev stop oss1 --name "$NAME" >/dev/null
+sheen doctor --server "127.0.0.1:$control" >"$WORK/doctor" 2>/dev/null && die "a port is closed"
+grep -q '^BAD      ports: oss1, port .*refused' "$WORK/doctor" || die "$(cat "$WORK/doctor")"
+sheen dev start oss1 --name "$NAME" >/dev/null
+sheen nosuch 2>"$WORK/doctor" && die "sheen nosuch"
+grep -q "'nosuch' is no command" "$WORK/doctor" || die "$(cat "$WORK/doctor")"
 # A daemon that does not answer is found.
 sheen dev kill oss1 --signal STOP --name "$NAME" >/dev/null
 sheen doctor >"$WORK/doctor" 2>&1 && die "a daemon that hangs is healthy"

@@ -6,6 +6,7 @@
 //     head KEY                      attributes
 //     get KEY [OFFSET SIZE [ETAG]]  to standard output, in one request
 //     cat KEY WINDOW PARALLEL       in ranges of WINDOW bytes, PARALLEL at a time; only counts
+//     latency KEY SIZE N            N GETs of SIZE bytes, one after the other: their milliseconds
 //     put KEY FILE [NAME=VALUE]...
 //     delete KEY
 //     list PREFIX                   page by page: "SIZE ETAG KEY"
@@ -160,6 +161,26 @@ async::Task<Status> Cat(Client* client, std::vector<std::string> words) {
   co_return Status();
 }
 
+async::Task<Status> Latency(Client* client, std::vector<std::string> words) {
+  SHEEN_CO_TRY_ASSIGN(const ObjectInfo info, co_await client->Head({.key = words[0]}));
+  const uint64_t size = std::stoull(words[1]);
+  std::vector<std::byte> buffer(size);
+  for (uint64_t i = 0; i < std::stoull(words[2]); ++i) {
+    GetRangeRequest request{.key = words[0],
+                            .offset = i * size % (info.size - size + 1),
+                            .size = size,
+                            .etag = info.etag};
+    const Nanos begin = SystemClock().Monotonic();
+    const Result<RangeResult> got =
+        co_await client->GetRange(std::move(request), MutableByteSpan(buffer));
+    SHEEN_CO_TRY(got);
+    const Nanos took = SystemClock().Monotonic() - begin;
+    std::cout << fmt::format("{:.3f}\n",
+                             std::chrono::duration<double, std::milli>(took).count());
+  }
+  co_return Status();
+}
+
 async::Task<Status> Put(Client* client, std::vector<std::string> words) {
   std::ifstream file(words[1], std::ios::binary);
   std::stringstream content;
@@ -220,6 +241,7 @@ async::Task<Status> Command(Client* client, CredentialProvider* provider, Argume
   if (command == "delete") co_return co_await client->Delete(words[0]);
   if (command == "put" && words.size() >= 2) co_return co_await Put(client, words);
   if (command == "cat" && words.size() == 3) co_return co_await Cat(client, words);
+  if (command == "latency" && words.size() == 3) co_return co_await Latency(client, words);
   if (command == "list-parallel" && words.size() == 2) {
     co_return co_await ListParallel(client, words);
   }

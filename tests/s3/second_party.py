@@ -6,6 +6,7 @@
   second_party.py URL put BUCKET KEY FILE [NAME=VALUE]...
   second_party.py URL get BUCKET KEY FILE
   second_party.py URL etag BUCKET KEY
+  second_party.py URL delete BUCKET KEY
 """
 import concurrent.futures
 import sys
@@ -54,6 +55,8 @@ def main():
             out.write(s3.get_object(Bucket=bucket, Key=rest[0])["Body"].read())
     elif command == "etag":
         print(s3.head_object(Bucket=bucket, Key=rest[0])["ETag"])
+    elif command == "delete":
+        s3.delete_object(Bucket=bucket, Key=rest[0])
 
 
 if __name__ == "__main__":

@@ -45,6 +45,42 @@ TEST(SimClientTest, AReadOnlyOpenWithTruncEmptiesTheFile) {
   cluster.Run(OpenToTruncate(cluster.AddClient("alice")));
 }
 
+async::Task<void> SearchFor(Filesystem* fs) {
+  const client::CredentialId user = fs->CredentialFor(1000, 1000, {});
+  const auto made = co_await fs->MakeNode(0, fs->root(), "d", {.mode = S_IFDIR | 0711});
+  EXPECT_TRUE(made);
+  if (!made) co_return;
+  const Fid fid = co_await MakeFile(fs, "f", "x");
+  const auto linked = co_await fs->Link(0, fid, made->fid, "f");
+  EXPECT_TRUE(linked);
+  auto found = co_await fs->Search(user, *made, "f");
+  EXPECT_TRUE(found);
+  client::AttrChange change;
+  change.valid = v1::SET_MODE;
+  change.mode = 0700;
+  const auto closed = co_await fs->SetAttr(0, made->fid, change, 0);
+  EXPECT_TRUE(closed);
+  if (!closed) co_return;
+  found = co_await fs->Search(0, *closed, "f");
+  EXPECT_TRUE(found) << "and now it is known here";
+  found = co_await fs->Search(user, *closed, "f");
+  EXPECT_EQ(found ? Errc::kOk : found.error().code(), Errc::kAccess);
+  client::Attr with_acl = *closed;
+  with_acl.has_access_acl = true;
+  found = co_await fs->Search(user, with_acl, "f");
+  EXPECT_EQ(found ? Errc::kOk : found.error().code(), Errc::kAccess) << "by the MDS";
+  const auto special = co_await fs->Lookup(0, fs->root(), ".lustre");
+  EXPECT_TRUE(special);
+  if (!special) co_return;
+  found = co_await fs->Search(user, *special, "fid");
+  EXPECT_EQ(found ? Errc::kOk : found.error().code(), Errc::kAccess);
+}
+
+TEST(SimClientTest, ASearchIsForWhoMaySearch) {
+  SimCluster cluster({.seed = TestSeed()});
+  cluster.Run(SearchFor(cluster.AddClient("alice")));
+}
+
 async::Task<void> ChangeAndSync(Filesystem* fs) {
   const Fid fid = co_await MakeFile(fs, "f", "x");
   const auto opened = co_await fs->Open(0, fid, O_RDWR);

@@ -10,6 +10,7 @@
 
 #include "sheen/v1/mds.pb.h"
 #include "support/sim_cluster.h"
+#include "support/troubled_disk.h"
 
 namespace sheen::test {
 namespace {
@@ -350,6 +351,79 @@ void RunWithPowerCuts(bool mds, bool oss, size_t clients) {
     async::RunFor(cluster.shard(), std::chrono::milliseconds(random.Below(400)));
     if (mds) cluster.PowerCutMds(&random);
     if (oss && random.OneIn(mds ? 2 : 1)) cluster.PowerCutOss(&random);
+    cluster.Finish(done);
+  }
+  cluster.Run(workload.CheckAll());
+}
+
+// All that an application does not see, at random, under three clients: at least ten of them.
+class Troubles final {
+ public:
+  Troubles(SimCluster* cluster, uint64_t seed) : cluster_(cluster), random_(seed) {}
+
+  void MakeOne() {
+    const std::string client = Clients()[random_.Below(3)];
+    const std::string server = random_.OneIn(2) ? "mds0" : AnyOss();
+    DiskTrouble* const disk = cluster_->disk(static_cast<uint32_t>(random_.Below(2)));
+    switch (random_.Below(11)) {
+      case 0: return cluster_->network()->Break(client, server);
+      case 1: return CutOff(client, server);
+      case 2: return cluster_->RestartMds();
+      case 3: return cluster_->RestartOss();
+      case 4: return cluster_->KillMds();
+      case 5: return cluster_->KillOss();
+      case 6: return cluster_->PowerCutMds(&random_);
+      case 7: return cluster_->PowerCutOss(&random_);
+      case 8:
+        disk->write_delay = std::chrono::milliseconds(random_.Below(20));
+        disk->read_delay = std::chrono::milliseconds(random_.Below(20));
+        disk->sync_delay = std::chrono::milliseconds(random_.Below(1500));
+        return;
+      case 9:
+        return cluster_->JumpClocks(
+            std::chrono::hours(static_cast<int64_t>(random_.Below(2000)) - 1000));
+      default: return ArmAny();
+    }
+  }
+
+ private:
+  static std::vector<std::string> Clients() { return {"alice", "bob", "carol"}; }
+  std::string AnyOss() { return random_.OneIn(2) ? "oss0" : "oss1"; }
+  void CutOff(const std::string& client, const std::string& server) {
+    cluster_->network()->Partition(client, server);
+    async::RunFor(cluster_->shard(), std::chrono::milliseconds(random_.Below(1500)));
+    cluster_->network()->Heal(client, server);
+  }
+  // A request or an answer is lost, late or doubled.
+  void ArmAny() {
+    const std::string node = random_.OneIn(2) ? "mds0" : AnyOss();
+    const auto names = rpc::FaultPoints::NamesOf(node == "mds0" ? rpc::FaultNode::kMds
+                                                                : rpc::FaultNode::kOss);
+    const std::string& name = names[random_.Below(names.size())];
+    for (const auto action : {rpc::FaultAction::kDrop, rpc::FaultAction::kDuplicate,
+                              rpc::FaultAction::kDelay}) {
+      if (random_.OneIn(2)) continue;
+      // Not every action applies everywhere.
+      if (cluster_->faults(node)->Arm(name, {.action = action})) return;
+    }
+  }
+
+  SimCluster* const cluster_;
+  Random random_;
+};
+
+TEST(SimEverythingTest, ThreeClientsAgreeWithTheModelWhateverFails) {
+  const uint64_t seed = TestSeed();
+  SimCluster cluster({.seed = seed, .break_one_in = 400});
+  Workload workload({cluster.AddClient("alice"), cluster.AddClient("bob"),
+                     cluster.AddClient("carol")},
+                    seed);
+  Troubles troubles(&cluster, seed + 1);
+  Random random(seed + 2);
+  for (int round = 0; round < 15 && !::testing::Test::HasFailure(); ++round) {
+    const auto done = cluster.Begin(workload.Run(kSteps / 15));
+    async::RunFor(cluster.shard(), std::chrono::milliseconds(random.Below(300)));
+    troubles.MakeOne();
     cluster.Finish(done);
   }
   cluster.Run(workload.CheckAll());

@@ -289,6 +289,25 @@ TEST_F(SimHeldScene, WhatAClientHeldThatWasCutOffIsRefusedAndTold) {
   EXPECT_EQ(Read(1, 3), 78U);
 }
 
+TEST_F(SimHeldScene, AFlushTellsTheErrorOfWhatItSendsOnce) {
+  HoldSome();
+  Cut("alice");
+  Write(1, 3, 77);
+  Heal("alice");
+  cluster_.Run([](Handle h) -> async::Task<void> {
+    EXPECT_TRUE(h.fs->WriteError(h.fid)) << "it is not known yet";
+    const Status flushed = co_await h.fs->Flush(h.fid);
+    EXPECT_FALSE(flushed);
+    if (!flushed) EXPECT_EQ(flushed.error().code(), Errc::kLockLost) << flushed.error().ToString();
+    const Status again = co_await h.fs->Flush(h.fid);
+    EXPECT_TRUE(again);
+    const Status closed = co_await h.fs->Close(h.fid, h.id);
+    EXPECT_TRUE(closed);
+    const auto opened = co_await h.fs->Open(0, h.fid, O_RDWR);
+    EXPECT_TRUE(opened) << (opened ? "" : opened.error().ToString());
+  }(handles_[0]));
+}
+
 // The restarted OSS knows no locks: it waits for those who may have had some.
 TEST_F(SimHeldScene, ARestartedServerWaitsForTheHolder) {
   HoldSome();

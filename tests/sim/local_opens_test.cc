@@ -157,6 +157,55 @@ TEST_F(SimLocalOpensTest, RemovedAfterTooManyLocks) {
   ExpectOrphan();
 }
 
+// The MDS cannot be told in time that the file is open here: so its lock is not given back.
+TEST(SimLocalOpensDeadlineTest, ALockStaysWithWhatTheServerCouldNotBeToldOf) {
+  SimCluster cluster({.seed = TestSeed()});
+  Filesystem* alice = cluster.AddClient("alice", std::chrono::seconds(1));
+  Filesystem* bob = cluster.AddClient("bob");
+  Fid fid;
+  uint64_t handle = 0;
+  cluster.Run(Make(bob, "f", kText, &fid));
+  cluster.Run(Open(alice, fid, &handle));
+  ASSERT_EQ(LocalOpens(alice), 1U);
+  ASSERT_TRUE(cluster.faults("mds0")->Arm(
+      "server.received.mds_open", {.action = rpc::FaultAction::kError, .count = 1'000'000}));
+  alice->state()->locks.Trim(0);
+  alice->state()->contexts[cluster.shard()->index()]->TrimLocks(true);
+  cluster.Run(Pause(&cluster, std::chrono::seconds(3)));
+  ASSERT_EQ(LocalOpens(alice), 1U) << "it was told after all";
+  const auto removed = cluster.Begin(Remove(bob, "f"));
+  cluster.Run(Pause(&cluster, std::chrono::seconds(1)));
+  EXPECT_FALSE(*removed) << "nobody was asked";
+  cluster.faults("mds0")->Disarm();
+  cluster.Finish(removed);
+  cluster.Run(ExpectText(alice, fid, handle, kText));
+  cluster.Run(Close(alice, fid, handle));
+  cluster.Run(ExpectGone(bob, fid));
+}
+
+// One handle stays, others of the same file come and go without end: one request, not one each.
+TEST_F(SimLocalOpensTest, OnlyWhatStaysOpenIsTold) {
+  OpenIt();
+  ASSERT_EQ(LocalOpens(alice_), 1U);
+  cluster_->faults("mds0")->CountAll(true);
+  cluster_->Run([](SimCluster* cluster, Filesystem* fs, Fid fid) -> async::Task<void> {
+    uint64_t last = 0;
+    co_await Open(fs, fid, &last);
+    for (int i = 0; i < 300; ++i) {
+      uint64_t next = 0;
+      co_await Open(fs, fid, &next);
+      co_await Close(fs, fid, last);
+      last = next;
+      co_await cluster->shard()->Sleep(std::chrono::milliseconds(10));
+    }
+    co_await Close(fs, fid, last);
+  }(cluster_.get(), alice_, fid_));
+  EXPECT_EQ(LocalOpens(alice_), 0U);
+  EXPECT_EQ(cluster_->faults("mds0")->HitsOf("server.received.mds_open"), 1U);
+  cluster_->Run(Remove(bob_, "f"));
+  ExpectOrphan();
+}
+
 TEST_F(SimLocalOpensTest, TheServerIsToldOfWhatStaysOpen) {
   OpenIt();
   cluster_->Run(Pause(cluster_.get(), std::chrono::seconds(1)));

@@ -1,7 +1,8 @@
 # A Ceph radosgw of the test's own: one monitor, one OSD in memory, the gateway, on loopback, in a
 # folder that is gone afterwards. Sourced; then
 #
-#   radosgw_up         sets RGW_URL, RGW_ACCESS, RGW_SECRET; returns when it serves
+#   radosgw_up         sets RGW_URL, RGW_ACCESS, RGW_SECRET; returns when it serves (its disk has
+#                      RGW_BYTES, 2 GiB unless that is set)
 #   radosgw_down       ends all of it; also from a trap
 #
 # Daemons are ended by their ids; nothing else on the machine is touched.
@@ -46,7 +47,7 @@ osd_pool_default_pgp_num = 1
 osd_pool_default_pg_autoscale_mode = off
 osd_crush_chooseleaf_type = 0
 osd_objectstore = memstore
-memstore_device_bytes = 2147483648
+memstore_device_bytes = ${RGW_BYTES:-2147483648}
 run_dir = $RGW_DIR
 admin_socket = $RGW_DIR/\$name.asok
 log_file = $RGW_DIR/\$name.log

@@ -6,8 +6,7 @@
 
 #include "mdt/mdt.h"
 #include "mdt/schema.h"
-#include "ost/format.h"
-#include "support/mortal_disk.h"
+#include "support/sim_cluster_parts.h"
 
 namespace sheen::test {
 namespace {
@@ -26,10 +25,15 @@ async::Task<void> Mount(client::Filesystem* fs, bool* mounted) {
   *mounted = status.has_value();
 }
 
-async::Task<void> StopService(rpc::Server* server, async::Task<Status> stop) {
-  co_await server->Stop();
-  const Status stopped = co_await std::move(stop);
-  EXPECT_TRUE(stopped) << (stopped ? "" : stopped.error().ToString());
+async::Task<void> UnmountTask(client::Filesystem* fs, Nanos patience, Status* out) {
+  const Status unmounted = co_await fs->Unmount(patience);
+  if (out != nullptr) *out = unmounted;
+}
+
+async::Task<void> LoadSessions(oss::OssService* service, rpc::SessionTable* table) {
+  auto sessions = co_await service->LoadSessions();
+  EXPECT_TRUE(sessions) << (sessions ? "" : sessions.error().ToString());
+  if (sessions) table->Load(std::move(*sessions));
 }
 
 std::unique_ptr<rpc::Listener> ListenOn(rpc::SimTransport* transport, uint16_t port,
@@ -42,58 +46,18 @@ std::unique_ptr<rpc::Listener> ListenOn(rpc::SimTransport* transport, uint16_t p
 
 }  // namespace
 
+async::Task<void> StopService(rpc::Server* server, async::Task<Status> stop) {
+  co_await server->Stop();
+  const Status stopped = co_await std::move(stop);
+  EXPECT_TRUE(stopped) << (stopped ? "" : stopped.error().ToString());
+}
+
 uint64_t TestSeed() {
   const char* given = std::getenv("SHEEN_SEED");
   const uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 0) : RandomU64() >> 16;
   std::printf("SHEEN_SEED=%llu\n", static_cast<unsigned long long>(seed));
   return seed;
 }
-
-struct SimCluster::Mds {
-  const std::shared_ptr<Fuse> fuse = std::make_shared<Fuse>();
-  std::unique_ptr<kv::Store> real_store;
-  std::unique_ptr<kv::Store> store;
-  std::unique_ptr<mds::MdsService> service;
-  std::unique_ptr<rpc::SessionTable> sessions;
-  std::unique_ptr<rpc::Server> server;
-  std::unique_ptr<rpc::SimTransport> transport;
-  std::unique_ptr<rpc::Listener> listener;
-};
-
-struct SimCluster::Ost {
-  explicit Ost(uint32_t ost_index)
-      : index(ost_index), disk(ost::IndexFamilies().size()), path("/ost") {
-    files.MakeDurableDirectory(path);
-  }
-  const uint32_t index;
-  io::MemoryFileSystem files;
-  kv::MemoryDisk disk;
-  std::string path;
-  bool formatted = false;
-  std::shared_ptr<Fuse> fuse;
-  std::unique_ptr<kv::Store> real_store;
-  std::unique_ptr<kv::Store> store;
-  std::unique_ptr<io::MemoryFileIo> real_io;
-  std::unique_ptr<io::FileIo> io;
-  std::unique_ptr<ost::Target> target;
-};
-
-// One OSS a simulated OST: each has a file system of its own.
-struct SimCluster::Oss {
-  struct Server {
-    std::unique_ptr<oss::OssService> service;
-    std::unique_ptr<rpc::SessionTable> sessions;
-    std::unique_ptr<rpc::Server> server;
-    std::unique_ptr<rpc::SimTransport> transport;
-    std::unique_ptr<rpc::Listener> listener;
-  };
-  std::vector<Server> servers;
-};
-
-struct SimCluster::ClientNode {
-  std::unique_ptr<rpc::SimTransport> transport;
-  std::unique_ptr<client::Filesystem> filesystem;
-};
 
 // The control plane without gRPC: calls the OSS's service of that name.
 struct SimCluster::Control final : rpc::ObjectControl {
@@ -125,6 +89,11 @@ struct SimCluster::Control final : rpc::ObjectControl {
     Status status = co_await service->FenceSession(std::move(request));
     co_return status;
   }
+  async::Task<Result<v1::RestoreObjectReply>> RestoreObject(
+      std::string server, v1::RestoreObjectRequest request) override {
+    if (auto* const oss = Find(server)) co_return co_await oss->RestoreObject(std::move(request));
+    co_return Fail(Errc::kUnavailable, server + " is down");
+  }
   SimCluster* cluster;
 };
 
@@ -151,10 +120,11 @@ SimCluster::~SimCluster() {
     network_.Heal(name, "mds0");
     for (auto& ost : osts_) network_.Heal(name, "oss" + std::to_string(ost->index));
   }
-  for (auto& client : clients_) Run(client->filesystem->Unmount());
+  for (auto& client : clients_) Run(UnmountTask(client->filesystem.get(), Nanos::max(), nullptr));
   stopping_ = true;
   StopOss();
   StopMds();
+  if (agents_ != nullptr) Run(agents_->Stop());
   async::RunFor(&shard_, std::chrono::seconds(5));
   clients_.clear();
 }
@@ -192,10 +162,12 @@ client::Filesystem* SimCluster::AddClient(const std::string& name, Nanos deadlin
   return clients_.back()->filesystem.get();
 }
 
-void SimCluster::RemoveClient(client::Filesystem* client) {
-  Run(client->Unmount());
+Status SimCluster::RemoveClient(client::Filesystem* client, Nanos patience) {
+  Status unmounted;
+  Run(UnmountTask(client, patience, &unmounted));
   async::RunFor(&shard_, std::chrono::seconds(1));
   std::erase_if(clients_, [client](const auto& node) { return node->filesystem.get() == client; });
+  return unmounted;
 }
 
 void SimCluster::LoseClient(const std::string& name) {
@@ -255,7 +227,8 @@ async::Task<void> SimCluster::OpenTargets() {
     ost->real_store = kv::OpenMemoryStore(&ost->disk);
     ost->store = std::make_unique<MortalStore>(ost->real_store.get(), ost->fuse);
     ost->real_io = std::make_unique<io::MemoryFileIo>(&ost->files, &shard_);
-    ost->io = std::make_unique<MortalFileIo>(ost->real_io.get(), ost->fuse);
+    ost->mortal_io = std::make_unique<MortalFileIo>(ost->real_io.get(), ost->fuse);
+    ost->io = std::make_unique<TroubledFileIo>(ost->mortal_io.get(), ost->trouble);
     if (!ost->formatted) {
       ost::FormatOptions format;
       format.directory = ost->path;
@@ -279,16 +252,6 @@ async::Task<void> SimCluster::OpenTargets() {
     if (target) ost->target = std::move(*target);
   }
 }
-
-namespace {
-
-async::Task<void> LoadSessions(oss::OssService* service, rpc::SessionTable* table) {
-  auto sessions = co_await service->LoadSessions();
-  EXPECT_TRUE(sessions) << (sessions ? "" : sessions.error().ToString());
-  if (sessions) table->Load(std::move(*sessions));
-}
-
-}  // namespace
 
 void SimCluster::StartOss() {
   Run(OpenTargets());
@@ -325,6 +288,7 @@ void SimCluster::StartOss() {
                                                rpc::ServerOptions{.faults = faults(node)});
     oss.transport = std::make_unique<rpc::SimTransport>(&network_, node);
     oss.listener = ListenOn(oss.transport.get(), 7990, oss.server.get());
+    if (agents_ != nullptr) agents_->Attach(node, oss.service.get());
     oss.service->StartBackground(&shard_);
   }
 }
@@ -334,7 +298,9 @@ void SimCluster::StopOss() {
     Oss::Server& oss = oss_->servers[i];
     oss.listener.reset();
     oss.service->BeginStop();
+    if (agents_ != nullptr) agents_->BeginStop("oss" + std::to_string(i));
     Run(StopService(oss.server.get(), oss.service->Stop()));
+    if (agents_ != nullptr) Run(agents_->Detach("oss" + std::to_string(i)));
     network_.Kill("oss" + std::to_string(i));
   }
   oss_.reset();
@@ -352,6 +318,7 @@ async::Task<void> SimCluster::Heartbeats() {
     if (oss_ != nullptr && mds_ != nullptr && !mds_dead_ && !oss_dead_) {
       for (auto& oss : oss_->servers) {
         std::vector<v1::TargetSpace> spaces = co_await oss.service->TargetSpaces();
+        if (oss_ == nullptr || mds_ == nullptr || mds_dead_ || oss_dead_) break;  // since
         v1::HeartbeatRequest beat;
         beat.set_fsname(kFsname);
         beat.set_server_name(oss.sessions->identity().server_name);
@@ -364,132 +331,13 @@ async::Task<void> SimCluster::Heartbeats() {
 }
 
 mds::MdsService* SimCluster::mds() { return mds_->service.get(); }
+oss::OssService* SimCluster::oss(uint32_t ost) { return oss_->servers.at(ost).service.get(); }
 
-void SimCluster::PowerCutMds(Random* random) {
-  network_.Kill("mds0");
-  mds_dead_ = true;
-  mds_disk_.PowerOff(random->Below(mds_disk_.unsynced_batches() + 1));
-  StopMds();
-  mds_disk_.PowerOn();
-  mds_dead_ = false;
-  ++mds_machine_boot_;
-  StartMds();
-}
-
-void SimCluster::StopDeadOss() {
+void SimCluster::SetAgents(std::unique_ptr<SimAgentsBase> agents) {
+  agents_ = std::move(agents);
   for (size_t i = 0; i < oss_->servers.size(); ++i) {
-    Oss::Server& oss = oss_->servers[i];
-    oss.listener.reset();
-    oss.service->BeginStop();
-    // Commits fail: there is nothing to commit to.
-    Run([](rpc::Server* server, oss::OssService* service) -> async::Task<void> {
-      co_await server->Stop();
-      const Status stopped = co_await service->Stop();
-      static_cast<void>(stopped);
-    }(oss.server.get(), oss.service.get()));
+    agents_->Attach("oss" + std::to_string(i), oss_->servers[i].service.get());
   }
-  oss_.reset();
-  for (auto& ost : osts_) {
-    Run([](Ost* o) -> async::Task<void> {
-      const Status closed = co_await o->target->Close(o->io.get());
-      static_cast<void>(closed);
-    }(ost.get()));
-    ost->target.reset();
-  }
-}
-
-void SimCluster::PowerCutOss(Random* random) {
-  for (auto& ost : osts_) network_.Kill("oss" + std::to_string(ost->index));
-  for (auto& ost : osts_) {
-    ost->files.PowerOff(random);
-    ost->disk.PowerOff(random->Below(ost->disk.unsynced_batches() + 1));
-  }
-  StopDeadOss();
-  ++machine_boot_;
-  for (auto& ost : osts_) {
-    ost->files.PowerOn();
-    ost->disk.PowerOn();
-  }
-  StartOss();
-}
-
-rpc::FaultPoints* SimCluster::faults(const std::string& node) {
-  std::unique_ptr<rpc::FaultPoints>& points = faults_[node];
-  if (points) return points.get();
-  const auto kind = node == "mds0"             ? rpc::FaultNode::kMds
-                    : node.starts_with("oss") ? rpc::FaultNode::kOss
-                                              : rpc::FaultNode::kClient;
-  points = std::make_unique<rpc::FaultPoints>(kind);
-  points->OnKill([this, kind] {
-    if (kind == rpc::FaultNode::kMds) DieMds();
-    if (kind == rpc::FaultNode::kOss) DieOss();
-  });
-  return points.get();
-}
-
-// From now on nothing of it reaches the network or its disk.
-void SimCluster::DieMds() {
-  network_.Kill("mds0");
-  mds_->fuse->Blow();
-  mds_dead_ = true;
-}
-
-void SimCluster::DieOss() {
-  for (auto& ost : osts_) {
-    network_.Kill("oss" + std::to_string(ost->index));
-    ost->fuse->Blow();
-  }
-  oss_dead_ = true;
-}
-
-bool SimCluster::Revive() {
-  const bool any = mds_dead_ || oss_dead_;
-  if (mds_dead_) {
-    mds_->listener.reset();
-    Run([](Mds* mds) -> async::Task<void> {
-      co_await mds->server->Stop();
-      const Status stopped = co_await mds->service->Stop();
-      static_cast<void>(stopped);  // there is nothing to commit to
-    }(mds_.get()));
-    mds_.reset();
-    mds_dead_ = false;
-    StartMds();
-  }
-  if (oss_dead_) {
-    StopDeadOss();
-    oss_dead_ = false;
-    StartOss();
-  }
-  return any;
-}
-
-void SimCluster::KillMds() {
-  DieMds();
-  Revive();
-}
-
-void SimCluster::KillOss() {
-  DieOss();
-  Revive();
-}
-
-void SimCluster::RestartMds() {
-  StopMds();
-  StartMds();
-}
-
-void SimCluster::RestartOss() {
-  StopOss();
-  StartOss();
-}
-
-void SimCluster::Evict(client::Filesystem* client) {
-  const auto session = mds_->sessions->FindClient(client->identity().uuid());
-  ASSERT_NE(session, nullptr);
-  Run([](mds::MdsService* service, uint64_t id) -> async::Task<void> {
-    const Status evicted = co_await service->EvictSession(id, "a test");
-    EXPECT_TRUE(evicted) << (evicted ? "" : evicted.error().ToString());
-  }(mds_->service.get(), session->id()));
 }
 
 }  // namespace sheen::test

@@ -25,6 +25,8 @@
 
 namespace sheen::test {
 
+struct DiskTrouble;
+
 struct SimOptions {
   uint64_t seed = 1;
   uint64_t break_one_in = 0;       // see rpc::SimNetworkOptions
@@ -36,6 +38,16 @@ struct SimOptions {
 // Seed of a test: SHEEN_SEED, else a fresh one; printed, so that a failure can be repeated.
 uint64_t TestSeed();
 
+// Who brings what is in S3 (sim_agents.h). By the OSS's node: from its start to its end.
+class SimAgentsBase {
+ public:
+  virtual ~SimAgentsBase() = default;
+  virtual void Attach(const std::string& node, oss::OssService* service) = 0;
+  virtual void BeginStop(const std::string& node) = 0;
+  virtual async::Task<void> Detach(const std::string& node) = 0;
+  virtual async::Task<void> Stop() = 0;
+};
+
 class SimCluster final {
  public:
   explicit SimCluster(SimOptions options);
@@ -43,8 +55,10 @@ class SimCluster final {
 
   // Mounted when it returns. `deadline`: client::Options::deadline.
   client::Filesystem* AddClient(const std::string& name, Nanos deadline = Nanos::max());
-  // Unmounted, in order.
-  void RemoveClient(client::Filesystem* client);
+  // Before the first client.
+  void SetAgents(std::unique_ptr<SimAgentsBase> agents);
+  // Unmounted, in order. Gives what Unmount said.
+  Status RemoveClient(client::Filesystem* client, Nanos patience = Nanos::max());
   // Its process dies: nothing of it is heard again.
   void LoseClient(const std::string& name);
   // Objects on all OSTs.
@@ -56,15 +70,30 @@ class SimCluster final {
   void Finish(std::shared_ptr<bool> done);
   // Stops and starts a daemon on what its store has; clients reconnect. Power: what was not synced
   // is lost.
-  void RestartMds();
-  void RestartOss();
+  void RestartMds() {
+    StopMds();
+    StartMds();
+  }
+  void RestartOss() {
+    StopOss();
+    StartOss();
+  }
+  // The two parts of RestartMds.
+  void StopMds();
+  void StartMds();
   // The machine loses power and comes back: of what was not synced any part may be lost, torn,
-  // `random` says which.
+  // `random` says which; nullptr: of the MDS all.
   void PowerCutMds(Random* random);
   void PowerCutOss(Random* random);
   // As kill -9 and a new start: the process ends where it is, its disk keeps what was written.
-  void KillMds();
-  void KillOss();
+  void KillMds() {
+    DieMds();
+    Revive();
+  }
+  void KillOss() {
+    DieOss();
+    Revive();
+  }
   // Of a node ("mds0", "oss1", a client's name). kKill at a server's point kills it there; it comes
   // back with Revive().
   rpc::FaultPoints* faults(const std::string& node);
@@ -75,7 +104,13 @@ class SimCluster final {
   async::Shard* shard() { return &shard_; }
   rpc::SimNetwork* network() { return &network_; }
   mds::MdsService* mds();
+  oss::OssService* oss(uint32_t ost);
   kv::MemoryDisk* mds_disk() { return &mds_disk_; }
+  // What is wrong with the disk of an OST, whoever serves it; and the store of its index.
+  DiskTrouble* disk(uint32_t ost);
+  kv::MemoryDisk* index_disk(uint32_t ost);
+  // Everybody's wall clock jumps, forth or back.
+  void JumpClocks(Nanos by) { clock_.jumped += by; }
 
  private:
   struct Mds;
@@ -83,8 +118,6 @@ class SimCluster final {
   struct Oss;
   struct Control;
 
-  void StartMds();
-  void StopMds();
   void StartOss();
   void StopOss();
   async::Task<void> OpenTargets();
@@ -94,8 +127,15 @@ class SimCluster final {
   void DieOss();
 
   const SimOptions options_;
-  ManualClock clock_;
-  async::SimPoller poller_{&clock_};
+  // Virtual time, and a wall clock that can be set.
+  struct JumpingClock final : Clock {
+    Nanos Monotonic() const override { return time.Monotonic(); }
+    Nanos Wall() const override { return time.Wall() + jumped; }
+    ManualClock time;
+    Nanos jumped{0};
+  };
+  JumpingClock clock_;
+  async::SimPoller poller_{&clock_.time};
   async::Shard shard_{&poller_, &clock_};
   async::BlockingPool pool_{0};
   rpc::SimNetwork network_;
@@ -107,6 +147,7 @@ class SimCluster final {
   struct ClientNode;
   std::vector<std::unique_ptr<ClientNode>> clients_;
   bool stopping_ = false;
+  std::unique_ptr<SimAgentsBase> agents_;
   uint64_t machine_boot_ = 1;  // of the OSSs
   uint64_t mds_machine_boot_ = 1;
   bool mds_dead_ = false;  // nothing of it leaves the machine

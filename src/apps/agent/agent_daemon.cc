@@ -14,6 +14,9 @@ namespace {
 // Requests to the MDS, token files and credential programs wait here.
 constexpr uint32_t kPoolThreads = 8;
 constexpr Nanos kBeat = std::chrono::seconds(1);
+// While the MDS is away: it is to know of this agent as soon as it is back.
+constexpr Nanos kBeatInTrouble = std::chrono::milliseconds(100);
+constexpr Nanos kBeatWait = std::chrono::seconds(3);
 constexpr Nanos kGoodbyeWait = std::chrono::seconds(1);
 // One entry may have to wait for a client to give a lock back.
 constexpr Nanos kImportWait = std::chrono::seconds(60);
@@ -22,6 +25,16 @@ std::string OwnName() {
   char host[256] = {};
   (void)::gethostname(host, sizeof host - 1);
   return fmt::format("agent-{}-{}", host[0] == '\0' ? "localhost" : host, ::getpid());
+}
+
+async::Task<std::vector<v1::ImportReport>> ReportImports(agent::AgentService* service) {
+  co_return service->ReportImports();
+}
+
+async::Task<bool> BeginDue(agent::AgentService* service, const v1::ListRepositoriesReply* all,
+                           const std::vector<v1::ImportReport>* told) {
+  service->BeginDue(*all, *told);
+  co_return true;
 }
 
 async::Task<bool> StopService(agent::AgentService* service) {
@@ -41,10 +54,14 @@ Status AgentDaemon::Start() {
   options.tcp = config_.network.Tcp();
   SHEEN_TRY_ASSIGN(shards_, ShardSet::Start(options));
   mds_ = std::make_unique<rpc::RepositoryClient>(address, kImportWait);
+  beats_ = std::make_unique<rpc::RepositoryClient>(address, kBeatWait);
   service_ = std::make_unique<agent::AgentService>(agent::AgentOptions{
       .pool = shards_->pool(),
-      .import = [this](const auto& batch) { return mds_->ImportEntries(batch); },
-      .refresh = [this] { return mds_->ListRepositories(); }});
+      .mds = {.import = [this](const auto& batch) { return mds_->ImportEntries(batch); },
+              .list = [this](const auto& look) { return mds_->ListImported(look); },
+              .drop = [this](const auto& names) { return mds_->DropDeleted(names); }},
+      .refresh = [this] { return beats_->ListRepositories(); },
+      .s3_timeout = std::chrono::seconds(config_.s3_timeout)});
   SHEEN_TRY(StartNodeControl());
   SHEEN_TRY(StartPlanes());
   // Who starts an agent wants to use it: ready when the MDS knows it, or is away.
@@ -103,8 +120,16 @@ v1::AgentHeartbeatRequest AgentDaemon::Beat(bool leaving) const {
 }
 
 Result<v1::ListRepositoriesReply> AgentDaemon::SayHello() {
-  auto all = mds_->AgentHeartbeat(Beat(false));
-  if (all) service_->links()->Set(*all);
+  v1::AgentHeartbeatRequest beat = Beat(false);
+  using Reports = std::vector<v1::ImportReport>;
+  const Reports told =
+      shards_->Await<Reports>(0, [this] { return ReportImports(service_.get()); });
+  for (const v1::ImportReport& report : told) *beat.add_imports() = report;
+  auto all = beats_->AgentHeartbeat(beat);
+  if (!all) return all;
+  service_->links()->Set(*all);
+  if (told.empty() && all->imports_due().empty()) return all;
+  shards_->Await<bool>(0, [this, &all, &told] { return BeginDue(service_.get(), &*all, &told); });
   return all;
 }
 
@@ -113,7 +138,7 @@ void AgentDaemon::ThreadMain() {
   for (;;) {
     {
       std::unique_lock lock(mutex_);
-      changed_.wait_for(lock, kBeat, [this] { return stopping_; });
+      changed_.wait_for(lock, in_trouble ? kBeatInTrouble : kBeat, [this] { return stopping_; });
       if (stopping_) return;
     }
     const auto all = SayHello();
@@ -121,7 +146,9 @@ void AgentDaemon::ThreadMain() {
       SHEEN_LOG(Warn, "the management server does not answer: {}; trying again until it does",
                 all.error().ToString());
     }
-    if (all) in_trouble = false;
+    if (all && std::exchange(in_trouble, false)) {
+      SHEEN_LOG(Info, "the management server answers again");
+    }
   }
 }
 

@@ -25,6 +25,7 @@ struct AgentConfig {
   std::string mgs = "127.0.0.1:7989";
   std::string fsname = "sheen";
   std::string name;  // empty: of host and process
+  int64_t s3_timeout = 60;  // seconds without progress, of a request to S3
   DaemonOptions daemon;
   NetworkOptions network;
 };
@@ -50,7 +51,8 @@ class AgentDaemon final {
 
   AgentConfig config_;
   std::unique_ptr<ShardSet> shards_;
-  std::unique_ptr<rpc::RepositoryClient> mds_;
+  std::unique_ptr<rpc::RepositoryClient> mds_;    // imports: slow calls
+  std::unique_ptr<rpc::RepositoryClient> beats_;  // heartbeats and looks: quick ones
   std::unique_ptr<agent::AgentService> service_;
   std::unique_ptr<rpc::SessionTable> sessions_;
   std::unique_ptr<DataPlane> plane_;

@@ -24,6 +24,9 @@ int Main(int argc, char** argv) {
   settings.Text("mgs", &config.mgs, "HOST:CONTROLPORT of the management server");
   settings.Text("fsname", &config.fsname, "the filesystem to work for (default sheen)");
   settings.Text("name", &config.name, "name of this agent (default: of host and process)");
+  settings.Number("request-timeout", &config.s3_timeout,
+                  "seconds without progress after which a request to S3 fails (default 60)", 1,
+                  3600);
   config.network.AddTo(&settings);
   config.daemon.AddTo(&settings);
   switch (settings.Parse(argc, argv)) {

@@ -51,7 +51,7 @@ void TaskMain(const IorOptions& options, uint32_t task, SharedState* shared) {
   const BenchApi api(options);
   for (uint32_t repetition = 0; repetition < options.repetitions; ++repetition) {
     for (const Access access : PhasesOf(options)) RunPhase(options, access, task, shared, api);
-    pthread_barrier_wait(&shared->barrier);  // the parent removes the files before it
+    shared->Wait();  // the parent removes the files before it
   }
 }
 
@@ -61,6 +61,19 @@ struct Outcome {
   uint64_t bad_words = 0;
 };
 
+// A phase with failed calls has no bandwidth.
+void Note(const IorOptions& options, const PhaseResult& result, bool rows, std::FILE* out,
+          Outcome* all) {
+  all->errors += result.errors;
+  all->bad_words += result.bad_words;
+  if (result.errors > 0) return;
+  all->results.push_back(result);
+  if (rows && result.access != Access::kCheckWrite) {
+    fmt::print(out, "{}", FormatRow(options, result));
+  }
+  std::fflush(out);
+}
+
 // The parent's part of the phases. Prints rows as they come, in the default format.
 Outcome Conduct(const IorOptions& options, SharedState* shared, std::FILE* out) {
   const bool rows = options.summary_format == SummaryFormat::kDefault;
@@ -68,19 +81,49 @@ Outcome Conduct(const IorOptions& options, SharedState* shared, std::FILE* out) 
   Outcome all;
   for (uint32_t repetition = 0; repetition < options.repetitions; ++repetition) {
     for (const Access access : PhasesOf(options)) {
-      for (int i = 0; i < BarriersOfPhase(options); ++i) pthread_barrier_wait(&shared->barrier);
+      for (int i = 0; i < BarriersOfPhase(options); ++i) shared->Wait();
       const PhaseResult result = Reduce(options, access, repetition, *shared);
-      all.errors += result.errors;
-      all.bad_words += result.bad_words;
-      all.results.push_back(result);
-      if (rows && access != Access::kCheckWrite) fmt::print(out, "{}", FormatRow(options, result));
-      std::fflush(out);
+      Note(options, result, rows, out, &all);
     }
     if (!options.keep_file) {
       const double seconds = RemoveFiles(options, api, &all.errors);
       if (rows) fmt::print(out, "{}", FormatRemoveRow(seconds, repetition));
     }
-    pthread_barrier_wait(&shared->barrier);
+    shared->Wait();
+  }
+  return all;
+}
+
+// Times since the moment that is the same for all.
+TaskTimes Shifted(TaskTimes times, double zero) {
+  for (double* one : {&times.open_begin, &times.open_end, &times.transfer_begin,
+                      &times.transfer_end, &times.close_begin, &times.close_end}) {
+    *one -= zero;
+  }
+  return times;
+}
+
+// Task and, as rank 0, conductor. The outcome is rank 0's.
+Outcome ConductRank(const IorOptions& options, SharedState* shared, std::FILE* out) {
+  MpiWorld* const world = shared->world;
+  const bool first = world->rank() == 0;
+  const bool rows = first && options.summary_format == SummaryFormat::kDefault;
+  const BenchApi api(options);
+  Outcome all;
+  for (uint32_t repetition = 0; repetition < options.repetitions; ++repetition) {
+    for (const Access access : PhasesOf(options)) {
+      RunPhase(options, access, world->rank(), shared, api);
+      const TaskTimes mine = Shifted(shared->times[world->rank()], world->zero());
+      world->Gather(&mine, sizeof mine, shared->times);
+      if (!first) continue;
+      const PhaseResult result = Reduce(options, access, repetition, *shared);
+      Note(options, result, rows, out, &all);
+    }
+    if (first && !options.keep_file) {
+      const double seconds = RemoveFiles(options, api, &all.errors);
+      if (rows) fmt::print(out, "{}", FormatRemoveRow(seconds, repetition));
+    }
+    world->Barrier();
   }
   return all;
 }
@@ -99,22 +142,41 @@ void PrintSummary(const IorOptions& options, const std::vector<PhaseResult>& res
   std::fflush(out);
 }
 
+int StatusOf(const Outcome& outcome, bool all_well) {
+  const bool failed = outcome.errors + outcome.bad_words > 0;
+  if (failed) {
+    fmt::print(stderr, "sheen-bench ior: {} calls failed, {} words of data were wrong\n",
+               outcome.errors, outcome.bad_words);
+  }
+  return failed || !all_well ? 1 : 0;
+}
+
 struct CloseFile {
   void operator()(std::FILE* file) const { std::fclose(file); }
 };
 
 }  // namespace
 
-int RunIor(int argc, char** argv) {
-  const Result<IorOptions> parsed = ParseIorOptions(argc, argv);
+int RunIor(int argc, char** argv, MpiWorld* world) {
+  Result<IorOptions> parsed = ParseIorOptions(argc, argv);
   if (!parsed) {
     if (parsed.error().code() == Errc::kAlready) return 0;
     fmt::print(stderr, "sheen-bench ior: {}\n", parsed.error().message());
     return 2;
   }
+  if (world != nullptr && parsed->task_count != 1 && parsed->task_count != world->size()) {
+    fmt::print(stderr, "sheen-bench ior: -N {} under mpirun with {} processes: leave it out\n",
+               parsed->task_count, world->size());
+    return 2;
+  }
+  if (world != nullptr) {
+    parsed->task_count = world->size();
+    parsed->node_count = world->hosts();
+  }
   const IorOptions& options = *parsed;
+  const bool speaks = world == nullptr || world->rank() == 0;
   std::unique_ptr<std::FILE, CloseFile> file;
-  if (!options.summary_file.empty()) {
+  if (speaks && !options.summary_file.empty()) {
     file.reset(std::fopen(options.summary_file.c_str(), "we"));
     if (file == nullptr) {
       fmt::print(stderr, "sheen-bench ior: -O summaryFile={}: {}\n", options.summary_file,
@@ -130,8 +192,14 @@ int RunIor(int argc, char** argv) {
   }
   const std::time_t began = std::time(nullptr);
   const std::vector<std::string> command_line(argv, argv + argc);
-  if (options.summary_format == SummaryFormat::kDefault) {
+  shared->world = world;
+  if (speaks && options.summary_format == SummaryFormat::kDefault) {
     fmt::print(out, "{}", FormatHeader(options, command_line));
+  }
+  if (world != nullptr) {
+    const Outcome outcome = ConductRank(options, shared, out);
+    if (speaks) PrintSummary(options, outcome.results, command_line, began, out);
+    return StatusOf(outcome, true);
   }
   const auto tasks = ForkTasks(
       options.task_count, [&options, shared](uint32_t task) { TaskMain(options, task, shared); });
@@ -142,11 +210,7 @@ int RunIor(int argc, char** argv) {
   const Outcome outcome = Conduct(options, shared, out);
   const bool all_well = AwaitTasks(*tasks);
   PrintSummary(options, outcome.results, command_line, began, out);
-  if (outcome.errors + outcome.bad_words > 0) {
-    fmt::print(stderr, "sheen-bench ior: {} calls failed, {} words of data were wrong\n",
-               outcome.errors, outcome.bad_words);
-  }
-  return outcome.errors + outcome.bad_words > 0 || !all_well ? 1 : 0;
+  return StatusOf(outcome, all_well);
 }
 
 }  // namespace sheen::bench

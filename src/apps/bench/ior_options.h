@@ -21,6 +21,7 @@ struct IorOptions {
   uint64_t transfer_bytes = 256 << 10;  // -t: bytes of one call
   uint64_t segment_count = 1;           // -s
   uint32_t task_count = 1;              // -N
+  uint32_t node_count = 1;              // hosts that they are on, for the report
   uint32_t repetitions = 1;             // -i
   uint64_t random_seed = 0;             // --seed: of -z
   bool file_per_process = false;        // -F

@@ -88,9 +88,9 @@ std::string FormatHeader(const IorOptions& options, const std::vector<std::strin
   row("ordering in a file", options.random_offset ? "random" : "sequential");
   row("ordering inter file", options.reorder_tasks ? "constant task offset" : "no tasks offsets");
   if (options.reorder_tasks) row("task offset", "1");
-  row("nodes", "1");
+  row("nodes", std::to_string(options.node_count));
   row("tasks", std::to_string(options.task_count));
-  row("clients per node", std::to_string(options.task_count));
+  row("clients per node", std::to_string(options.task_count / options.node_count));
   row("repetitions", std::to_string(options.repetitions));
   row("xfersize", HumanSize(options.transfer_bytes));
   row("blocksize", HumanSize(options.block_bytes));

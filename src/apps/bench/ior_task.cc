@@ -145,21 +145,21 @@ std::string FileOf(const IorOptions& options, uint32_t task) {
 void RunPhase(const IorOptions& options, Access access, uint32_t task, SharedState* shared,
               const BenchApi& api) {
   TaskTimes* times = &shared->times[task];
-  *times = {};
   Phase phase(options, access, task, times, api);
-  pthread_barrier_wait(&shared->barrier);
+  shared->Wait();  // whoever looks at the times of the phase before has come here too
+  *times = {};
   times->open_begin = SecondsNow();
   phase.Open();
   times->open_end = SecondsNow();
-  if (options.barriers) pthread_barrier_wait(&shared->barrier);
+  if (options.barriers) shared->Wait();
   times->transfer_begin = SecondsNow();
   phase.Transfer();
   times->transfer_end = SecondsNow();
-  if (options.barriers) pthread_barrier_wait(&shared->barrier);
+  if (options.barriers) shared->Wait();
   times->close_begin = SecondsNow();
   phase.Close();
   times->close_end = SecondsNow();
-  pthread_barrier_wait(&shared->barrier);
+  shared->Wait();
 }
 
 }  // namespace sheen::bench

@@ -12,6 +12,7 @@
 
 #include "apps/bench/ior_file.h"
 #include "apps/bench/ior_options.h"
+#include "apps/bench/mpi_world.h"
 
 namespace sheen::bench {
 
@@ -30,6 +31,11 @@ struct TaskTimes {
 struct SharedState {
   pthread_barrier_t barrier;
   TaskTimes* times;  // one a task, in the same shared mapping
+  MpiWorld* world;   // not null: the tasks are its ranks, and this is each one's own
+  void Wait() {
+    if (world != nullptr) return world->Barrier();
+    pthread_barrier_wait(&barrier);
+  }
 };
 
 std::string FileOf(const IorOptions& options, uint32_t task);

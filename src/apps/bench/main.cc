@@ -14,6 +14,7 @@ constexpr char kHelp[] =
     R"(Usage: sheen-bench BENCHMARK [OPTIONS]
   ior      bandwidth of parallel reads and writes, as IOR; see sheen-bench ior --help
   mdtest   rates of metadata operations, as mdtest; see sheen-bench mdtest --help
+           Both run under mpirun too, if MPI was there when they were built.
   --version
 )";
 
@@ -21,8 +22,19 @@ constexpr char kHelp[] =
 
 int main(int argc, char** argv) {
   const std::string benchmark = argc > 1 ? argv[1] : "";
-  if (benchmark == "ior") return sheen::bench::RunIor(argc - 1, argv + 1);
-  if (benchmark == "mdtest") return sheen::bench::RunMdtest(argc - 1, argv + 1);
+  const bool known = benchmark == "ior" || benchmark == "mdtest";
+  if (known) {
+    const auto world = sheen::bench::MpiWorld::Join(&argc, &argv);
+    if (!world) {
+      fmt::print(stderr, "sheen-bench: {}\n", world.error().message());
+      return 2;
+    }
+    const int status = benchmark == "ior"
+                           ? sheen::bench::RunIor(argc - 1, argv + 1, world->get())
+                           : sheen::bench::RunMdtest(argc - 1, argv + 1, world->get());
+    if (status != 0 && *world != nullptr) (*world)->Abort(status);
+    return status;
+  }
   if (benchmark == "--help" || benchmark == "-h" || benchmark == "help") {
     fmt::print("{}", kHelp);
     return 0;

@@ -36,11 +36,6 @@ std::string HostName() {
   return ::gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
 }
 
-async::Task<Status> UnmountFilesystem(client::Filesystem* filesystem) {
-  co_await filesystem->Unmount();
-  co_return Status{};
-}
-
 }  // namespace
 
 void ProtectFromMemoryPressure() {
@@ -59,7 +54,10 @@ void ProtectFromMemoryPressure() {
 ClientDaemon::ClientDaemon(ClientConfig config)
     : config_(std::move(config)), unmounted_future_(unmounted_.get_future()) {}
 
-ClientDaemon::~ClientDaemon() { Stop(std::chrono::seconds(3)); }
+ClientDaemon::~ClientDaemon() {
+  const Status stopped = Stop(std::chrono::seconds(3));
+  static_cast<void>(stopped);  // it has been stopped before, or nothing was written
+}
 
 Status ClientDaemon::Start() {
   SHEEN_TRY(StartShards());
@@ -111,6 +109,7 @@ Status ClientDaemon::ConnectFilesystem() {
   options.on_map = [this](const v1::ClusterMap& map) { node_->ApplyKept(map); };
   options.local_locks = config_.options.local_locks;
   options.noatime = config_.options.noatime;
+  options.read_only = config_.options.read_only;
   options.write_behind = config_.options.write_behind;
   options.mount_timeout = kMountPatience;
   if (config_.options.timeout_s > 0) {
@@ -139,6 +138,7 @@ Status ClientDaemon::MountSession() {
   if (from.read_ahead_kb > 0) options.read_ahead_kb = static_cast<uint32_t>(from.read_ahead_kb);
   SHEEN_TRY_ASSIGN(options.io_uring, fuse::ParseUringMode(from.io_uring));
   SHEEN_TRY_ASSIGN(session_, fuse::Session::Mount(options, fuse::SheenOps(), filesystem_.get()));
+  session_->set_admission(fuse::KnowsCaller);
   session_->operation_stats()->set_explain(
       [this](Nanos began) { return filesystem_->stats()->slow_waits.Within(began); });
   session_->set_on_unmounted([this] {
@@ -176,16 +176,18 @@ void ClientDaemon::WaitUntilUnmounted(Nanos patience) {
   unmounted_future_.wait_for(kAbortPatience);
 }
 
-void ClientDaemon::Stop(Nanos patience) {
+Status ClientDaemon::Stop(Nanos patience) {
+  Status unmounted;
   if (node_ != nullptr) node_->Stop();
   if (std::exchange(attached_, false)) WaitUntilUnmounted(patience);
   if (notices_ != nullptr) notices_->Stop();
   if (std::exchange(connected_, false)) {
-    (void)shards_->Await<Status>(0, [this] { return UnmountFilesystem(filesystem_.get()); });
+    unmounted = shards_->Await<Status>(0, [this] { return filesystem_->Unmount(); });
   }
   if (shards_ != nullptr) shards_->Stop();
   notices_.reset();
   session_.reset();
+  return unmounted;
 }
 
 }  // namespace sheen::apps

@@ -34,7 +34,8 @@ class ClientDaemon final {
   Status Start();
   // Unmounts if that has not happened, ends the sessions at the servers. A mount that is in use is
   // detached, and aborted after `patience`. Idempotent.
-  void Stop(Nanos patience);
+  // Errors: those of Filesystem::Unmount.
+  Status Stop(Nanos patience);
 
  private:
   Status StartShards();

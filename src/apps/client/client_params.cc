@@ -8,9 +8,12 @@
 #include "client/client_stats.h"
 #include "fuse/job_id.h"
 #include "fuse/op_stats.h"
+#include "layout/ost_name.h"
 
 namespace sheen::apps {
 namespace {
+
+constexpr uint64_t kPagesPerRpcMax = 256;  // of 4 KiB: FUSE's largest request
 
 // 16 hexadecimal digits, as Lustre's, but of the client's UUID.
 std::string Suffix(const client::Filesystem& filesystem) {
@@ -22,11 +25,23 @@ std::string Suffix(const client::Filesystem& filesystem) {
 
 const char* OnOff(bool on) { return on ? "1" : "0"; }
 
+// One setting for all of a mount's OSTs.
+Param Checksums(std::string name, client::Filesystem* fs) {
+  return {std::move(name), [fs] { return OnOff(fs->block_sums()); },
+          [fs](const std::string& value) -> Status {
+            SHEEN_TRY_ASSIGN(const bool on, ParseParamSwitch(value));
+            fs->SetBlockSums(on);
+            return {};
+          }};
+}
+
 void AddLockParams(const ClientParamsOwner& owner, ParamList* list) {
   client::Filesystem* const fs = owner.filesystem;
   const std::string locks =
       fmt::format("ldlm.namespaces.{}-MDT0000-mdc-{}", fs->options().fsname, Suffix(*fs));
+  // A lock an inode.
   list->push_back(ReadOnly(locks + ".lock_count", fs->inode_locks().inodes));
+  list->push_back(ReadOnly(locks + ".resource_count", fs->inode_locks().inodes));
   list->push_back({locks + ".lru_size", [fs] { return fmt::format("{}", fs->inode_locks().limit); },
                    [fs](const std::string& value) -> Status {
                      if (value == "clear") {
@@ -51,10 +66,18 @@ void AddTargetParams(const ClientParamsOwner& owner, ParamList* list) {
         fmt::format("{}.{}-{}-{}-{}", kind, fs->options().fsname, stats->name(), kind, Suffix(*fs));
     list->push_back(StatsParam(base + ".stats", {&stats->requests()},
                                [stats](int64_t now_ns) { stats->Clear(now_ns); }));
-    list->push_back(ReadOnly(base + ".rpcs_in_flight", stats->in_flight.value()));
+    list->push_back(ReadOnly(base + ".rpcs_in_flight", stats->in_flight()));
     list->push_back(ReadOnly(base + ".resend_count", stats->retries.value()));
-    list->push_back(ReadOnly(base + ".checksums", OnOff(fs->options().checksums)));
     if (stats->is_mdt()) continue;
+    list->push_back(Checksums(base + ".checksums", fs));
+    list->push_back(ReadOnly(base + ".checksum_type", std::string("[crc32c]")));
+    list->push_back(ReadOnly(base + ".max_pages_per_rpc", kPagesPerRpcMax));
+    list->push_back({base + ".rpc_stats",
+                     [stats] { return stats->RpcStatsText(SystemClock().Wall().count()); },
+                     [stats](const std::string&) -> Status {
+                       stats->ClearRpcs(SystemClock().Wall().count());
+                       return {};
+                     }});
     list->push_back(ReadOnly(base + ".cur_grant_bytes", fs->GrantedBytes(stats->index())));
     list->push_back(ReadOnly(base + ".active", 1));
   }
@@ -69,7 +92,7 @@ void AddMountParams(const ClientParamsOwner& owner, ParamList* list) {
   list->push_back(ReadOnly(base + ".uuid", fs->identity().uuid().ToString()));
   list->push_back(ReadOnly(base + ".fstype", std::string("sheen")));
   list->push_back(ReadOnly(base + ".mountpoint", owner.mountpoint));
-  list->push_back(ReadOnly(base + ".checksums", OnOff(fs->options().checksums)));
+  list->push_back(Checksums(base + ".checksums", fs));
   list->push_back(ReadOnly(base + ".write_behind", OnOff(fs->options().write_behind)));
   list->push_back(ReadOnly(base + ".cur_dirty_bytes", fs->held().bytes));
   list->push_back(ReadOnly(base + ".max_dirty_mb", fs->held().limit >> 20));
@@ -103,7 +126,7 @@ std::string Devices(const ClientParamsOwner& owner) {
   out += fmt::format("UP lmv {}-clilmv-{} {} 1\n", fsname, suffix, uuid);
   out += fmt::format("UP mdc {}-MDT0000-mdc-{} {} 1\n", fsname, suffix, uuid);
   for (const auto& [index, server] : fs.OstServers()) {
-    out += fmt::format("UP osc {}-OST{:04x}-osc-{} {} 1\n", fsname, index, suffix, uuid);
+    out += fmt::format("UP osc {}-osc-{} {} 1\n", layout::OstName(fsname, index), suffix, uuid);
   }
   return out;
 }
@@ -116,11 +139,14 @@ void AddMetrics(const ClientParamsOwner& owner, MetricsText* text) {
     const MetricLabels labels = {{"component", "client"},
                                  {"target", fs.options().fsname + "-" + stats->name()}};
     text->Gauge("lustre_rpcs_in_flight", "Requests that wait for their answers.", labels,
-                static_cast<double>(stats->in_flight.value()));
+                static_cast<double>(stats->in_flight()));
     text->Counter("sheen_client_retries_total", "Requests that had to be tried again.", labels,
                   stats->retries.value());
     text->Latency("sheen_client_request_duration_seconds", "Time from a request to its answer.",
                   labels, stats->requests().tally(0).Read());
+    if (stats->is_mdt()) continue;
+    AddIoMetrics({"lustre_pages_per_rpc_total", "Reads and writes, by 4 KiB pages."}, labels,
+                 stats->rpcs(), client::TargetStats::kPagesPerRpc, text);
   }
   const MetricLabels labels = {{"component", "client"}, {"target", mount.target}};
   text->Gauge("lustre_lock_count_total", "Inodes of which something is kept under locks.", labels,
@@ -137,7 +163,7 @@ void AddMetrics(const ClientParamsOwner& owner, MetricsText* text) {
   }
   for (const auto& [index, server] : fs.OstServers()) {
     const MetricLabels ost = {{"component", "client"},
-                              {"target", fmt::format("{}-OST{:04x}", fs.options().fsname, index)}};
+                              {"target", layout::OstName(fs.options().fsname, index)}};
     text->Gauge("sheen_client_grant_bytes", "Space that the OST has granted.", ost,
                 static_cast<double>(fs.GrantedBytes(index)));
   }

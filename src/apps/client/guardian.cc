@@ -44,6 +44,17 @@ void EndConnection(const char* mountpoint, uint64_t device) {
 
 constexpr int kPipe = STDERR_FILENO + 1;
 
+// The signal of the death says that it comes from the dead; one from anybody else says nothing.
+// The parent may still be the same process by its number: a thread of it that cannot end yet.
+void AwaitDeath(pid_t daemon, const sigset_t& death) {
+  siginfo_t info{};
+  while (::getppid() == daemon) {
+    if (::sigwaitinfo(&death, &info) < 0 && errno != EINTR) return;
+    if (info.si_signo == SIGUSR1 && info.si_pid == daemon) return;
+    info = {};
+  }
+}
+
 }  // namespace
 
 int RunGuardian(int argc, char** argv) {
@@ -57,8 +68,7 @@ int RunGuardian(int argc, char** argv) {
   sigset_t death;
   sigemptyset(&death);
   sigaddset(&death, SIGUSR1);
-  while (::getppid() == daemon && ::sigwaitinfo(&death, nullptr) < 0 && errno == EINTR) {
-  }
+  AwaitDeath(daemon, death);
   uint64_t device = 0;
   const bool known = ::read(kPipe, &device, sizeof device) == sizeof device;
   pollfd wait{process, POLLIN, 0};

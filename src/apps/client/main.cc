@@ -24,6 +24,7 @@ namespace {
 
 constexpr int kUsage = 1;          // mount(8), exit status
 constexpr int kMountFailure = 32;  // mount(8), exit status
+constexpr int kLostWrites = 1;     // all has ended, but not all that was written is stored
 constexpr char kLogDirectory[] = "/var/log/sheen";
 
 struct Arguments {
@@ -141,17 +142,19 @@ int Serve(ClientConfig config, int ready_fd) {
   ClientDaemon client(std::move(config));
   const Status started = client.Start();
   if (!started) {
-    client.Stop(std::chrono::seconds(1));
+    static_cast<void>(client.Stop(std::chrono::seconds(1)));
     daemon.FailStart(started.error());
     return kMountFailure;
   }
   const auto device = fuse::DeviceOf(mountpoint);
   if (device) guardian.Watch(*device);
   daemon.Ready({});
-  daemon.WaitForStop();
-  client.Stop(std::chrono::seconds(2));
-  SHEEN_LOG(Info, "stopped");
-  return 0;
+  // What was written and is on no server's disk yet is waited for after an unmount.
+  daemon.WaitForStop({.request = Nanos::max()});
+  const Status stopped = client.Stop(std::chrono::seconds(2));
+  if (!stopped) SHEEN_LOG(Error, "stopped: {}", stopped.error().ToString());
+  if (stopped) SHEEN_LOG(Info, "stopped");
+  return stopped ? 0 : kLostWrites;
 }
 
 int Main(int argc, char** argv) {

@@ -46,6 +46,21 @@ void EndAfter(Nanos limit) {
   }).detach();
 }
 
+// The same, once a signal asks for it. Takes over the signals' descriptor.
+void EndAfterSignal(int signals, Nanos limit) {
+  std::thread([signals, limit] {
+    for (;;) {
+      pollfd wait{signals, POLLIN, 0};
+      signalfd_siginfo info{};
+      if (::poll(&wait, 1, -1) < 0) continue;
+      if (::read(signals, &info, sizeof info) != static_cast<ssize_t>(sizeof info)) continue;
+      if (info.ssi_signo != SIGHUP) break;
+    }
+    SHEEN_LOG(Warn, "a signal asks for the end of what is still being waited for");
+    EndAfter(limit);
+  }).detach();
+}
+
 Result<LogLevel> ParseLogLevel(const std::string& text) {
   if (text == "debug") return LogLevel::Debug;
   if (text == "info") return LogLevel::Info;
@@ -143,8 +158,9 @@ bool Daemon::StopPending() const {
   return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
 }
 
-std::string Daemon::WaitForStop(Nanos limit) {
+std::string Daemon::WaitForStop(StopLimits limits) {
   std::string reason;
+  bool is_signal = false;
   while (reason.empty()) {
     pollfd fds[2] = {{signal_fd_, POLLIN, 0}, {stop_read_fd_, POLLIN, 0}};
     if (::poll(fds, 2, -1) < 0) continue;
@@ -153,6 +169,7 @@ std::string Daemon::WaitForStop(Nanos limit) {
       // The log is opened for appending, so rotation by copy-and-truncate needs no signal.
       if (info.ssi_signo == SIGHUP) continue;
       reason = info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT";
+      is_signal = true;
     }
     char buffer[256];
     const ssize_t n = ::read(stop_read_fd_, buffer, sizeof buffer);
@@ -160,7 +177,13 @@ std::string Daemon::WaitForStop(Nanos limit) {
   }
   SHEEN_LOG(Info, "stopping: {}", reason);
   NotifySystemd("STOPPING=1\nSTATUS=stopping");
-  EndAfter(limit);
+  if (is_signal) {
+    EndAfter(limits.signal);
+  } else if (limits.request != Nanos::max()) {
+    EndAfter(limits.request);
+  } else {
+    EndAfterSignal(::dup(signal_fd_), limits.signal);
+  }
   return reason;
 }
 

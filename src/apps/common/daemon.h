@@ -5,7 +5,7 @@
 //   ... start ...
 //   daemon.Ready({{"data_port", 7988}});
 //   daemon.WaitForStop();                         // SIGTERM, SIGINT, or RequestStop()
-//   ... stop ...                                  // ends the process after 10 s in any case
+//   ... stop ...                                  // ends the process after 10 s, if not told else
 //
 // RequestStop() is thread-safe; the rest belongs to the main thread.
 #pragma once
@@ -53,9 +53,15 @@ class Daemon final {
   void Ready(const std::map<std::string, int64_t>& ports);
   // SIGTERM or SIGINT has come and waits for WaitForStop(): for starts that take long.
   bool StopPending() const;
+  struct StopLimits {
+    Nanos signal = std::chrono::seconds(10);
+    // Nanos::max(): as long as it takes, or until a signal comes, and then that limit.
+    Nanos request = std::chrono::seconds(10);
+  };
   // Returns when SIGTERM or SIGINT came (its name), or RequestStop() was called (its reason). From
-  // then on the process has `limit` to end; past it, it ends itself with status 1.
-  std::string WaitForStop(Nanos limit = std::chrono::seconds(10));
+  // then on the process has that limit to end; past it, it ends itself with status 1.
+  std::string WaitForStop() { return WaitForStop(StopLimits()); }
+  std::string WaitForStop(StopLimits limits);
   void RequestStop(std::string reason);
 
   const std::string& program() const { return program_; }

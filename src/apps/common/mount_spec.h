@@ -43,7 +43,8 @@ struct ClientOptions {
   int64_t port = 7988;               // data port of the MDS
   int64_t shards = 0;                // 0: one for each usable core
   int64_t timeout_s = 0;             // longest wait for a server; 0: for ever
-  int64_t read_ahead_kb = 0;         // 0: the kernel's own
+  // What the kernel asks for ahead of a sequential reader, at most; 0: as it does by itself (128).
+  int64_t read_ahead_kb = 4096;
   std::vector<std::string> ignored;  // unknown ones, with sloppy
 };
 

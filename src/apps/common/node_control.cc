@@ -274,6 +274,18 @@ void NodeControl::ServeChangelogUser(int fd, const v1::ChangelogUserRequest& req
   }
 }
 
+void NodeControl::ServePool(int fd, const v1::PoolRequest& request, v1::LocalReply* reply) {
+  if (!pools_) {
+    PutError(Error(Errc::kNoSys, "this daemon has no pools"), reply);
+  } else if (request.action() != v1::POOL_LIST && !MaySet(fd)) {
+    PutError(Error(Errc::kPerm, "pools: only root may"), reply);
+  } else if (Result<v1::PoolReply> done = pools_(request)) {
+    *reply->mutable_pool() = std::move(*done);
+  } else {
+    PutError(done.error(), reply);
+  }
+}
+
 void NodeControl::ServeLocal(int fd) {
   v1::LocalRequest request;
   if (!ReceiveMessage(fd, &request)) return;
@@ -294,6 +306,8 @@ void NodeControl::ServeLocal(int fd) {
     }
   } else if (request.has_changelog_user()) {
     ServeChangelogUser(fd, request.changelog_user(), &reply);
+  } else if (request.has_pool()) {
+    ServePool(fd, request.pool(), &reply);
   } else {
     PutError(Error(Errc::kNoSys, "this daemon does not know the request"), &reply);
   }

@@ -52,6 +52,10 @@ class NodeControl final {
       std::function<Result<v1::ChangelogUserReply>(const v1::ChangelogUserRequest&)>;
   void set_changelog_user(ChangelogUserFunction change) { changelog_user_ = std::move(change); }
 
+  // Of the management service: pools of OSTs.
+  using PoolFunction = std::function<Result<v1::PoolReply>(const v1::PoolRequest&)>;
+  void set_pools(PoolFunction pools) { pools_ = std::move(pools); }
+
   // Fault points of the daemon, for tests, as lctl sets them: fail_loc names a point, fail_val arms
   // it; fail_loc=0 disarms all. Without it setting them is refused. It outlives Stop().
   void set_faults(rpc::FaultPoints* faults) { faults_ = faults; }
@@ -82,6 +86,7 @@ class NodeControl final {
   void ThreadMain();
   void ServeLocal(int fd);
   void ServeChangelogUser(int fd, const v1::ChangelogUserRequest& request, v1::LocalReply* reply);
+  void ServePool(int fd, const v1::PoolRequest& request, v1::LocalReply* reply);
   void ServeMetrics(int fd);
   void AddOwnParams(ParamList* list);
   void AddFaultParams(ParamList* list);
@@ -97,6 +102,7 @@ class NodeControl final {
   std::vector<MetricsSource> metrics_;
   KeepFunction keep_;
   ChangelogUserFunction changelog_user_;
+  PoolFunction pools_;
   rpc::FaultPoints* faults_ = nullptr;
   std::string socket_path_;
   int local_fd_ = -1;

@@ -154,6 +154,20 @@ void AddQueueMetrics(const MetricsOwner& owner,
                 labels, queued);
 }
 
+void AddIoMetrics(const IoFamily& family, const MetricLabels& labels, const IoTable& table,
+                  size_t part, MetricsText* text) {
+  for (const IoSide side : {IoSide::kRead, IoSide::kWrite}) {
+    for (size_t row = 0; row < IoTable::kRows; ++row) {
+      const uint64_t count = table.Count(part, side, row);
+      if (count == 0) continue;
+      MetricLabels whose = labels;
+      whose.emplace_back("operation", side == IoSide::kRead ? "read" : "write");
+      whose.emplace_back("size", std::to_string(table.BoundOf(part, row)));
+      text->Counter(family.name, family.help, whose, count);
+    }
+  }
+}
+
 void AddSpaceMetrics(const MetricsOwner& owner, const v1::TargetSpace& space, MetricsText* text) {
   const MetricLabels labels = {{"component", std::string(owner.component)},
                                {"target", owner.target}};

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/io_table.h"
 #include "base/metrics.h"
 #include "base/origin_stats.h"
 #include "base/params.h"
@@ -47,6 +48,13 @@ void AddOriginMetrics(const MetricsOwner& owner, const OriginStats& jobs, const 
 // How many requests are at work and how many have queued, of all clients.
 void AddQueueMetrics(const MetricsOwner& owner,
                      const std::vector<std::shared_ptr<rpc::Session>>& sessions, MetricsText* text);
+// How many reads and writes there were of each size: one part of a table, rows that have something.
+struct IoFamily {
+  std::string_view name;
+  std::string_view help;
+};
+void AddIoMetrics(const IoFamily& family, const MetricLabels& labels, const IoTable& table,
+                  size_t part, MetricsText* text);
 void AddSpaceMetrics(const MetricsOwner& owner, const v1::TargetSpace& space, MetricsText* text);
 
 }  // namespace sheen::apps

@@ -58,6 +58,27 @@ Result<std::vector<std::string>> MdtsOfHost(const Context& context) {
   return names;
 }
 
+// The first daemon's that the request is for; nullopt: there is none.
+Result<std::optional<v1::LocalReply>> AskWhoeverKnows(const v1::LocalRequest& request) {
+  std::optional<Error> late;
+  for (const std::string& socket : apps::DaemonSockets()) {
+    Result<v1::LocalReply> reply = apps::AskDaemon(socket, request);
+    if (reply) return std::optional(std::move(*reply));
+    const Errc code = reply.error().code();
+    // It may have been the one, and do it yet.
+    if (code == Errc::kTimedOut) late = reply.error();
+    const bool another = code == Errc::kConnectionRefused || code == Errc::kTimedOut ||
+                         code == Errc::kNoSys || code == Errc::kNotThisServer;
+    if (!another) return std::unexpected(reply.error());
+  }
+  if (late) {
+    return std::unexpected(Annotate(
+        *late, "a daemon of this host did not answer in time; what was asked for may have been "
+               "done: look before you ask again: "));
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::vector<v1::ParamValue> MergeParams(const std::vector<v1::GetParamsReply>& replies) {
@@ -140,15 +161,24 @@ Result<v1::ChangelogUserReply> ChangeChangelogUser(const Context& context,
   request.set_device(device);
   v1::LocalRequest local;
   *local.mutable_changelog_user() = std::move(request);
-  for (const std::string& socket : apps::DaemonSockets()) {
-    Result<v1::LocalReply> reply = apps::AskDaemon(socket, local);
-    if (reply) return std::move(*reply->mutable_changelog_user());
-    const Errc code = reply.error().code();
-    const bool another = code == Errc::kConnectionRefused || code == Errc::kTimedOut ||
-                         code == Errc::kNoSys || code == Errc::kNotThisServer;
-    if (!another) return std::unexpected(reply.error());
+  SHEEN_TRY_ASSIGN(std::optional<v1::LocalReply> reply, AskWhoeverKnows(local));
+  if (!reply) return Fail(Errc::kUnavailable, device + " does not answer");
+  return std::move(*reply->mutable_changelog_user());
+}
+
+Result<v1::PoolReply> AskPools(const Context& context, v1::PoolRequest request) {
+  if (!context.server.empty()) {
+    return Fail(Errc::kPerm, "not through the control port; run lctl on the MGS's host");
   }
-  return Fail(Errc::kUnavailable, device + " does not answer");
+  const std::string fsname = request.fsname();
+  v1::LocalRequest local;
+  *local.mutable_pool() = std::move(request);
+  SHEEN_TRY_ASSIGN(std::optional<v1::LocalReply> reply, AskWhoeverKnows(local));
+  if (!reply) {
+    return Fail(Errc::kNoSuchDevice, "no MGS of filesystem '" + fsname +
+                                         "' answers on this host; run lctl on the host of its MDS");
+  }
+  return std::move(*reply->mutable_pool());
 }
 
 }  // namespace sheen::lctl

@@ -25,6 +25,10 @@ Result<std::vector<std::string>> SetParam(const Context& context,
 Result<v1::ChangelogUserReply> ChangeChangelogUser(const Context& context,
                                                    v1::ChangelogUserRequest request);
 
+// Of the filesystem's management service on this host. Errors: kNoSuchDevice (there is none; says
+// what to do), the daemon's.
+Result<v1::PoolReply> AskPools(const Context& context, v1::PoolRequest request);
+
 // For tests: merges what daemons answered.
 std::vector<v1::ParamValue> MergeParams(const std::vector<v1::GetParamsReply>& replies);
 

@@ -26,11 +26,14 @@ constexpr Command kCommands[] = {
      RunGetstripe},
     {"df",
      "[--inodes|-i] [--human-readable|-h] [--si|-H] [--lazy|-l] [--mdt|-m[MDT_IDX]]\n"
-     "          [--ost|-o[OST_IDX]] [--no-header|-N] [--verbose|-v] [PATH]\n",
+     "          [--ost|-o[OST_IDX]] [--pool|-p POOL] [--no-header|-N] [--verbose|-v] [PATH]\n",
      RunDf},
     {"find", kFindUsage, RunFind},
     {"osts", "[MOUNT_POINT]\n", RunOsts},
     {"mdts", "[MOUNT_POINT]\n", RunMdts},
+    {"pool_list",
+     "[--json] FSNAME[.POOL]|MOUNT_POINT\n\tlists the pools of OSTs, or the OSTs of one\n",
+     RunPoolList},
     {"check", "mgts|osts|mds|mdts|servers|all [MOUNT_POINT]\n", RunCheck},
     {"getname", "[-i|--instance] [-n|--fsname] [-u|--uuid] [--help|-h] [MOUNT_POINT ...]\n",
      RunGetname},
@@ -57,6 +60,22 @@ constexpr Command kCommands[] = {
      "\tUSER (cl1) is done with the records up to ENDREC (0: all); what all users are done\n"
      "\twith is gone\n",
      RunChangelogClear},
+    {"hsm_state", "FILE ...\n", RunHsmState},
+    {"hsm_set",
+     "[--norelease|-r] [--noarchive|-A] [--dirty|-d] [--exists|-e] [--archived|-a] [--lost|-l]\n"
+     "          [--archive-id|-i ID] FILE ...\n",
+     RunHsmSet},
+    {"hsm_clear",
+     "[--norelease|-r] [--noarchive|-A] [--dirty|-d] [--exists|-e] [--archived|-a] [--lost|-l]\n"
+     "          FILE ...\n",
+     RunHsmClear},
+    {"hsm_action", "FILE ...\n", RunHsmAction},
+    {"hsm_restore", "[--filelist|-l LIST] FILE ...\n", RunHsmRestore},
+    {"hsm_release", "[--filelist|-l LIST] FILE ...\n", RunHsmRelease},
+    {"hsm_cancel", "[--filelist|-l LIST] FILE ...\n", RunHsmCancel},
+    {"data_version", "[-n|-r|-w] FILENAME ...\n", RunDataVersion},
+    {"swap_layouts", "FILENAME1 FILENAME2\n", RunSwapLayouts},
+    {"migrate", kMigrateUsage, RunMigrate},
     {"help", "[COMMAND]\n", RunHelp},
     {"version", "\n", RunVersion},
     {"--version", "\n", RunVersion},
@@ -66,11 +85,10 @@ constexpr Command kCommands[] = {
 };
 
 constexpr const char* kMissing[] = {
-    "rm_entry",     "unlink_foreign", "pool_list", "setquota",
+    "rm_entry",     "unlink_foreign", "setquota",
     "quota",        "project",      "rmfid",
-    "data_version", "hsm",          "hsm_state",   "hsm_set",    "hsm_clear",       "hsm_action",
-    "hsm_archive",  "hsm_restore",  "hsm_release", "hsm_remove", "hsm_cancel",      "swap_layouts",
-    "migrate",      "mv",           "mirror",      "getsom",     "somsync",         "heat_get",
+    "hsm",          "hsm_archive",  "hsm_remove",
+    "mv",           "mirror",      "getsom",     "somsync",         "heat_get",
     "heat_set",     "ladvise",      "pcc"};
 
 const Command* Find(std::string_view name) {

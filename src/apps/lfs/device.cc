@@ -112,9 +112,34 @@ Result<ShownLayout> Device::GetLayout(bool effective) const {
 }
 
 Status Device::SetLayout(const layout::Layout& layout_template) const {
+  return SendLayout(layout_template, 0);
+}
+
+Status Device::AddComponents(const layout::Layout& layout_template) const {
+  return SendLayout(layout_template, kIoctlAddComponents);
+}
+
+Status Device::DeleteComponents(uint32_t id) const {
+  const auto message = NewMessage();
+  message->flags = kIoctlDeleteComponents;
+  message->index = id;
+  return Call(kIoctlSetLayout, message.get());
+}
+
+Status Device::SetComponentFlags(uint32_t id, uint32_t set, uint32_t clear) const {
+  const auto message = NewMessage();
+  message->flags = kIoctlSetComponentFlags;
+  message->index = id;
+  message->count = set;
+  message->total = clear;
+  return Call(kIoctlSetLayout, message.get());
+}
+
+Status Device::SendLayout(const layout::Layout& layout_template, uint32_t flags) const {
   const std::string bytes = layout::Encode(layout_template);
   if (bytes.size() > kIoctlDataBytes) return Fail(Errc::kRange, "the layout is too long");
   const auto message = NewMessage();
+  message->flags = flags;
   message->data_bytes = static_cast<uint32_t>(bytes.size());
   std::memcpy(message->data, bytes.data(), bytes.size());
   return Call(kIoctlSetLayout, message.get());
@@ -198,11 +223,139 @@ Status Device::ClearChangelog(uint32_t mdt, const v1::ClearChangelogRequest& req
   return Call(kIoctlClearChangelog, message.get());
 }
 
+Result<std::string> Device::ReadAll(unsigned long command) const {
+  for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
+    std::string bytes;
+    uint64_t stamp = 0;
+    for (;;) {
+      const auto message = NewMessage();
+      const auto index = static_cast<uint32_t>(bytes.size());
+      message->index = index;
+      SHEEN_TRY(Call(command, message.get()));
+      if (index > 0 && message->stamp != stamp) break;
+      SHEEN_TRY(CheckChunk(*message, index));
+      if (message->count != message->data_bytes) return std::unexpected(BadAnswer().error());
+      stamp = message->stamp;
+      bytes.append(message->data, message->data_bytes);
+      if (bytes.size() == message->total) return bytes;
+    }
+  }
+  return Fail(Errc::kAgain, "the answer changes all the time");
+}
+
+Result<v1::OstPoolList> Device::Pools() const {
+  SHEEN_TRY_ASSIGN(const std::string bytes, ReadAll(kIoctlListPools));
+  v1::OstPoolList pools;
+  if (!pools.ParseFromString(bytes)) return std::unexpected(BadAnswer().error());
+  return pools;
+}
+
+Result<v1::HsmFileState> Device::GetHsmState() const {
+  SHEEN_TRY_ASSIGN(const std::string bytes, ReadAll(kIoctlHsmState));
+  v1::HsmFileState state;
+  if (!state.ParseFromString(bytes)) return std::unexpected(BadAnswer().error());
+  return state;
+}
+
+Status Device::SetHsmFlags(const IoctlHsmFlags& flags) const {
+  const auto message = NewMessage();
+  message->data_bytes = sizeof flags;
+  std::memcpy(message->data, &flags, sizeof flags);
+  return Call(kIoctlHsmSet, message.get());
+}
+
+Result<Device::HsmDone> Device::HsmAction(uint32_t action, const std::vector<Fid>& fids,
+                                          uint64_t job) const {
+  const auto message = NewMessage();
+  message->mode = action;
+  message->stamp = job;
+  for (const Fid& fid : fids) {
+    const IoctlFid wire{fid.seq, fid.oid, fid.ver};
+    std::memcpy(message->data + message->data_bytes, &wire, sizeof wire);
+    message->data_bytes += sizeof wire;
+  }
+  SHEEN_TRY(Call(kIoctlHsmAction, message.get()));
+  if (message->count != fids.size() || message->data_bytes != fids.size() * sizeof(int32_t)) {
+    return std::unexpected(BadAnswer().error());
+  }
+  HsmDone out;
+  out.amount = message->stamp;
+  for (uint32_t i = 0; i < message->count; ++i) {
+    int32_t error = 0;
+    std::memcpy(&error, message->data + i * sizeof error, sizeof error);
+    out.errors.push_back(error);
+  }
+  return out;
+}
+
+Result<v1::HsmJobReply> Device::HsmJob(uint64_t job) const {
+  const auto message = NewMessage();
+  message->stamp = job;
+  SHEEN_TRY(Call(kIoctlHsmJob, message.get()));
+  v1::HsmJobReply reply;
+  if (message->data_bytes > kIoctlDataBytes ||
+      !reply.ParseFromArray(message->data, static_cast<int>(message->data_bytes))) {
+    return std::unexpected(BadAnswer().error());
+  }
+  return reply;
+}
+
 Result<std::string> Device::ClientUuid() const {
   IoctlMessage message;
   PrepareIoctl(&message);
   SHEEN_TRY(Call(kIoctlGetClient, &message));
   return std::string(message.data, std::min(message.data_bytes, kIoctlDataBytes));
+}
+
+Result<uint64_t> Device::DataVersion(uint32_t flags) const {
+  const auto message = NewMessage();
+  message->flags = flags;
+  SHEEN_TRY(Call(kIoctlDataVersion, message.get()));
+  return message->stamp;
+}
+
+Status Device::SwapLayouts(const Fid& other) const {
+  const auto message = NewMessage();
+  message->fid_seq = other.seq;
+  message->fid_oid = other.oid;
+  message->fid_ver = other.ver;
+  return Call(kIoctlSwapLayouts, message.get());
+}
+
+Status Device::MigrateBegin(const layout::Layout& layout_template) const {
+  std::string bytes;
+  if (!layout_template.empty()) bytes = layout::Encode(layout_template);
+  if (bytes.size() > kIoctlDataBytes) return Fail(Errc::kRange, "the layout is too long");
+  const auto message = NewMessage();
+  message->index = kMigrateBegin;
+  message->data_bytes = static_cast<uint32_t>(bytes.size());
+  std::memcpy(message->data, bytes.data(), bytes.size());
+  return Call(kIoctlMigrate, message.get());
+}
+
+Result<IoctlCopy> Device::MigrateCopy(uint64_t offset, uint64_t length) const {
+  const auto message = NewMessage();
+  message->index = kMigrateCopy;
+  IoctlCopy copy{.offset = offset, .length = length};
+  message->data_bytes = sizeof copy;
+  std::memcpy(message->data, &copy, sizeof copy);
+  SHEEN_TRY(Call(kIoctlMigrate, message.get()));
+  if (message->data_bytes != sizeof copy) return std::unexpected(BadAnswer().error());
+  std::memcpy(&copy, message->data, sizeof copy);
+  return copy;
+}
+
+Result<bool> Device::MigrateHold() const {
+  const auto message = NewMessage();
+  message->index = kMigrateHold;
+  SHEEN_TRY(Call(kIoctlMigrate, message.get()));
+  return message->count == 1;
+}
+
+Status Device::MigrateFinish() const {
+  const auto message = NewMessage();
+  message->index = kMigrateFinish;
+  return Call(kIoctlMigrate, message.get());
 }
 
 }  // namespace sheen::lfs

@@ -13,6 +13,7 @@
 #include "apps/lfs/mounts.h"
 #include "apps/lfs/options.h"
 #include "apps/lfs/parse.h"
+#include "apps/lfs/pools.h"
 
 namespace sheen::lfs {
 
@@ -29,13 +30,14 @@ constexpr OptionSpec kSpecs[] = {
     {'o', "ost", Takes::kOptional},
     {'N', "no-header"},
     {'v', "verbose"},
-    {'p', "pool", Takes::kArgument, false},
+    {'p', "pool", Takes::kArgument},
     {'s', "summary", Takes::kNothing, false},
     {'u', "output", Takes::kArgument, false},
 };
 
 struct Request {
   DfOptions format;
+  std::string pool;  // -p
   std::string path;  // empty: all mounts
 };
 
@@ -78,6 +80,10 @@ std::expected<Request, OptionError> ParseDf(const Arguments& args) {
     auto option = reader.Next();
     if (!option) return std::unexpected(std::move(option).error());
     if (!option->has_value()) break;
+    if ((*option)->letter == 'p') {
+      request.pool = (*option)->value.value_or("");
+      continue;
+    }
     if (auto taken = Take(**option, &request.format); !taken) return std::unexpected(taken.error());
   }
   const Arguments rest = reader.Rest();
@@ -86,7 +92,8 @@ std::expected<Request, OptionError> ParseDf(const Arguments& args) {
   return request;
 }
 
-int ShowMount(const std::string& path, const std::string& directory, const DfOptions& format) {
+int ShowMount(const std::string& path, const std::string& directory, const Request& request) {
+  DfOptions format = request.format;
   const auto device = Device::Open(path, O_RDONLY);
   if (!device) return ReportError(kCommand, "cannot open '" + path + "'", device.error());
   const auto targets = device->Targets();
@@ -95,6 +102,14 @@ int ShowMount(const std::string& path, const std::string& directory, const DfOpt
                        Error(Errc::kNotSupported));
   if (!targets)
     return ReportError(kCommand, "cannot get the targets of '" + path + "'", targets.error());
+  if (!request.pool.empty()) {
+    const auto pools = device->Pools();
+    if (!pools)
+      return ReportError(kCommand, "cannot get the pools of '" + path + "'", pools.error());
+    auto members = MembersOfPool(*pools, request.pool);
+    if (!members) return ReportError(kCommand, members.error().message(), members.error());
+    format.pool = std::move(*members);
+  }
   fmt::print("{}", FormatDf(*targets, directory, format));
   return 0;
 }
@@ -110,7 +125,7 @@ int ShowPath(const Request& request, const std::vector<MountEntry>& mounts) {
   std::error_code error;
   const std::string real = std::filesystem::canonical(request.path, error);
   const auto mount = error ? std::nullopt : MountOf(mounts, real);
-  return ShowMount(request.path, mount ? mount->directory : request.path, request.format);
+  return ShowMount(request.path, mount ? mount->directory : request.path, request);
 }
 
 }  // namespace
@@ -126,7 +141,7 @@ int RunDf(const Arguments& args) {
   int last = 0;
   bool any = false;
   for (const MountEntry& mount : *mounts) {
-    const int status = ShowMount(mount.directory, mount.directory, request->format);
+    const int status = ShowMount(mount.directory, mount.directory, *request);
     any = any || status == 0;
     if (status != 0) last = status;
   }

@@ -127,8 +127,11 @@ Space SumOfInodes(const std::vector<v1::TargetSpace>& targets) {
 
 }  // namespace
 
-std::string FormatDf(const std::vector<v1::TargetSpace>& targets, const std::string& directory,
+std::string FormatDf(std::vector<v1::TargetSpace> targets, const std::string& directory,
                      const DfOptions& options) {
+  std::erase_if(targets, [&options](const v1::TargetSpace& target) {
+    return options.pool && !target.is_mdt() && !options.pool->contains(target.index());
+  });
   std::string out = options.header ? Header(options) : "";
   bool any_ost = false;
   for (const v1::TargetSpace& target : targets) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,10 +21,11 @@ struct DfOptions {
   bool mdts = true;
   bool osts = true;
   std::optional<uint32_t> index;  // only this MDT or OST
+  std::optional<std::set<uint32_t>> pool;  // only these OSTs, in the sum too
 };
 
 // Header, a row for each target, an empty line, the sum, an empty line. `directory`: mount point.
-std::string FormatDf(const std::vector<v1::TargetSpace>& targets, const std::string& directory,
+std::string FormatDf(std::vector<v1::TargetSpace> targets, const std::string& directory,
                      const DfOptions& options);
 
 }  // namespace sheen::lfs

@@ -180,7 +180,8 @@ bool FindFile::MatchesLayout(const FindTest& test) const {
     case FindField::kOst:
       return any([&](const auto& one) { return std::ranges::any_of(one.osts, listed); });
     case FindField::kLayout:
-      return test.text == "raid0";
+      if (test.text == "overstriped") return shown->overstriped;
+      return test.text == "raid0" && !shown->overstriped;
     case FindField::kComponentCount:
       return Holds(test, layout_->layout.composite ? components.size() : 0);
     case FindField::kComponentStart:
@@ -188,7 +189,7 @@ bool FindFile::MatchesLayout(const FindTest& test) const {
     case FindField::kComponentEnd:
       return any([&](const auto& one) { return Holds(test, one.end); });
     case FindField::kComponentFlags:
-      return any([&](const auto& one) { return one.instantiated() == (test.text == "init"); });
+      return any([&](const auto& one) { return test.flags.Matches(one); });
     case FindField::kPool:
       return any([&](const auto& one) { return one.pool == test.text; });
     default:

@@ -127,7 +127,7 @@ Outcome TakeIndexes(const std::string& name, std::string value, FindTest* test) 
 }
 
 Outcome TakeText(const std::string& name, const std::string& value, FindTest* test) {
-  test->text = value;
+  test->text = test->field == FindField::kPool ? value.substr(value.find('.') + 1) : value;
   if (test->field == FindField::kType && value.find_first_not_of("bcdflps,") != std::string::npos) {
     return Usage("bad type '" + value + "' for -" + name);
   }
@@ -135,8 +135,10 @@ Outcome TakeText(const std::string& name, const std::string& value, FindTest* te
       value != "released" && value != "overstriped") {
     return Usage("bad layout '" + value + "' for -" + name);
   }
-  if (test->field == FindField::kComponentFlags && value != "init" && value != "^init") {
-    return Usage("bad component flags '" + value + "'; Sheen has init");
+  if (test->field == FindField::kComponentFlags) {
+    const auto flags = ParseComponentFlags(value);
+    if (!flags) return std::unexpected(flags.error());
+    test->flags = *flags;
   }
   return {};
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "apps/lfs/command.h"
+#include "apps/lfs/component_flags.h"
 
 namespace sheen::lfs {
 
@@ -46,7 +47,8 @@ enum class Relation : int8_t { kLess = -1, kEqual = 0, kMore = 1 };
 struct FindTest {
   FindField field = FindField::kName;
   bool negated = false;
-  std::string text;  // kName (a glob), kType, kLayout, kComponentFlags, kPool
+  FlagList flags;    // kComponentFlags
+  std::string text;  // kName (a glob), kType, kLayout, kPool
   Relation relation = Relation::kEqual;
   uint64_t number = 0;            // in bytes, seconds or as it is
   uint64_t unit = 1;              // an equal number lies in (number - unit, number]

@@ -28,7 +28,14 @@ std::string Line(std::string_view indent, std::string_view label, std::string_vi
 }
 
 std::string StripeCount(const Component& component) {
-  return component.stripe_count == layout::kAllOsts ? "-1" : std::to_string(component.stripe_count);
+  if (component.stripe_count >= layout::kManyPerOst) {
+    return fmt::format("-{}", layout::kAllOsts - component.stripe_count + 1);
+  }
+  return std::to_string(component.stripe_count);
+}
+
+std::string_view Pattern(const Component& component) {
+  return component.overstriped ? "raid0,overstriped" : "raid0";
 }
 
 std::string StripeOffset(const Component& component) {
@@ -40,8 +47,6 @@ std::string StripeOffset(const Component& component) {
 std::string EndOf(const Component& component) {
   return component.end == layout::kEof ? "EOF" : std::to_string(component.end);
 }
-
-std::string FlagsOf(const Component& component) { return component.instantiated() ? "init" : "0"; }
 
 size_t LovBytes(const Component& component) {
   return kLovHeaderBytes + (component.pool.empty() ? 0 : kLovPoolBytes) +
@@ -67,7 +72,7 @@ std::string StripingLines(std::string_view indent, const Component& component,
                           uint32_t generation) {
   std::string out = Line(indent, "lmm_stripe_count:", StripeCount(component)) +
                     Line(indent, "lmm_stripe_size:", std::to_string(component.stripe_bytes)) +
-                    Line(indent, "lmm_pattern:", "raid0") +
+                    Line(indent, "lmm_pattern:", Pattern(component)) +
                     Line(indent, "lmm_layout_gen:", std::to_string(generation)) +
                     Line(indent, "lmm_stripe_offset:", StripeOffset(component));
   if (!component.pool.empty()) out += Line(indent, "lmm_pool:", component.pool);
@@ -116,7 +121,8 @@ std::string ObjectList(const Component& component, const FormatOptions& options)
 std::string DirectoryStriping(const Component& component, std::string_view separator) {
   std::string out =
       fmt::format("{:<15}{}{}{:<15}{}{}{:<15}{}{}{:<15}{}", "stripe_count:", StripeCount(component),
-                  separator, "stripe_size:", component.stripe_bytes, separator, "pattern:", "raid0",
+                  separator, "stripe_size:", component.stripe_bytes, separator, "pattern:",
+                  Pattern(component),
                   separator, "stripe_offset:", StripeOffset(component));
   if (!component.pool.empty()) out += fmt::format("{}{:<15}{}", separator, "pool:", component.pool);
   return out + "\n";
@@ -126,8 +132,7 @@ bool Selected(const Component& component, const FormatOptions& options) {
   if (options.component_id && *options.component_id != component.id) return false;
   if (options.component_start && !options.component_start->Holds(component.start)) return false;
   if (options.component_end && !options.component_end->Holds(component.end)) return false;
-  return !options.component_instantiated ||
-         *options.component_instantiated == component.instantiated();
+  return !options.component_flags || options.component_flags->Matches(component);
 }
 
 std::string CompositeHeader(const FormatSubject& subject, const FormatOptions& options) {
@@ -158,7 +163,7 @@ std::string CompositeEntry(const FormatSubject& subject, const Component& compon
   std::string out = Line(listed ? "  - " : kIndent,
                          "lcme_id:", named ? std::to_string(component.id) : "N/A", kWidth) +
                     Line(kIndent, "lcme_mirror_id:", named ? "0" : "N/A", kWidth) +
-                    Line(kIndent, "lcme_flags:", FlagsOf(component), kWidth) +
+                    Line(kIndent, "lcme_flags:", ComponentFlagsText(component), kWidth) +
                     Line(kIndent, "lcme_extent.e_start:", std::to_string(component.start), kWidth) +
                     Line(kIndent, "lcme_extent.e_end:", EndOf(component), kWidth);
   if (options.verbose) {
@@ -204,7 +209,7 @@ std::string FormatPlain(const FormatSubject& subject, const FormatOptions& optio
 const Component& SpeakerOf(const Layout& layout, const FormatOptions& options) {
   const Component* speaker = &layout.components[0];
   for (const Component& component : layout.components) {
-    const bool filtered = options.component_id || options.component_instantiated ||
+    const bool filtered = options.component_id || options.component_flags ||
                           options.component_start || options.component_end;
     if (filtered ? Selected(component, options) : component.instantiated()) speaker = &component;
   }
@@ -223,7 +228,7 @@ Shown ShowAttribute(uint32_t attribute, const FormatSubject& subject, const Comp
     case kShowStripeSize:
       return {"lmm_stripe_size:", std::to_string(component.stripe_bytes)};
     case kShowPattern:
-      return {"lmm_pattern:", "raid0"};
+      return {"lmm_pattern:", std::string(Pattern(component))};
     case kShowGeneration:
       return {"lmm_layout_gen:", std::to_string(GenerationOf(*subject.layout))};
     case kShowStripeIndex:
@@ -242,7 +247,7 @@ Shown ShowAttribute(uint32_t attribute, const FormatSubject& subject, const Comp
     case kShowComponentId:
       return {"lcme_id:", std::to_string(component.id)};
     case kShowComponentFlags:
-      return {"lcme_flags:", FlagsOf(component)};
+      return {"lcme_flags:", ComponentFlagsText(component)};
     case kShowComponentStart:
       return {"lcme_extent.e_start:", std::to_string(component.start)};
     default:

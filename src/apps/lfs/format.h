@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/lfs/component_flags.h"
 #include "fid/fid.h"
 #include "layout/layout.h"
 
@@ -48,7 +49,7 @@ struct FormatOptions {
   bool quiet = false;  // objects only
   bool yaml = false;
   std::optional<uint32_t> component_id;        // only this component
-  std::optional<bool> component_instantiated;  // only those with, or without, flag init
+  std::optional<FlagList> component_flags;     // only those with, and without, these
   std::optional<OffsetFilter> component_start;
   std::optional<OffsetFilter> component_end;
   std::optional<uint32_t> marked_ost;  // -O: its objects are marked, others' files not shown

@@ -148,11 +148,11 @@ Outcome TakeComponentId(const Option& option, FormatOptions* format) {
 Outcome TakeComponentFlags(const Option& option, FormatOptions* format) {
   if (!option.value) {
     format->attributes |= kShowComponentFlags;
-  } else if (*option.value == "init" || *option.value == "^init") {
-    format->component_instantiated = *option.value == "init";
-  } else {
-    return std::unexpected(OptionError{"bad component flags '" + *option.value + "'"});
+    return {};
   }
+  const auto flags = ParseComponentFlags(*option.value);
+  if (!flags) return std::unexpected(flags.error());
+  format->component_flags = *flags;
   return {};
 }
 

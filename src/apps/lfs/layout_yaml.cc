@@ -52,7 +52,8 @@ class Reader final {
     }
     if (key == "lmm_stripe_offset" || key == "stripe_offset") return TakeOffset(value);
     if (key == "lmm_pattern" || key == "pattern") {
-      if (value == "raid0") return {};
+      component_.overstriped = value == "raid0,overstriped";
+      if (value == "raid0" || component_.overstriped) return {};
       return Fail(Errc::kNotSupported, "pattern '" + value + "' is not implemented in Sheen");
     }
     if (key == "lmm_pool" || key == "pool") {

@@ -4,12 +4,11 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 
 #include "apps/lfs/command.h"
 #include "apps/lfs/device.h"
-#include "apps/lfs/layout_yaml.h"
+#include "apps/lfs/layout_source.h"
+#include "apps/lfs/pools.h"
 #include "apps/lfs/setstripe_options.h"
 
 namespace sheen::lfs {
@@ -34,12 +33,39 @@ int ReportSetError(const std::string& path, const Error& error) {
   return number;
 }
 
+using Action = SetstripeRequest::Action;
+
+Status Apply(const Device& device, const SetstripeRequest& request) {
+  switch (request.action) {
+    case Action::kRemove:
+      return device.RemoveLayout();
+    case Action::kAdd:
+      return device.AddComponents(request.layout_template);
+    case Action::kDelete:
+      return device.DeleteComponents(request.component_id);
+    case Action::kSetFlags:
+      return device.SetComponentFlags(request.component_id, request.flags.with,
+                                      request.flags.without);
+    case Action::kSet:
+      break;
+  }
+  return device.SetLayout(request.layout_template);
+}
+
 int SetExisting(const std::string& path, const SetstripeRequest& request, bool is_directory) {
   const auto device = Device::Open(path, is_directory ? O_RDONLY | O_DIRECTORY : O_WRONLY);
   if (!device) return ReportError(kCommand, "unable to open '" + path + "'", device.error());
-  const Status status =
-      request.remove ? device->RemoveLayout() : device->SetLayout(request.layout_template);
-  return status ? 0 : ReportSetError(path, status.error());
+  if (const Status pools = CheckPools(*device, request.layout_template, request.pool_fsname);
+      !pools)
+    return ReportError(kCommand, pools.error().message(), pools.error());
+  const Status status = Apply(*device, request);
+  if (status) return 0;
+  if (request.action == Action::kSet) return ReportSetError(path, status.error());
+  const char* const what = request.action == Action::kAdd      ? "cannot add components to"
+                           : request.action == Action::kDelete ? "cannot delete components of"
+                           : request.action == Action::kSetFlags ? "cannot set component flags of"
+                                                               : "cannot remove the layout of";
+  return ReportError(kCommand, std::string(what) + " '" + path + "'", status.error());
 }
 
 int CreateNew(const std::string& path, const SetstripeRequest& request) {
@@ -51,6 +77,9 @@ int CreateNew(const std::string& path, const SetstripeRequest& request) {
     return ReportError(kCommand, "unable to open '" + path + "'", Error(Errc::kIsDirectory));
   const auto device = Device::Open(parent, O_RDONLY | O_DIRECTORY);
   if (!device) return ReportError(kCommand, "unable to open '" + path + "'", device.error());
+  if (const Status pools = CheckPools(*device, request.layout_template, request.pool_fsname);
+      !pools)
+    return ReportError(kCommand, pools.error().message(), pools.error());
   const auto made =
       device->CreateWithLayout(name, kModeDefault & ~CurrentUmask(), request.layout_template);
   if (made) return 0;
@@ -62,7 +91,7 @@ int CreateNew(const std::string& path, const SetstripeRequest& request) {
 int SetOne(const std::string& path, const SetstripeRequest& request) {
   struct stat attributes {};
   if (::stat(path.c_str(), &attributes) != 0) {
-    if (errno != ENOENT || request.remove)
+    if (errno != ENOENT || request.action != Action::kSet)
       return ReportError(kCommand, "unable to open '" + path + "'", FailErrno(errno, path).error());
     return CreateNew(path, request);
   }
@@ -70,47 +99,10 @@ int SetOne(const std::string& path, const SetstripeRequest& request) {
   if (!S_ISREG(attributes.st_mode))
     return ReportError(kCommand, "'" + path + "' is neither a file nor a directory",
                        Error(Errc::kInvalid));
-  if (request.remove)
+  if (request.action == Action::kRemove)
     return ReportError(kCommand, "cannot remove the layout of file '" + path + "'",
                        Error(Errc::kNotSupported));
   return SetExisting(path, request, false);
-}
-
-Result<layout::Layout> LayoutOf(const std::string& path) {
-  struct stat attributes {};
-  if (::stat(path.c_str(), &attributes) != 0) return FailErrno(errno, path);
-  const bool is_directory = S_ISDIR(attributes.st_mode);
-  SHEEN_TRY_ASSIGN(const Device device,
-                   Device::Open(path, is_directory ? O_RDONLY | O_DIRECTORY : O_RDONLY));
-  SHEEN_TRY_ASSIGN(ShownLayout shown, device.GetLayout(is_directory));
-  if (shown.layout.empty()) return Fail(Errc::kNoData, path + " has no layout");
-  return layout::TemplateOf(shown.layout);
-}
-
-// --copy and --yaml. Gives the exit status.
-int FetchTemplate(SetstripeRequest* request) {
-  if (!request->copy_from.empty()) {
-    auto layout = LayoutOf(request->copy_from);
-    if (!layout) {
-      return ReportError(kCommand, "cannot get the layout of '" + request->copy_from + "'",
-                         layout.error());
-    }
-    request->layout_template = std::move(*layout);
-  }
-  if (request->yaml_file.empty()) return 0;
-  std::ifstream in(request->yaml_file);
-  if (!in) {
-    return ReportError(kCommand, "cannot open layout file '" + request->yaml_file + "'",
-                       FailErrno(errno, request->yaml_file).error());
-  }
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
-  auto layout = ParseLayoutYaml(text);
-  if (!layout) {
-    return ReportError(kCommand, request->yaml_file + ": " + layout.error().message(),
-                       layout.error());
-  }
-  request->layout_template = std::move(*layout);
-  return 0;
 }
 
 }  // namespace
@@ -118,7 +110,9 @@ int FetchTemplate(SetstripeRequest* request) {
 int RunSetstripe(const Arguments& args) {
   auto request = ParseSetstripe(args);
   if (!request) return ReportOptionError(kCommand, request.error());
-  if (const int status = FetchTemplate(&*request); status != 0) return status;
+  const int fetched = FetchTemplate(kCommand, request->copy_from, request->yaml_file,
+                                    &request->layout_template);
+  if (fetched != 0) return fetched;
   int first = 0;
   for (const std::string& path : request->paths) {
     const int status = SetOne(path, *request);

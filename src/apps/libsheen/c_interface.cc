@@ -69,7 +69,11 @@ int sheen_connect(const char* source, uint16_t port, sheen_mount** out) {
   return 0;
 }
 
-void sheen_disconnect(sheen_mount* mount) { delete mount; }
+int sheen_disconnect(sheen_mount* mount) {
+  const int status = mount == nullptr ? 0 : Finish(mount->mount->Disconnect());
+  delete mount;
+  return status;
+}
 
 int sheen_open(sheen_mount* mount, const char* path, int flags, mode_t mode, sheen_file** out) {
   return Finish(mount->mount->Open(path, flags, mode), out);

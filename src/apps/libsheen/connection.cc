@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 #include "apps/common/mount_spec.h"
 #include "base/log.h"
@@ -16,11 +17,6 @@ namespace {
 constexpr uint32_t kThreadsMax = 64;
 constexpr uint32_t kPoolThreads = 1;  // host names are looked up there
 constexpr Nanos kConnectPatience = std::chrono::seconds(15);
-
-async::Task<Status> Unmount(client::Filesystem* fs) {
-  co_await fs->Unmount();
-  co_return Status{};
-}
 
 std::vector<uint32_t> Groups() {
   std::vector<gid_t> groups(65536);
@@ -78,6 +74,9 @@ Result<std::unique_ptr<Connection>> Connection::Open(const std::string& source,
   client.write_behind = options.write_behind;
   client.mount_timeout = kConnectPatience;
   if (options.timeout_s > 0) client.deadline = std::chrono::seconds(options.timeout_s);
+  if (options.end_patience_s > 0) {
+    connection->end_patience_ = std::chrono::seconds(options.end_patience_s);
+  }
   connection->fs_ = std::make_unique<client::Filesystem>(client);
   for (uint32_t i = 0; i < connection->shards_->size(); ++i) {
     apps::ShardSet::Member* const member = connection->shards_->At(i);
@@ -93,39 +92,32 @@ Result<std::unique_ptr<Connection>> Connection::Open(const std::string& source,
 }
 
 Connection::~Connection() {
-  if (connected_) {
+  const Status closed = Close();
+  if (!closed) SHEEN_LOG(Error, "{}", closed.error().ToString());
+}
+
+Status Connection::Close() {
+  for (uint64_t left = started_.load(); left != 0; left = started_.load()) started_.wait(left);
+  Status unmounted;
+  if (std::exchange(connected_, false)) {
     client::Filesystem* const fs = fs_.get();
-    (void)shards_->Await<Status>(0, [fs] { return Unmount(fs); });
+    const Nanos patience = end_patience_;
+    unmounted = shards_->Await<Status>(0, [fs, patience] { return fs->Unmount(patience); });
   }
   if (shards_ != nullptr) shards_->Stop();
+  return unmounted;
 }
 
 void Connection::Start(uint32_t shard, std::function<async::Task<void>()> make) {
   async::Shard* const on = shards_->At(shard)->shard.get();
-  on->Post([on, make = std::move(make)] { on->Spawn(make()); });
+  started_.fetch_add(1);
+  on->Post([this, on, make = std::move(make)] { on->Spawn(RunStarted(make)); });
 }
 
-struct stat StatOf(const client::Attr& attr) {
-  constexpr int64_t kSecond = 1'000'000'000;
-  const auto to_timespec = [](int64_t ns) {
-    int64_t seconds = ns / kSecond;
-    if (ns % kSecond < 0) --seconds;
-    return timespec{seconds, ns - seconds * kSecond};
-  };
-  struct stat out {};
-  out.st_ino = attr.fid.ToInode();
-  out.st_mode = attr.mode;
-  out.st_nlink = attr.nlink;
-  out.st_uid = attr.uid;
-  out.st_gid = attr.gid;
-  out.st_rdev = attr.rdev;
-  out.st_size = static_cast<off_t>(attr.size);
-  out.st_blocks = static_cast<blkcnt_t>(attr.blocks);
-  out.st_blksize = S_ISREG(attr.mode) ? 1 << 20 : 4096;
-  out.st_atim = to_timespec(attr.atime_ns);
-  out.st_mtim = to_timespec(attr.mtime_ns);
-  out.st_ctim = to_timespec(attr.ctime_ns);
-  return out;
+async::Task<void> Connection::RunStarted(std::function<async::Task<void>()> make) {
+  co_await make();
+  // The destructor joins this thread before it takes the count away.
+  if (started_.fetch_sub(1) == 1) started_.notify_all();
 }
 
 }  // namespace sheen::lib

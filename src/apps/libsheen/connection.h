@@ -20,6 +20,9 @@ class Connection final {
   static Result<std::unique_ptr<Connection>> Open(const std::string& source,
                                                   const ConnectOptions& options);
   ~Connection();
+  // Waits until what was written is stored, for ConnectOptions::end_patience_s at most. Nothing may
+  // be called after it. Errors: kIo (not all of it is known to be stored).
+  Status Close();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
@@ -39,21 +42,23 @@ class Connection final {
   T Await(std::function<async::Task<T>()> make) {
     return Await<T>(NextShard(), std::move(make));
   }
-  // `make` runs on the shard, and its task to its end.
+  // `make` runs on the shard, and its task to its end, which the destructor waits for.
   void Start(uint32_t shard, std::function<async::Task<void>()> make);
 
  private:
   Connection() = default;
+
+  async::Task<void> RunStarted(std::function<async::Task<void>()> make);
 
   std::unique_ptr<apps::ShardSet> shards_;
   std::unique_ptr<client::Filesystem> fs_;
   client::CredentialId who_ = 0;
   bool superuser_ = false;
   bool connected_ = false;
+  Nanos end_patience_ = Nanos::max();
   uint32_t umask_ = 022;
   std::atomic<uint32_t> turn_{0};
+  std::atomic<uint64_t> started_{0};  // and not ended
 };
-
-struct stat StatOf(const client::Attr& attr);
 
 }  // namespace sheen::lib

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "client/stat.h"
 #include "layout/layout.h"
 
 namespace sheen {
@@ -72,7 +73,7 @@ async::Task<void> WriteThenTell(Job job, uint64_t offset, ByteSpan data, File::D
 async::Task<Result<struct stat>> StatOpen(Job job) {
   SHEEN_CO_TRY_ASSIGN(const client::Attr attr,
                       co_await job.fs()->GetAttr(job.connection->who(), job.fid));
-  co_return lib::StatOf(attr);
+  co_return client::StatOf(attr);
 }
 
 async::Task<Status> TruncateOpen(Job job, uint64_t size) {
@@ -102,9 +103,10 @@ async::Task<Result<std::vector<StripeInfo>>> ReadLayout(Job job) {
   co_return out;
 }
 
-// What was held back is stored, and its error told.
+// What was held back is stored first, so that its error is known and told here, and only here.
 async::Task<Status> CloseOpen(Job job) {
-  const Status stored = job.fs()->WriteError(job.fid);
+  Status stored;
+  if ((job.flags & O_ACCMODE) != O_RDONLY) stored = co_await job.fs()->Flush(job.fid);
   const Status closed = co_await job.fs()->Close(job.fid, job.handle);
   if (!stored) co_return stored;
   co_return closed;

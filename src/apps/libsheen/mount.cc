@@ -6,6 +6,7 @@
 #include "apps/libsheen/connection.h"
 #include "apps/libsheen/file.h"
 #include "apps/libsheen/path_walk.h"
+#include "client/stat.h"
 #include "layout/layout.h"
 #include "sheen/v1/mds.pb.h"
 
@@ -22,6 +23,12 @@ Walker WalkerOf(Connection* connection) { return {connection->fs(), connection->
 Status CheckNamed(const Place& place, Errc otherwise) {
   if (!place.name.empty()) return {};
   return Fail(otherwise, "the path ends in a directory, not in a name");
+}
+
+// It is not a directory's name.
+Status CheckNoSlash(const Place& place, Errc otherwise) {
+  if (!place.slash) return {};
+  return Fail(otherwise, "'" + place.name + "/'");
 }
 
 struct OpenRequest {
@@ -62,6 +69,7 @@ async::Task<Result<OpenedFile>> OpenFile(Connection* connection, OpenRequest req
                              : co_await walker.FindPlaceBeyondLinks(request.path);
   if (!place) co_return std::unexpected(place.error());
   SHEEN_CO_TRY(CheckNamed(*place, Errc::kIsDirectory));
+  SHEEN_CO_TRY(CheckNoSlash(*place, Errc::kIsDirectory));
   client::CreateOptions options;
   options.mode = request.mode & 07777;
   options.umask = connection->umask();
@@ -78,7 +86,7 @@ async::Task<Result<struct stat>> StatPath(Connection* connection, std::string pa
                       co_await WalkerOf(connection).Find(std::move(path), follow));
   SHEEN_CO_TRY_ASSIGN(const client::Attr attr,
                       co_await connection->fs()->GetAttr(connection->who(), found.fid));
-  co_return lib::StatOf(attr);
+  co_return client::StatOf(attr);
 }
 
 async::Task<Result<std::vector<DirectoryEntry>>> List(Connection* connection, std::string path) {
@@ -116,6 +124,7 @@ async::Task<Status> Remove(Connection* connection, std::string path, bool direct
   if (directory) {
     co_return co_await connection->fs()->RemoveDir(connection->who(), place.parent, place.name);
   }
+  SHEEN_CO_TRY(CheckNoSlash(place, Errc::kNotDirectory));
   co_return co_await connection->fs()->Unlink(connection->who(), place.parent, place.name);
 }
 
@@ -125,6 +134,12 @@ async::Task<Status> Move(Connection* connection, std::string from, std::string t
   SHEEN_CO_TRY_ASSIGN(const Place target, co_await walker.FindPlace(std::move(to)));
   SHEEN_CO_TRY(CheckNamed(source, Errc::kBusy));
   SHEEN_CO_TRY(CheckNamed(target, Errc::kBusy));
+  if (source.slash || target.slash) {
+    SHEEN_CO_TRY_ASSIGN(const client::Attr moved,
+                        co_await connection->fs()->Search(connection->who(), source.directory,
+                                                          source.name));
+    if (!S_ISDIR(moved.mode)) co_return Fail(Errc::kNotDirectory, "'" + source.name + "'");
+  }
   co_return co_await connection->fs()->Rename(connection->who(), source.parent, source.name,
                                               target.parent, target.name, 0);
 }
@@ -134,6 +149,7 @@ async::Task<Status> MakeLink(Connection* connection, std::string existing, std::
   SHEEN_CO_TRY_ASSIGN(const client::Attr file, co_await walker.Find(std::move(existing), false));
   SHEEN_CO_TRY_ASSIGN(const Place place, co_await walker.FindPlace(std::move(path)));
   SHEEN_CO_TRY(CheckNamed(place, Errc::kExists));
+  SHEEN_CO_TRY(CheckNoSlash(place, Errc::kNoEntry));
   const auto made =
       co_await connection->fs()->Link(connection->who(), file.fid, place.parent, place.name);
   if (!made) co_return std::unexpected(made.error());
@@ -143,6 +159,7 @@ async::Task<Status> MakeLink(Connection* connection, std::string existing, std::
 async::Task<Status> MakeSymlink(Connection* connection, std::string target, std::string path) {
   SHEEN_CO_TRY_ASSIGN(const Place place, co_await WalkerOf(connection).FindPlace(std::move(path)));
   SHEEN_CO_TRY(CheckNamed(place, Errc::kExists));
+  SHEEN_CO_TRY(CheckNoSlash(place, Errc::kNoEntry));
   const auto made = co_await connection->fs()->Symlink(connection->who(), place.parent, place.name,
                                                        std::move(target));
   if (!made) co_return std::unexpected(made.error());
@@ -194,6 +211,8 @@ class Mount::State final {
 
 Mount::Mount(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Mount::~Mount() = default;
+
+Status Mount::Disconnect() { return state_->connection->Close(); }
 
 Result<std::unique_ptr<Mount>> Mount::Connect(const std::string& source,
                                               const ConnectOptions& options) {

@@ -22,17 +22,23 @@ void Split(const std::string& path, std::deque<std::string>* names) {
   names->insert(names->begin(), parts.begin(), parts.end());
 }
 
+bool EndsInSlash(const std::string& path) {
+  return path.ends_with('/') || path.ends_with("/.");
+}
+
 // One path under way.
 struct Walk {
   const Walker* walker = nullptr;
   std::deque<std::string> names;  // still to go
   client::Attr at;                // a directory
   int links = 0;
+  bool slash = false;  // behind the last name
 
   async::Task<Status> Begin(std::string path) {
     if (path.empty()) co_return Fail(Errc::kNoEntry, "an empty path");
     if (path.size() > kPathBytesMax) co_return Fail(Errc::kNameTooLong, path.substr(0, 64));
     Split(path, &names);
+    slash = EndsInSlash(path);
     SHEEN_CO_TRY_ASSIGN(at, co_await walker->fs->GetAttr(walker->who, walker->fs->root()));
     co_return Status();
   }
@@ -44,7 +50,7 @@ struct Walk {
     names.pop_front();
     if (!S_ISDIR(at.mode)) co_return Fail(Errc::kNotDirectory, "before '" + name + "'");
     if (name == ".." && at.fid == walker->fs->root()) co_return at;
-    Result<client::Attr> found = co_await walker->fs->Lookup(walker->who, at.fid, name);
+    Result<client::Attr> found = co_await walker->fs->Search(walker->who, at, name);
     if (!found) {
       co_return std::unexpected(Error(found.error().code(), "'" + name + "'" +
                                           (found.error().message().empty()
@@ -58,6 +64,7 @@ struct Walk {
     if (target.starts_with('/')) {
       SHEEN_CO_TRY_ASSIGN(at, co_await walker->fs->GetAttr(walker->who, walker->fs->root()));
     }
+    if (names.empty()) slash = slash || EndsInSlash(target);
     Split(target, &names);
     co_return at;
   }
@@ -78,7 +85,7 @@ async::Task<Result<Place>> Walker::FindPlace(std::string path) const {
   Walk walk{.walker = this};
   SHEEN_CO_TRY(co_await walk.Begin(std::move(path)));
   SHEEN_CO_TRY(co_await walk.ToLast());
-  co_return Place{walk.at.fid, walk.names.empty() ? "" : walk.names.front(), walk.at};
+  co_return Place{walk.at.fid, walk.names.empty() ? "" : walk.names.front(), walk.at, walk.slash};
 }
 
 async::Task<Result<client::Attr>> Walker::Find(std::string path, bool follow) const {
@@ -86,8 +93,9 @@ async::Task<Result<client::Attr>> Walker::Find(std::string path, bool follow) co
   SHEEN_CO_TRY(co_await walk.Begin(std::move(path)));
   while (!walk.names.empty()) {
     const bool last = walk.names.size() == 1;
-    SHEEN_CO_TRY_ASSIGN(walk.at, co_await walk.Step(follow || !last));
+    SHEEN_CO_TRY_ASSIGN(walk.at, co_await walk.Step(follow || !last || walk.slash));
   }
+  if (walk.slash && !S_ISDIR(walk.at.mode)) co_return Fail(Errc::kNotDirectory, "before a slash");
   co_return walk.at;
 }
 
@@ -96,11 +104,13 @@ async::Task<Result<Place>> Walker::FindPlaceBeyondLinks(std::string path) const 
   SHEEN_CO_TRY(co_await walk.Begin(std::move(path)));
   for (;;) {
     SHEEN_CO_TRY(co_await walk.ToLast());
-    if (walk.names.empty()) co_return Place{walk.at.fid, "", walk.at};
+    if (walk.names.empty()) co_return Place{walk.at.fid, "", walk.at, walk.slash};
     const client::Attr directory = walk.at;
     const std::string name = walk.names.front();
-    const Result<client::Attr> found = co_await fs->Lookup(who, directory.fid, name);
-    if (!found || !S_ISLNK(found->mode)) co_return Place{directory.fid, name, directory};
+    const Result<client::Attr> found = co_await fs->Search(who, directory, name);
+    if (!found || !S_ISLNK(found->mode)) {
+      co_return Place{directory.fid, name, directory, walk.slash};
+    }
     SHEEN_CO_TRY_ASSIGN(walk.at, co_await walk.Step(true));
   }
 }

@@ -1,4 +1,5 @@
-// From a path to what it names: the walk that the kernel does for a mount.
+// From a path to what it names: the walk that the kernel does for a mount, and its checks of who
+// may search a directory.
 //
 // Coroutines; on a shard.
 #pragma once
@@ -14,6 +15,7 @@ struct Place {
   Fid parent;
   std::string name;
   client::Attr directory;  // `name` empty: what the path names
+  bool slash = false;      // the path ends in one: the name is a directory's, or shall be
 };
 
 struct Walker {

@@ -153,6 +153,8 @@ Status MdsDaemon::StartNodeControl() {
     return shards_->Await<Result<v1::ChangelogUserReply>>(
         0, [this, request] { return service_->ChangeChangelogUser(request); });
   });
+  node_->set_pools(
+      [this](const v1::PoolRequest& request) { return service_->HandlePool(request); });
   for (const auto& [name, value] : service_->KeptParams()) node_->Apply(name, value);
   return node_->Start();
 }

@@ -4,7 +4,9 @@
 
 #include "apps/common/stats_params.h"
 #include "base/clock.h"
+#include "layout/ost_name.h"
 #include "mds/changelog.h"
+#include "mds/hsm_queue.h"
 #include "mds/op_stats.h"
 
 namespace sheen::apps {
@@ -54,6 +56,12 @@ void AddLayoutParams(const MdsParamsOwner& owner, const std::vector<v1::TargetSp
   list->push_back(ReadOnly(lod + ".numobd", count));
   list->push_back(ReadOnly(lod + ".activeobd", active));
   list->push_back(ReadOnly(lod + ".target_obd", osts));
+  const std::string fsname = FsnameOf(owner.service->mdt_name());
+  for (const auto& [pool, members] : *owner.service->Pools()) {
+    std::string text;
+    for (const uint32_t ost : members) text += layout::OstUuidName(fsname, ost) + "\n";
+    list->push_back(ReadOnly(lod + ".pools." + pool, text));
+  }
 }
 
 void AddLockParams(const MdsParamsOwner& owner, ParamList* list) {
@@ -83,8 +91,12 @@ void AddChangelogParams(const MdsParamsOwner& owner, ParamList* list) {
   mds::Changelog* const log = &owner.service->changelog();
   list->push_back(ReadOnly(mdd + ".changelog_users",
                            [log] { return log->UsersText(SystemClock().Wall().count()); }));
+  mds::MdsService* const service = owner.service;
   list->push_back({mdd + ".changelog_mask", [log] { return log->MaskText(); },
-                   [log](const std::string& value) { return log->SetMask(value); }});
+                   [log, service](const std::string& value) -> Status {
+                     SHEEN_TRY(log->SetMask(value));
+                     return service->TellWhatIsLogged();
+                   }});
   mds::ChangelogLimits* const limits = &log->limits();
   list->push_back({mdd + ".changelog_gc",
                    [limits] { return std::string(limits->collect.load() ? "1" : "0"); },
@@ -116,6 +128,26 @@ void AddChangelogMetrics(const MdsParamsOwner& owner, const MetricLabels& labels
   }
 }
 
+// Restores from S3, by Lustre's names.
+void AddHsmParams(const MdsParamsOwner& owner, ParamList* list) {
+  constexpr size_t kLinesMax = 10'000;
+  constexpr uint64_t kRequestsMax = 4096;
+  const std::string hsm = "mdt." + owner.service->mdt_name() + ".hsm";
+  mds::HsmQueue* const queue = owner.service->hsm();
+  list->push_back(ReadOnly(hsm + ".actions", [queue] { return queue->ActionsText(kLinesMax); }));
+  list->push_back(ReadOnly(hsm + ".restore_count", [queue] {
+    const mds::HsmQueue::Counts counts = queue->counts();
+    return fmt::format("{}", counts.waiting + counts.running);
+  }));
+  list->push_back(
+      {hsm + ".max_requests", [queue] { return fmt::format("{}", queue->running_max()); },
+       [queue](const std::string& value) -> Status {
+         SHEEN_TRY_ASSIGN(const uint64_t most, ParseParamNumber(value, 0, kRequestsMax));
+         queue->SetRunningMax(most);
+         return {};
+       }});
+}
+
 void AddParams(const MdsParamsOwner& owner, ParamList* list) {
   const std::string& name = owner.service->mdt_name();
   const std::string mdt = "mdt." + name;
@@ -130,6 +162,7 @@ void AddParams(const MdsParamsOwner& owner, ParamList* list) {
   AddExportParams(mdt, owner.sessions->All(), list);
   AddLockParams(owner, list);
   AddChangelogParams(owner, list);
+  AddHsmParams(owner, list);
   const std::vector<v1::TargetSpace> targets = service->TargetStates();
   AddLayoutParams(owner, targets, list);
   if (const v1::TargetSpace* const own = OwnSpace(targets, name)) {

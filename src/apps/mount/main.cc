@@ -5,6 +5,7 @@
 // It becomes sheen-client, which stands beside it or in the PATH and returns when the mount is
 // usable. Exit status as mount(8): 0 done, 1 wrong call, 2 no sheen-client, 32 not mounted.
 #include <fcntl.h>
+#include <getopt.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -15,6 +16,8 @@
 #include <filesystem>
 #include <string>
 #include <vector>
+
+#include "apps/common/version.h"
 
 namespace {
 
@@ -31,6 +34,7 @@ struct Call {
   bool fake = false;
   bool verbose = false;
   bool good = true;
+  bool version = false;
 };
 
 void PrintUsage() {
@@ -46,7 +50,8 @@ Call ParseArguments(int argc, char** argv) {
   Call call;
   // mount(8) puts options behind the two names; getopt_long(3) of glibc permutes.
   int letter = 0;
-  while ((letter = ::getopt(argc, argv, "sfnvN:o:t:hV")) != -1) {
+  static constexpr option kLong[] = {{"version", no_argument, nullptr, 'V'}, {}};
+  while ((letter = ::getopt_long(argc, argv, "sfnvN:o:t:hV", kLong, nullptr)) != -1) {
     switch (letter) {
       case 's':
         call.sloppy = true;
@@ -66,6 +71,9 @@ Call ParseArguments(int argc, char** argv) {
       case 'n':  // /etc/mtab is a link to /proc nowadays
       case 't':  // sheen.SUBTYPE: there are none
         break;
+      case 'V':
+        call.version = true;
+        return call;
       default:
         call.good = false;
     }
@@ -134,6 +142,10 @@ int BecomeClient(const Call& call) {
 
 int main(int argc, char** argv) {
   const Call call = ParseArguments(argc, argv);
+  if (call.version) {
+    std::printf("mount.sheen %s\n", sheen::apps::kVersion);
+    return 0;
+  }
   if (!call.good) {
     PrintUsage();
     return kUsage;

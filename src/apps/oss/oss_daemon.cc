@@ -23,6 +23,8 @@ namespace {
 constexpr uint32_t kPoolThreads = 6;
 // How long the start of a server without a name waits before it says what it waits for.
 constexpr uint32_t kNamePatienceSeconds = 10;
+// So long no agent is named before those known are taken for gone.
+constexpr Nanos kAgentsAway = std::chrono::seconds(5);
 constexpr Nanos kReadyPatience = std::chrono::seconds(3);
 
 using TargetResult = Result<std::unique_ptr<ost::Target>>;
@@ -193,6 +195,7 @@ Status OssDaemon::StartNodeControl() {
   OssParamsOwner owner;
   owner.service = service_.get();
   owner.sessions = sessions_.get();
+  owner.agents = agents_.get();
   owner.spaces = [this] { return Spaces(); };
   node_->set_faults(&faults_);
   AddOssParams(owner, node_.get());
@@ -310,6 +313,10 @@ void OssDaemon::SetAgents(const v1::HeartbeatReply& reply) {
       agent.near = agent.near || own.contains(host);
     }
   }
+  // An MDS that has just started knows of no agents yet: those that were there go on.
+  const Nanos now = SystemClock().Monotonic();
+  if (!agents.empty()) agents_seen_ = now;
+  if (agents.empty() && agents_seen_ && now - *agents_seen_ < kAgentsAway) return;
   agents_->SetAgents(std::move(agents));
 }
 
@@ -340,10 +347,11 @@ void OssDaemon::Stop() {
   if (std::exchange(stopped_, true)) return;
   if (registrar_ != nullptr) registrar_->Stop();
   if (node_ != nullptr) node_->Stop();
-  if (control_ != nullptr) control_->Stop(std::chrono::seconds(2));
-  // Who waits for S3 is told that the server stops, not that S3 failed.
+  // Who waits for S3 is told that the server stops, not that S3 failed; and orders of the control
+  // plane that wait for it end.
   if (service_ != nullptr) service_->BeginStop();
   if (agents_ != nullptr) agents_->BeginStop();
+  if (control_ != nullptr) control_->Stop(std::chrono::seconds(2));
   if (plane_ != nullptr) plane_->Stop();
   if (std::exchange(background_, false)) {
     const Status stopped = shards_->Await<Status>(0, [this] { return service_->Stop(); });

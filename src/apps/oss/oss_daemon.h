@@ -80,6 +80,7 @@ class OssDaemon final {
   std::unique_ptr<ShardSet> shards_;
   std::vector<Ost> targets_;
   std::unique_ptr<oss::AgentPool> agents_;
+  std::optional<Nanos> agents_seen_;  // the registrar's thread: when the MDS last named any
   std::unique_ptr<oss::OssService> service_;
   std::unique_ptr<rpc::SessionTable> sessions_;
   std::unique_ptr<DataPlane> plane_;

@@ -19,8 +19,24 @@ std::string Devices(const OssParamsOwner& owner) {
   return out;
 }
 
+// How long data in S3 is waited for, without any progress, while no agent is there.
+Param AgentTimeout(oss::AgentPool* agents) {
+  constexpr uint64_t kDaySeconds = 86'400;
+  return {"ost.OSS.agent_timeout",
+          [agents] {
+            return fmt::format(
+                "{}", std::chrono::duration_cast<std::chrono::seconds>(agents->patience()).count());
+          },
+          [agents](const std::string& value) -> Status {
+            SHEEN_TRY_ASSIGN(const uint64_t seconds, ParseParamNumber(value, 1, kDaySeconds));
+            agents->SetPatience(std::chrono::seconds(seconds));
+            return {};
+          }};
+}
+
 void AddParams(const OssParamsOwner& owner, ParamList* list) {
-  const oss::OssService* const service = owner.service;
+  oss::OssService* const service = owner.service;
+  oss::LazyLoader* const lazy = service->lazy();
   const std::vector<v1::TargetSpace> spaces = owner.spaces();
   for (const auto& [index, target] : service->Targets()) {
     const std::string name = target->name();
@@ -28,6 +44,12 @@ void AddParams(const OssParamsOwner& owner, ParamList* list) {
     oss::OpStats* const stats = service->StatsOf(index);
     list->push_back(StatsParam(ost + ".stats", {&stats->operations()},
                                [stats](int64_t now_ns) { stats->Clear(now_ns); }));
+    list->push_back({ost + ".brw_stats",
+                     [stats] { return FormatBrwStats(stats->io(), SystemClock().Wall().count()); },
+                     [stats](const std::string&) -> Status {
+                       stats->io().Clear(SystemClock().Wall().count());
+                       return {};
+                     }});
     AddOriginParams(ost, &stats->jobs(), &stats->users(), list);
     list->push_back(ReadOnly(ost + ".uuid", target->superblock().uuid.ToString()));
     list->push_back(ReadOnly(ost + ".tot_granted", service->GrantedBytes(index)));
@@ -36,6 +58,14 @@ void AddParams(const OssParamsOwner& owner, ParamList* list) {
       if (space.index() == index) AddSpaceParams(ost, space, list);
     }
   }
+  list->push_back(AgentTimeout(owner.agents));
+  list->push_back({"ost.OSS.restore_bandwidth",
+                   [lazy] { return fmt::format("{}", lazy->restore_rate()); },
+                   [lazy](const std::string& value) -> Status {
+                     SHEEN_TRY_ASSIGN(const uint64_t rate, ParseParamNumber(value, 0, INT64_MAX));
+                     lazy->SetRestoreRate(rate);
+                     return {};
+                   }});
   // A client is one session for all OSTs of a server.
   AddExportParams("ost.OSS", owner.sessions->All(), list);
   // The locks of a server's OSTs are in one table.
@@ -55,6 +85,12 @@ void AddMetrics(const OssParamsOwner& owner, MetricsText* text) {
     AddTableMetrics(ost, stats->operations(), text);
     AddOriginMetrics(ost, stats->jobs(), stats->users(), text);
     const MetricLabels labels = {{"component", "ost"}, {"target", target->name()}};
+    AddIoMetrics({"lustre_pages_per_bulk_rw_total", "Reads and writes, by 4 KiB pages."}, labels,
+                 stats->io(), oss::OpStats::kPages, text);
+    AddIoMetrics({"lustre_io_time_milliseconds_total", "Reads and writes, by milliseconds."},
+                 labels, stats->io(), oss::OpStats::kMillis, text);
+    AddIoMetrics({"lustre_disk_io_total", "Reads and writes, by bytes."}, labels, stats->io(),
+                 oss::OpStats::kBytes, text);
     text->Gauge("lustre_exports_granted_total", "Bytes that clients may hold back.", labels,
                 static_cast<double>(owner.service->GrantedBytes(index)));
     text->Gauge("lustre_exports_total", "Clients that are known.", labels,

@@ -8,14 +8,16 @@
 #include <vector>
 
 #include "apps/common/node_control.h"
+#include "oss/agent_pool.h"
 #include "oss/service.h"
 #include "rpc/server.h"
 
 namespace sheen::apps {
 
 struct OssParamsOwner {
-  const oss::OssService* service = nullptr;
+  oss::OssService* service = nullptr;
   const rpc::SessionTable* sessions = nullptr;
+  oss::AgentPool* agents = nullptr;
   std::function<std::vector<v1::TargetSpace>()> spaces;  // blocks shortly
 };
 

@@ -21,6 +21,7 @@
 #include "apps/common/node_control.h"
 #include "apps/common/run_directory.h"
 #include "apps/common/version.h"
+#include "apps/sheen/doctor_cluster.h"
 #include "base/clock.h"
 
 namespace sheen::apps {
@@ -284,6 +285,7 @@ Status RunDoctor(const DoctorOptions& options) {
   std::vector<Finding> findings = {CheckKernel(), CheckUring(), CheckFuseUring(),   CheckFuse(),
                                    CheckFiles(),  CheckClock(), CheckRunDirectory()};
   CheckDaemons(&findings);
+  if (options.mgs) CheckCluster(*options.mgs, &findings);
   if (!options.directory.empty()) findings.push_back(CheckDisk(options.directory));
   fmt::print("{}", options.json ? AsJson(findings) : FormatFindings(findings));
   const auto bad = std::ranges::count(findings, Health::kBad, &Finding::health);

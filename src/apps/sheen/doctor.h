@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "rpc/address.h"
 #include "sheen/result.h"
 
 namespace sheen::apps {
@@ -21,6 +23,7 @@ struct Finding {
 
 struct DoctorOptions {
   std::string directory;  // its disk is tried with synced writes; empty: not
+  std::optional<rpc::Address> mgs;  // the cluster is looked at from here, too
   bool json = false;
 };
 

@@ -14,6 +14,7 @@
 #include "apps/sheen/dev_status.h"
 #include "apps/sheen/doctor.h"
 #include "apps/sheen/format.h"
+#include "apps/sheen/hsm.h"
 #include "apps/sheen/repo.h"
 #include "apps/sheen/support_bundle.h"
 #include "apps/sheen/top.h"
@@ -36,6 +37,7 @@ struct Flags {
   std::string daemon;
   std::string signal = "KILL";
   std::string server = "127.0.0.1:7989";
+  std::string doctor_server;
   uint32_t oss_count = 2;
   uint32_t ost_count = 4;
   bool no_mount = false;
@@ -247,6 +249,10 @@ void AddDev(CLI::App* app, Flags* flags, Action* chosen) {
   }
 }
 
+constexpr const char* kImportHelp =
+    "what is taken over from S3 by itself: some of new,changed,deleted, or none";
+constexpr const char* kEveryHelp = "how often S3 is looked at for it, as 5m (the default), or off";
+
 void AddRepoAdd(CLI::App* add, RepoFlags* flags) {
   add->add_option("path", flags->path, "directory in the filesystem, as /data")->required();
   add->add_option("url", flags->url, "s3://BUCKET/PREFIX")->required();
@@ -262,6 +268,32 @@ void AddRepoAdd(CLI::App* add, RepoFlags* flags) {
   add->add_option("--requests-per-second", flags->requests, "of each agent (default: no limit)");
   add->add_option("--bandwidth", flags->bandwidth, "bytes a second, of each agent, as 200M");
   add->add_flag("--no-import-on-create", flags->no_import, "link only");
+  add->add_option("--import", flags->import, kImportHelp);
+  add->add_option("--every", flags->every, kEveryHelp);
+}
+
+// An option of update, which changes only what is given.
+void AddSetting(CLI::Option* option, const char* name, RepoFlags* flags) {
+  option->each([flags, name](const std::string&) { flags->given.insert(name); });
+}
+
+void AddRepoUpdate(CLI::App* update, RepoFlags* flags) {
+  const auto add = [update, flags](const char* name, auto* value, const char* about) {
+    AddSetting(update->add_option("--" + std::string(name), *value, about), name, flags);
+  };
+  add("endpoint", &flags->endpoint, "another URL of the same S3 server");
+  add("region", &flags->region, "region");
+  add("profile", &flags->profile, "profile of ~/.aws, on the agents' hosts");
+  add("credentials", &flags->credentials, "credentials file, on the agents' hosts");
+  add("imported-file-chunk-size", &flags->chunk, "of files that are imported from now on");
+  add("concurrency", &flags->concurrency, "requests at a time, of each agent");
+  add("requests-per-second", &flags->requests, "of each agent; 0: no limit");
+  add("bandwidth", &flags->bandwidth, "bytes a second, of each agent, as 200M; 0: no limit");
+  add("import", &flags->import, kImportHelp);
+  add("every", &flags->every, kEveryHelp);
+  AddSetting(update->add_flag("--no-head,!--head", flags->no_head,
+                              "objects carry no POSIX attributes (--head: they do)"),
+             "no-head", flags);
 }
 
 void AddRepo(CLI::App* app, RepoFlags* flags, Action* chosen) {
@@ -274,24 +306,50 @@ void AddRepo(CLI::App* app, RepoFlags* flags, Action* chosen) {
                               [flags] { return RepoList(*flags); });
   CLI::App* show = AddCommand(repo, "show", "one of them", chosen,
                               [flags] { return RepoShow(*flags); });
-  CLI::App* remove = AddCommand(repo, "remove", "unlink; files stay", chosen,
+  CLI::App* update = AddCommand(repo, "update", "change settings of a link", chosen,
+                                [flags] { return RepoUpdate(*flags); });
+  AddRepoUpdate(update, flags);
+  CLI::App* remove = AddCommand(repo, "remove", "unlink; files that S3 has go", chosen,
                                 [flags] { return RepoRemove(*flags); });
   CLI::App* import = AddCommand(repo, "import", "bring names up to date with S3", chosen,
                                 [flags] { return RepoImport(*flags); });
   CLI::App* status = AddCommand(repo, "status", "data repositories and agents", chosen,
                                 [flags] { return RepoStatus(*flags); });
-  for (CLI::App* command : {show, remove, import}) {
+  status->add_option("path", flags->path, "a repository, or a file on a mount: what of it is here");
+  import->add_option("--import", flags->import,
+                     "some of new,changed,deleted (default new,changed)");
+  for (CLI::App* command : {show, update, remove, import}) {
     command->add_option("path", flags->path, "as it was linked")->required();
   }
+  remove->add_flag("--keep-data", flags->keep_data, "all files stay");
   for (CLI::App* command : {add, import}) {
     command->add_flag("--no-head", flags->no_head,
                       "objects carry no POSIX attributes: do not ask for them");
     command->add_option("--failures", flags->failures, "file for a CSV of what cannot be imported");
   }
-  for (CLI::App* command : {add, list, show, remove, import, status}) {
+  for (CLI::App* command : {add, list, show, update, remove, import, status}) {
     command->add_option("--server", flags->server,
                         "HOST:CONTROLPORT of the MDS (default 127.0.0.1:7989)");
     command->add_option("--dev", flags->dev, "an instance of `sheen dev` instead");
+    command->add_flag("--json", flags->json, "for programs");
+  }
+}
+
+void AddHsm(CLI::App* app, HsmFlags* flags, Action* chosen) {
+  CLI::App* prefetch = AddCommand(app, "prefetch", "bring files from S3 before they are read",
+                                  chosen, [flags] { return RunPrefetch(*flags); });
+  prefetch->add_flag("--wait", flags->wait, "until all is here; progress on a terminal");
+  CLI::App* release = AddCommand(app, "release", "drop from the OSTs what S3 has", chosen,
+                                 [flags] { return RunRelease(*flags); });
+  release->add_option("--older-than", flags->older_than,
+                      "only what was not read or changed for so long, as 7d");
+  release->add_option("--high", flags->high, "only when an OST is fuller than so many percent")
+      ->check(CLI::Range(1.0, 100.0));
+  release->add_option("--low", flags->low, "the longest unused first, until none is fuller")
+      ->check(CLI::Range(1.0, 100.0));
+  for (CLI::App* command : {prefetch, release}) {
+    command->add_option("paths", flags->paths, "files, and directories with all below them");
+    command->add_option("--from", flags->from, "a list of paths, one a line; - is standard input");
     command->add_flag("--json", flags->json, "for programs");
   }
 }
@@ -301,6 +359,14 @@ Status RunTopCommand(const Flags& flags) {
   return RunTop({.interval = std::chrono::duration_cast<Nanos>(interval),
                  .rounds = flags.rounds,
                  .json = flags.json});
+}
+
+Status RunDoctorCommand(const Flags& flags) {
+  DoctorOptions options{.directory = flags.directory, .mgs = {}, .json = flags.json};
+  if (!flags.doctor_server.empty()) {
+    SHEEN_TRY_ASSIGN(options.mgs, rpc::ParseAddress(flags.doctor_server, 7989));
+  }
+  return RunDoctor(options);
 }
 
 void AddLooks(CLI::App* app, Flags* flags, Action* chosen) {
@@ -314,12 +380,22 @@ void AddLooks(CLI::App* app, Flags* flags, Action* chosen) {
   top->add_option("--rounds", flags->rounds, "how often (default: until it is interrupted)");
   CLI::App* doctor =
       AddCommand(app, "doctor", "look for what commonly goes wrong, and say what to do", chosen,
-                 [flags] { return RunDoctor({flags->directory, flags->json}); });
+                 [flags] { return RunDoctorCommand(*flags); });
   doctor->add_option("--dir", flags->directory,
                      "try the disk under this directory with synced writes, too");
+  doctor->add_option("--server", flags->doctor_server,
+                     "HOST:CONTROLPORT of the MDS: try the ports of all servers, and S3, too");
   for (CLI::App* command : {status, top, doctor}) {
     command->add_flag("--json", flags->json, "for programs");
   }
+}
+
+// Or an option.
+bool IsCommand(const CLI::App& app, const std::string& word) {
+  const auto all = app.get_subcommands([&word](const CLI::App* one) {
+    return one->get_name() == word;
+  });
+  return word.starts_with('-') || !all.empty();
 }
 
 int Main(int argc, char** argv) {
@@ -337,6 +413,12 @@ int Main(int argc, char** argv) {
   AddLooks(&app, &flags, &chosen);
   RepoFlags repo_flags;
   AddRepo(&app, &repo_flags, &chosen);
+  HsmFlags hsm_flags;
+  AddHsm(&app, &hsm_flags, &chosen);
+  if (const std::string word = argc > 1 ? argv[1] : "-"; !IsCommand(app, word)) {
+    std::fprintf(stderr, "sheen: '%s' is no command; sheen --help lists them\n", word.c_str());
+    return 2;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -3,14 +3,19 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "apps/common/words.h"
 #include "apps/sheen/dev_state.h"
+#include "apps/sheen/hsm.h"
+#include "apps/sheen/repo_settings.h"
 #include "rpc/grpc_repositories.h"
 
 namespace sheen::apps {
@@ -20,7 +25,13 @@ using Json = nlohmann::json;
 
 constexpr Nanos kCheckPatience = std::chrono::seconds(40);
 constexpr auto kProgressLook = std::chrono::milliseconds(200);
+constexpr auto kAgentPatience = std::chrono::seconds(8);
+constexpr auto kAgentLook = std::chrono::milliseconds(200);
 constexpr int kFailuresShown = 20;
+// Changes wait until the clients are back that were there before a restart of the MDS: 20 s.
+constexpr Nanos kChangePatience = std::chrono::seconds(60);
+// Name by name.
+constexpr Nanos kRemovePatience = std::chrono::hours(6);
 
 Result<rpc::Address> MdsAddress(const RepoFlags& flags) {
   if (flags.dev.empty()) return rpc::ParseAddress(flags.server, 7989);
@@ -33,10 +44,17 @@ Result<v1::ListRepositoriesReply> ListAll(const RepoFlags& flags) {
   return rpc::RepositoryClient(address).ListRepositories();
 }
 
-Result<rpc::Address> AgentAddress(const v1::ListRepositoriesReply& all) {
-  for (const v1::AgentEntry& agent : all.agents()) {
-    if (agent.hosts().empty()) continue;
-    return rpc::Address{agent.hosts(0), static_cast<uint16_t>(agent.control_port())};
+// After a start of the MDS the agents have to say first that they are there.
+Result<rpc::Address> AgentAddress(const RepoFlags& flags, v1::ListRepositoriesReply all) {
+  const auto until = std::chrono::steady_clock::now() + kAgentPatience;
+  for (;;) {
+    for (const v1::AgentEntry& agent : all.agents()) {
+      if (agent.hosts().empty()) continue;
+      return rpc::Address{agent.hosts(0), static_cast<uint16_t>(agent.control_port())};
+    }
+    if (std::chrono::steady_clock::now() >= until) break;
+    std::this_thread::sleep_for(kAgentLook);
+    SHEEN_TRY_ASSIGN(all, ListAll(flags));
   }
   return Fail(Errc::kUnavailable,
               "no agent is there, and only agents talk to S3; start one: sheen-agent --mgs "
@@ -54,59 +72,6 @@ Result<v1::Repository> FindRepository(const v1::ListRepositoriesReply& all,
                                           known.empty() ? "are none" : "are: " + known));
 }
 
-// "s3://bucket/prefix"
-Status ParseUrl(const std::string& url, v1::Repository* out) {
-  constexpr std::string_view kScheme = "s3://";
-  const std::string rest = url.starts_with(kScheme) ? url.substr(kScheme.size()) : "";
-  const size_t slash = std::min(rest.find('/'), rest.size());
-  out->set_bucket(rest.substr(0, slash));
-  out->set_prefix(slash < rest.size() ? rest.substr(slash + 1) : "");
-  if (!out->prefix().empty() && !out->prefix().ends_with('/')) out->mutable_prefix()->append("/");
-  if (!out->bucket().empty()) return {};
-  return Fail(Errc::kInvalid, fmt::format("'{}' is no place in S3; write s3://BUCKET/PREFIX", url));
-}
-
-Result<v1::Repository> Wanted(const RepoFlags& flags) {
-  v1::Repository out;
-  SHEEN_TRY(ParseUrl(flags.url, &out));
-  out.set_path(flags.path);
-  out.set_endpoint(flags.endpoint);
-  out.set_region(flags.region);
-  out.set_path_style(flags.path_style);
-  out.set_profile(flags.profile);
-  out.set_credentials_file(flags.credentials);
-  SHEEN_TRY_ASSIGN(const uint64_t chunk, ParseSize(flags.chunk));
-  out.set_chunk_bytes(chunk);
-  out.set_concurrency(flags.concurrency);
-  out.set_requests_per_second(flags.requests);
-  if (!flags.bandwidth.empty()) {
-    SHEEN_TRY_ASSIGN(const uint64_t bytes, ParseSize(flags.bandwidth));
-    out.set_bytes_per_second(static_cast<double>(bytes));
-  }
-  return out;
-}
-
-std::string UrlOf(const v1::Repository& repository) {
-  return "s3://" + repository.bucket() + "/" + repository.prefix();
-}
-
-Json AsJson(const v1::Repository& repository) {
-  return {{"path", repository.path()},
-          {"url", UrlOf(repository)},
-          {"id", repository.id()},
-          {"bucket", repository.bucket()},
-          {"prefix", repository.prefix()},
-          {"endpoint", repository.endpoint()},
-          {"region", repository.region()},
-          {"path_style", repository.path_style()},
-          {"profile", repository.profile()},
-          {"credentials_file", repository.credentials_file()},
-          {"imported_file_chunk_bytes", repository.chunk_bytes()},
-          {"concurrency", repository.concurrency()},
-          {"requests_per_second", repository.requests_per_second()},
-          {"bytes_per_second", repository.bytes_per_second()}};
-}
-
 Json AsJson(const v1::ImportProgress& progress) {
   return {{"done", progress.done()},
           {"error", progress.error()},
@@ -117,9 +82,26 @@ Json AsJson(const v1::ImportProgress& progress) {
           {"created", progress.created()},
           {"updated", progress.updated()},
           {"unchanged", progress.unchanged()},
+          {"deleted", progress.deleted()},
+          {"skipped", progress.skipped()},
           {"failed", progress.failed()},
           {"bytes", progress.bytes()},
           {"seconds", progress.seconds()}};
+}
+
+Json AsJson(const v1::ImportState& state) {
+  Json out = {{"running", state.running()}, {"agent", state.agent()},
+              {"ended_ns", state.ended_ns()}};
+  if (state.ended_ns() != 0) out["last"] = AsJson(state.last());
+  return out;
+}
+
+const v1::ImportState* StateOf(const v1::ListRepositoriesReply& all,
+                               const v1::Repository& repository) {
+  for (const v1::ImportState& state : all.imports()) {
+    if (state.repository() == repository.id()) return &state;
+  }
+  return nullptr;
 }
 
 // One line of RFC 4180.
@@ -132,10 +114,24 @@ std::string CsvLine(const v1::ImportFailure& failure) {
   return quoted(failure.key()) + "," + quoted(failure.reason()) + "\n";
 }
 
-Status WriteFailures(const std::string& file, const v1::ImportProgress& progress) {
+// All that the agent keeps, part by part.
+Status WriteFailures(const std::string& file, rpc::AgentControlClient* agent, uint64_t task) {
   std::ofstream out(file, std::ios::binary | std::ios::trunc);
   out << "key,reason\n";
-  for (const v1::ImportFailure& failure : progress.failures()) out << CsvLine(failure);
+  v1::GetImportRequest look;
+  look.set_task(task);
+  for (;;) {
+    SHEEN_TRY_ASSIGN(const v1::ImportProgress part, agent->GetImport(look));
+    for (const v1::ImportFailure& failure : part.failures()) out << CsvLine(failure);
+    look.set_failures_from(look.failures_from() + static_cast<uint64_t>(part.failures_size()));
+    if (part.failures_size() > 0 && look.failures_from() < part.failures_kept()) continue;
+    if (part.failed() > part.failures_kept()) {
+      std::fprintf(stderr, "%s has the first %llu of %llu failures\n", file.c_str(),
+                   static_cast<unsigned long long>(part.failures_kept()),
+                   static_cast<unsigned long long>(part.failed()));
+    }
+    break;
+  }
   out.close();
   if (out.good()) return {};
   return Fail(Errc::kIo, "cannot write " + file);
@@ -152,17 +148,21 @@ void ShowProgress(const v1::ImportProgress& progress) {
   if (progress.done()) std::fputs("\n", stderr);
 }
 
+std::string Counts(const v1::ImportProgress& progress) {
+  std::string out = fmt::format(
+      "{} keys listed, hash {:016x}; {} imported ({} new, {} changed, {} as before), {} failed",
+      progress.listed(), progress.listed_hash(), progress.finished(), progress.created(),
+      progress.updated(), progress.unchanged(), progress.failed());
+  if (progress.skipped() > 0) out += fmt::format(", {} not asked for", progress.skipped());
+  if (progress.deleted() > 0) out += fmt::format(", {} names deleted", progress.deleted());
+  return out;
+}
+
 Status Report(const RepoFlags& flags, const v1::ImportProgress& progress) {
-  if (!flags.failures.empty()) SHEEN_TRY(WriteFailures(flags.failures, progress));
   if (flags.json) {
     std::printf("%s\n", AsJson(progress).dump(2).c_str());
   } else {
-    std::printf("%s", fmt::format("{} keys listed, hash {:016x}; {} imported ({} new, {} changed, "
-                                  "{} as before), {} failed; {:.1f} s\n",
-                                  progress.listed(), progress.listed_hash(), progress.finished(),
-                                  progress.created(), progress.updated(), progress.unchanged(),
-                                  progress.failed(), progress.seconds())
-                          .c_str());
+    std::printf("%s; %.1f s\n", Counts(progress).c_str(), progress.seconds());
   }
   for (int i = 0; i < progress.failures_size() && i < kFailuresShown; ++i) {
     std::fprintf(stderr, "'%s': %s\n", progress.failures(i).key().c_str(),
@@ -176,33 +176,151 @@ Status Report(const RepoFlags& flags, const v1::ImportProgress& progress) {
                                          : ": see " + flags.failures));
 }
 
-Status Import(const RepoFlags& flags, const v1::ListRepositoriesReply& all,
-              const v1::Repository& repository) {
-  SHEEN_TRY_ASSIGN(const rpc::Address address, AgentAddress(all));
+// Of a repository that is compared with S3 by itself: its lines of the status.
+void ShowComparison(const v1::Repository& repository, const v1::ImportState& state) {
+  std::printf("    compared every %u s: %s%s%s\n", repository.import_every_s(),
+              ImportText(repository.import_what()).c_str(),
+              state.running() ? "; now by " : "", state.agent().c_str());
+  if (state.ended_ns() == 0) return;
+  const int64_t ago = (SystemClock().Wall().count() - state.ended_ns()) / 1'000'000'000;
+  std::printf("    %lld s ago: %s%s\n", static_cast<long long>(ago), Counts(state.last()).c_str(),
+              state.last().error().empty() ? "" : ("; ended: " + state.last().error()).c_str());
+  for (const v1::ImportFailure& failure : state.last().failures()) {
+    std::printf("      '%s': %s\n", failure.key().c_str(), failure.reason().c_str());
+  }
+}
+
+volatile std::sig_atomic_t interrupted = 0;
+
+// Of an import: an interrupt cancels it at the agent, and what it has done is reported.
+class InterruptCatcher final {
+ public:
+  InterruptCatcher() : before_(::signal(SIGINT, [](int) { interrupted = 1; })) {}
+  ~InterruptCatcher() { ::signal(SIGINT, before_); }
+  InterruptCatcher(const InterruptCatcher&) = delete;
+  InterruptCatcher& operator=(const InterruptCatcher&) = delete;
+
+ private:
+  void (*const before_)(int);
+};
+
+// To its end, on an agent; `ended` is called with it.
+Status RunOnAgent(const RepoFlags& flags, const v1::ListRepositoriesReply& all,
+                  const v1::StartImportRequest& request,
+                  const std::function<Status(rpc::AgentControlClient*, uint64_t,
+                                             const v1::ImportProgress&)>& ended) {
+  SHEEN_TRY_ASSIGN(const rpc::Address address, AgentAddress(flags, all));
   rpc::AgentControlClient agent(address);
-  v1::StartImportRequest request;
-  request.set_repository(repository.id());
-  request.set_no_head(flags.no_head);
   SHEEN_TRY_ASSIGN(const v1::StartImportReply started, agent.StartImport(request));
   v1::GetImportRequest look;
   look.set_task(started.task());
+  const InterruptCatcher catcher;
   for (;;) {
+    if (interrupted != 0) {
+      interrupted = 0;
+      SHEEN_TRY(agent.CancelImport(look));
+    }
     SHEEN_TRY_ASSIGN(const v1::ImportProgress progress, agent.GetImport(look));
     ShowProgress(progress);
-    if (progress.done()) return Report(flags, progress);
+    if (progress.done()) return ended(&agent, started.task(), progress);
     std::this_thread::sleep_for(kProgressLook);
   }
 }
 
+// `ordered`: --import is of this import, and not of the link.
+Status Import(const RepoFlags& flags, const v1::ListRepositoriesReply& all,
+              const v1::Repository& repository, bool ordered) {
+  v1::StartImportRequest request;
+  request.set_repository(repository.id());
+  request.set_no_head(flags.no_head || repository.no_head());
+  if (ordered && !flags.import.empty()) {
+    SHEEN_TRY_ASSIGN(const uint32_t what, ParseImport(flags.import));
+    if (what == 0) return Fail(Errc::kInvalid, "--import none: there is nothing to import then");
+    request.set_what(what);
+  }
+  return RunOnAgent(flags, all, request,
+                    [&flags](rpc::AgentControlClient* agent, uint64_t task,
+                             const v1::ImportProgress& progress) -> Status {
+                      if (!flags.failures.empty()) {
+                        SHEEN_TRY(WriteFailures(flags.failures, agent, task));
+                      }
+                      return Report(flags, progress);
+                    });
+}
+
+// The names that S3 has; gives how many went.
+Result<uint64_t> DropNames(const RepoFlags& flags) {
+  SHEEN_TRY_ASSIGN(const v1::ListRepositoriesReply all, ListAll(flags));
+  SHEEN_TRY_ASSIGN(const v1::Repository repository, FindRepository(all, flags.path));
+  v1::StartImportRequest request;
+  request.set_repository(repository.id());
+  request.set_remove(true);
+  uint64_t dropped = 0;
+  const Status done = RunOnAgent(
+      flags, all, request,
+      [&dropped](rpc::AgentControlClient*, uint64_t, const v1::ImportProgress& progress) -> Status {
+        dropped = progress.deleted();
+        if (progress.error().empty()) return {};
+        return Fail(Errc::kIo, progress.error());
+      });
+  if (done) return dropped;
+  return Fail(done.error().code(),
+              fmt::format("{} is still linked: what S3 has could not be looked up ({}); try again, "
+                          "or unlink it with --keep-data",
+                          flags.path, done.error().message()));
+}
+
+// By an agent.
+Result<v1::CheckRepositoryReply> Check(const RepoFlags& flags,
+                                       const v1::ListRepositoriesReply& all,
+                                       const v1::Repository& repository) {
+  SHEEN_TRY_ASSIGN(const rpc::Address agent, AgentAddress(flags, all));
+  v1::CheckRepositoryRequest check;
+  *check.mutable_repository() = repository;
+  return rpc::AgentControlClient(agent, kCheckPatience).CheckRepository(check);
+}
+
 }  // namespace
 
+Status RepoUpdate(const RepoFlags& flags) {
+  if (flags.given.empty()) {
+    return Fail(Errc::kInvalid, "nothing is to be changed; `sheen repo update --help` lists what "
+                                "can be");
+  }
+  SHEEN_TRY_ASSIGN(const v1::ListRepositoriesReply all, ListAll(flags));
+  SHEEN_TRY_ASSIGN(const v1::Repository before, FindRepository(all, flags.path));
+  v1::Repository wanted = before;
+  SHEEN_TRY(SetSettings(
+      flags, [&flags](const char* name) { return flags.given.contains(name); }, &wanted));
+  const auto checked = Check(flags, all, wanted);
+  if (!checked) {
+    return Fail(checked.error().code(),
+                fmt::format("{} could not be used so, and nothing was changed: {}", UrlOf(wanted),
+                            checked.error().message()));
+  }
+  SHEEN_TRY_ASSIGN(const rpc::Address address, MdsAddress(flags));
+  v1::UpdateRepositoryRequest request;
+  *request.mutable_repository() = wanted;
+  SHEEN_TRY_ASSIGN(const v1::UpdateRepositoryReply updated,
+                   rpc::RepositoryClient(address, kChangePatience).UpdateRepository(request));
+  const Json now = AsJson(updated.repository());
+  if (flags.json) {
+    std::printf("%s\n", now.dump(2).c_str());
+    return {};
+  }
+  const Json then = AsJson(before);
+  for (const auto& [name, value] : now.items()) {
+    if (value == then.at(name)) continue;
+    std::printf("%s: %s (was %s)\n", name.c_str(), value.dump().c_str(),
+                then.at(name).dump().c_str());
+  }
+  return {};
+}
+
 Status RepoAdd(const RepoFlags& flags) {
-  SHEEN_TRY_ASSIGN(const v1::Repository wanted, Wanted(flags));
+  SHEEN_TRY_ASSIGN(const v1::Repository wanted, WantedRepository(flags));
   SHEEN_TRY_ASSIGN(v1::ListRepositoriesReply all, ListAll(flags));
-  SHEEN_TRY_ASSIGN(const rpc::Address agent, AgentAddress(all));
-  v1::CheckRepositoryRequest check;
-  *check.mutable_repository() = wanted;
-  const auto checked = rpc::AgentControlClient(agent, kCheckPatience).CheckRepository(check);
+  const auto checked = Check(flags, all, wanted);
   if (!checked) {
     return Fail(checked.error().code(),
                 fmt::format("{} cannot be used, and nothing was linked: {}", flags.url,
@@ -213,7 +331,7 @@ Status RepoAdd(const RepoFlags& flags) {
   *request.mutable_repository() = wanted;
   if (wanted.region().empty()) request.mutable_repository()->set_region(checked->region());
   SHEEN_TRY_ASSIGN(const v1::AddRepositoryReply added,
-                   rpc::RepositoryClient(address).AddRepository(request));
+                   rpc::RepositoryClient(address, kChangePatience).AddRepository(request));
   if (!flags.json) {
     std::printf("%s is linked to %s (keys from %s)\n", added.repository().path().c_str(),
                 UrlOf(added.repository()).c_str(), checked->keys_from().c_str());
@@ -222,7 +340,7 @@ Status RepoAdd(const RepoFlags& flags) {
     if (flags.json) std::printf("%s\n", AsJson(added.repository()).dump(2).c_str());
     return {};
   }
-  return Import(flags, all, added.repository());
+  return Import(flags, all, added.repository(), false);
 }
 
 Status RepoList(const RepoFlags& flags) {
@@ -254,25 +372,79 @@ Status RepoShow(const RepoFlags& flags) {
   return {};
 }
 
+// What comes by itself would make names again that were just taken away.
+Status EndComparisons(const RepoFlags& flags) {
+  constexpr int kLooks = 600;
+  for (int look = 0; look < kLooks; ++look) {
+    SHEEN_TRY_ASSIGN(const v1::ListRepositoriesReply all, ListAll(flags));
+    SHEEN_TRY_ASSIGN(const v1::Repository link, FindRepository(all, flags.path));
+    const v1::ImportState* const state = StateOf(all, link);
+    const bool ordered = link.import_every_s() != 0;
+    if (!ordered && (state == nullptr || !state->running())) return {};
+    if (ordered) {
+      SHEEN_TRY_ASSIGN(const rpc::Address address, MdsAddress(flags));
+      v1::UpdateRepositoryRequest request;
+      *request.mutable_repository() = link;
+      request.mutable_repository()->set_import_every_s(0);
+      SHEEN_TRY(rpc::RepositoryClient(address, kChangePatience).UpdateRepository(request));
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+  }
+  return Fail(Errc::kBusy, fmt::format("{} is still being compared with S3; it is linked, without "
+                                       "--every now; try again",
+                                       flags.path));
+}
+
 Status RepoRemove(const RepoFlags& flags) {
+  SHEEN_TRY(EndComparisons(flags));
+  // Only what S3 has just as it is here: it is asked, not believed.
+  uint64_t dropped = 0;
+  if (!flags.keep_data) {
+    SHEEN_TRY_ASSIGN(dropped, DropNames(flags));
+  }
   SHEEN_TRY_ASSIGN(const rpc::Address address, MdsAddress(flags));
   v1::RemoveRepositoryRequest request;
   request.set_path(flags.path);
-  SHEEN_TRY(rpc::RepositoryClient(address).RemoveRepository(request));
-  std::printf("%s is no data repository any more; its files stay, what was not loaded of them "
-              "cannot be read\n",
-              flags.path.c_str());
+  request.set_keep_data(flags.keep_data);
+  SHEEN_TRY_ASSIGN(const v1::RemoveRepositoryReply removed,
+                   rpc::RepositoryClient(address, kRemovePatience).RemoveRepository(request));
+  if (flags.json) {
+    const Json out = {{"path", flags.path},
+                      {"dropped", dropped},
+                      {"kept", removed.kept()}};
+    std::printf("%s\n", out.dump(2).c_str());
+    return {};
+  }
+  std::printf("%s is no data repository any more", flags.path.c_str());
+  if (flags.keep_data) {
+    std::printf("; its files stay, what was not loaded of them cannot be read until the same place "
+                "in S3 is linked again\n");
+    return {};
+  }
+  std::printf("; %llu files that S3 has were taken away, %llu stay\n",
+              static_cast<unsigned long long>(dropped),
+              static_cast<unsigned long long>(removed.kept()));
   return {};
 }
 
 Status RepoImport(const RepoFlags& flags) {
   SHEEN_TRY_ASSIGN(const v1::ListRepositoriesReply all, ListAll(flags));
   SHEEN_TRY_ASSIGN(const v1::Repository repository, FindRepository(all, flags.path));
-  return Import(flags, all, repository);
+  return Import(flags, all, repository, true);
 }
 
 Status RepoStatus(const RepoFlags& flags) {
-  SHEEN_TRY_ASSIGN(const v1::ListRepositoriesReply all, ListAll(flags));
+  if (!flags.path.empty()) {
+    SHEEN_TRY_ASSIGN(const bool shown, ShowHsmFile(flags.path, flags.json));
+    if (shown) return {};
+  }
+  SHEEN_TRY_ASSIGN(v1::ListRepositoriesReply all, ListAll(flags));
+  if (!flags.path.empty()) {
+    SHEEN_TRY_ASSIGN(const v1::Repository repository, FindRepository(all, flags.path));
+    all.clear_repositories();
+    *all.add_repositories() = repository;
+  }
   Json agents = Json::array();
   for (const v1::AgentEntry& agent : all.agents()) {
     agents.push_back({{"name", agent.name()},
@@ -282,7 +454,12 @@ Status RepoStatus(const RepoFlags& flags) {
   }
   if (flags.json) {
     Json repositories = Json::array();
-    for (const v1::Repository& one : all.repositories()) repositories.push_back(AsJson(one));
+    for (const v1::Repository& one : all.repositories()) {
+      repositories.push_back(AsJson(one));
+      if (const v1::ImportState* state = StateOf(all, one)) {
+        repositories.back()["comparison"] = AsJson(*state);
+      }
+    }
     const Json out = {{"repositories", repositories}, {"agents", agents}};
     std::printf("%s\n", out.dump(2).c_str());
     return {};
@@ -290,6 +467,7 @@ Status RepoStatus(const RepoFlags& flags) {
   std::printf("%d data repositories\n", all.repositories_size());
   for (const v1::Repository& one : all.repositories()) {
     std::printf("  %-24s %s\n", one.path().c_str(), UrlOf(one).c_str());
+    if (const v1::ImportState* state = StateOf(all, one)) ShowComparison(one, *state);
   }
   std::printf("%d agents%s\n", all.agents_size(),
               all.agents_size() == 0 ? ": nothing that is not here can be read" : "");

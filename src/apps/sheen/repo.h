@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 
 #include "sheen/result.h"
@@ -27,18 +28,24 @@ struct RepoFlags {
   std::string chunk = "1G";
   std::string failures;  // file for the CSV
   std::string bandwidth;
+  std::string import;  // "new,changed,deleted", "none"
+  std::string every;   // "5m", "off"
   double requests = 0;
   uint32_t concurrency = 0;
   bool path_style = false;
   bool no_import = false;
   bool no_head = false;
+  bool keep_data = false;  // of remove
   bool json = false;
+  std::set<std::string> given;  // of update: options that were written
 };
 
 // Errors: with what to do.
 Status RepoAdd(const RepoFlags& flags);
 Status RepoList(const RepoFlags& flags);
 Status RepoShow(const RepoFlags& flags);
+// The settings that are given; the others stay.
+Status RepoUpdate(const RepoFlags& flags);
 Status RepoRemove(const RepoFlags& flags);
 // kIo when not all keys could be imported.
 Status RepoImport(const RepoFlags& flags);

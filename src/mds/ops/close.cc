@@ -17,6 +17,12 @@ namespace {
 Result<bool> TakeSize(const OpContext& context, const v1::CloseRequest& request, size_t writers,
                       mdt::Inode* inode, v1::CloseReply* reply) {
   if (!inode->IsRegular() || !inode->size_unsafe() || request.size_unknown()) return false;
+  SHEEN_TRY_ASSIGN(const bool outdated, IsOutdated(*inode, request.layout_generation()));
+  if (outdated) {
+    reply->set_glimpse_wanted(writers == 0);
+    reply->set_size_epoch(inode->size_epoch);
+    return false;
+  }
   const bool sole = context.IsSoleWriter(*inode);
   bool changed = false;
   if (sole && request.wrote()) {
@@ -41,6 +47,8 @@ Result<bool> TakeSize(const OpContext& context, const v1::CloseRequest& request,
 Result<bool> TakePresent(const v1::CloseRequest& request, mdt::Inode* inode) {
   const int count = std::min(request.present_component_size(), request.present_stripe_size());
   if (count == 0 || !inode->IsRegular() || inode->layout.empty()) return false;
+  SHEEN_TRY_ASSIGN(const bool outdated, IsOutdated(*inode, request.layout_generation()));
+  if (outdated) return false;
   SHEEN_TRY_ASSIGN(layout::Layout layout, layout::Decode(inode->layout));
   bool changed = false;
   for (int i = 0; i < count; ++i) {

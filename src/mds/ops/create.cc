@@ -35,26 +35,30 @@ Status OpenExisting(OpContext* context, const v1::CreateRequest& request, const 
     reply->mutable_attr()->set_size_epoch(inode.size_epoch);
   }
   LogOpen(context, fid, request.open_flags());
+  context->GrantAfter(fid, lock::kLayout);
   AddHandle(context, fid, request.open_flags(), request.handle());
   return {};
 }
 
 Result<layout::Layout> FirstLayout(OpContext* context, const v1::CreateRequest& request,
                                    const Fid& parent, const mdt::Inode& directory) {
-  if (!request.layout_template().empty()) return ParseTemplate(request.layout_template());
-  // Records appended by many go to one object (Lustre: append_stripe_count 1).
-  if ((request.open_flags() & O_APPEND) != 0) {
-    return layout::PlainTemplate(1, layout::kStripeBytesDefault);
+  SHEEN_TRY_ASSIGN(const Template found, TemplateFor(context, parent, directory));
+  if (!request.layout_template().empty()) {
+    SHEEN_TRY_ASSIGN(const layout::Layout wanted,
+                     ParseTemplate(*context, request.layout_template()));
+    return NewLayout(wanted, found);
   }
-  SHEEN_TRY_ASSIGN(Template found, TemplateFor(context, parent, directory));
-  return layout::TemplateOf(found.layout);
+  // Records appended by many go to one object (Lustre: append_stripe_count 1).
+  const bool appends = (request.open_flags() & O_APPEND) != 0;
+  return NewLayout(appends ? layout::PlainTemplate(1, layout::kStripeBytesDefault) : found.layout,
+                   found);
 }
 
 Status GiveLayout(OpContext* context, const v1::CreateRequest& request, const Fid& fid,
                   const mdt::Inode& directory, mdt::Inode* inode) {
   if (context->replay && !request.decided_layout().empty()) {
     SHEEN_TRY_ASSIGN(const layout::Layout decided,
-                     DecidedLayout(*context, fid, request.decided_layout()));
+                     DecidedLayout(*context, fid, request.decided_layout(), {}));
     inode->layout = layout::Encode(decided);
     return {};
   }
@@ -69,6 +73,7 @@ Status GiveLayout(OpContext* context, const v1::CreateRequest& request, const Fi
 }  // namespace
 
 Status Create(OpContext* context, const v1::CreateRequest& request, v1::CreateReply* reply) {
+  if (request.has_copy_of()) return CreateCopy(context, request, reply);
   SHEEN_TRY_ASSIGN(const Fid parent, ValidFid(request.parent()));
   SHEEN_TRY(CheckName(request.name()));
   const Fid fid = FidOf(request.fid());
@@ -113,6 +118,7 @@ Status Create(OpContext* context, const v1::CreateRequest& request, v1::CreateRe
   context->GrantAfter(parent, lock::kAttrBits);
   // Nobody but the creator can be writing: it knows the size, until another's open takes this back.
   context->GrantAfter(fid, lock::kLookup | lock::kAttrBits);
+  context->GrantAfter(fid, lock::kLayout);
   return {};
 }
 

@@ -6,10 +6,15 @@
 //   another ETag, unchanged  a new layout (new births): objects of the old one are destroyed
 //   changed here, not ours   kExists: kept
 //
-// Times and owners are the object's; directories that are there already keep their own.
+// Times and owners are the object's. A directory gets those of its object ("a/b/") whenever that
+// comes, before or after what is below it: one that an import has made on the way is marked so, and
+// what is imported into a directory with an object of its own leaves its mtime alone. Directories
+// that people have made keep their own.
 #include <sys/stat.h>
 
+#include "mds/acl_rows.h"
 #include "mds/file_layout.h"
+#include "mds/import_compare.h"
 #include "mds/operation.h"
 #include "mds/ops/ops.h"
 #include "mdt/repository_records.h"
@@ -28,7 +33,8 @@ constexpr uint64_t kBlocksOfAbsent = 1;
 
 mdt::FileSource SourceRecord(const v1::ImportOrder& order) {
   mdt::FileSource source;
-  source.flags = mdt::kHsmExists | mdt::kHsmArchived | mdt::kHsmReleased;
+  const bool directory = order.directory_only() || S_ISDIR(order.entry().mode());
+  if (!directory) source.flags = mdt::kHsmExists | mdt::kHsmArchived | mdt::kHsmReleased;
   source.link = order.repository();
   source.key = order.entry().key();
   source.etag = order.entry().etag();
@@ -39,12 +45,12 @@ mdt::FileSource SourceRecord(const v1::ImportOrder& order) {
 
 // floor(size / chunk) + 1 stripes, as FSx has it.
 Status GiveLayout(OpContext* context, const v1::ImportOrder& order, const Fid& fid,
-                  uint32_t generation, mdt::Inode* inode) {
+                  const Template& found, uint32_t generation, mdt::Inode* inode) {
   const uint64_t chunk = std::max<uint64_t>(order.chunk_bytes(), 1);
   const uint64_t stripes =
       std::min<uint64_t>(order.entry().size() / chunk + 1, layout::kStripeCountMax);
   layout::Layout layout =
-      layout::PlainTemplate(static_cast<uint32_t>(stripes), kStripeBytes);
+      NewLayout(layout::PlainTemplate(static_cast<uint32_t>(stripes), kStripeBytes), found);
   layout.generation = generation;
   SHEEN_TRY(InstantiateRange(context, fid, &layout, 0, 1));
   if (order.entry().size() > 0) {
@@ -57,19 +63,30 @@ Status GiveLayout(OpContext* context, const v1::ImportOrder& order, const Fid& f
   return {};
 }
 
-void GiveAttributes(const v1::ImportEntry& entry, int64_t now_ns, mdt::Inode* inode) {
+constexpr uint32_t kGivenAll = v1::GIVEN_MODE | v1::GIVEN_UID | v1::GIVEN_GID;
+
+// `given`: v1::ImportGiven bits; the others stay.
+void GiveAttributes(const v1::ImportEntry& entry, uint32_t given, int64_t now_ns,
+                    mdt::Inode* inode) {
   const uint32_t type = inode->mode & S_IFMT;
-  // Set-user-ID is never taken from S3.
-  inode->mode = type | (entry.mode() == 0 ? kDefaultMode : entry.mode() & 03777);
+  if ((given & v1::GIVEN_MODE) != 0) {
+    // Who may write to the bucket makes no set-ID programs; a directory's hands the group down.
+    const uint32_t taken = type == S_IFDIR ? 03777 : 01777;
+    inode->mode = type | (entry.mode() == 0 ? kDefaultMode : entry.mode() & taken);
+  }
   if (type == S_IFLNK) inode->mode = S_IFLNK | 0777;
-  inode->uid = entry.uid();
-  inode->gid = entry.gid();
+  if ((given & v1::GIVEN_UID) != 0) inode->uid = entry.uid();
+  if ((given & v1::GIVEN_GID) != 0) inode->gid = entry.gid();
   inode->mtime_ns = entry.mtime_ns() != 0 ? entry.mtime_ns() : entry.modified_ns();
   inode->atime_ns = entry.atime_ns() != 0 ? entry.atime_ns() : inode->mtime_ns;
   inode->ctime_ns = now_ns;
 }
 
-Status Refuse(std::string_view why) { return Fail(Errc::kExists, std::string(why)); }
+bool HasOwnObject(const mdt::Inode& directory) {
+  if (directory.extra.empty()) return false;
+  const Result<mdt::FileSource> source = mdt::DecodeFileSource(directory.extra);
+  return source && !source->etag.empty();
+}
 
 // The name is there already.
 Status BringUpToDate(OpContext* context, const v1::ImportOrder& order, const Fid& fid,
@@ -77,43 +94,58 @@ Status BringUpToDate(OpContext* context, const v1::ImportOrder& order, const Fid
   SHEEN_TRY(context->Latch(fid));
   SHEEN_TRY_ASSIGN(mdt::Inode inode, context->Inode(fid));
   const v1::ImportEntry& entry = order.entry();
-  const uint32_t type = entry.mode() & S_IFMT;
-  if (order.directory_only() || type == S_IFDIR) {
-    if (!inode.IsDirectory()) {
-      return Fail(Errc::kNotDirectory, "a file of this name is in the way of a directory");
-    }
-    return {};
+  if (order.directory_only()) {
+    if (inode.IsDirectory()) return {};
+    return Fail(Errc::kNotDirectory, "a file of this name is in the way of a directory");
   }
-  if (inode.IsDirectory()) return Refuse("a directory of this name is in the way of the file");
-  if (inode.extra.empty()) return Refuse("a file of this name is here that was not imported; kept");
-  SHEEN_TRY_ASSIGN(const mdt::FileSource known, mdt::DecodeFileSource(inode.extra));
-  // Renamed or linked here: it may be the last copy.
-  if (known.key != entry.key()) return Refuse("it was another object's and renamed here; kept");
-  if (known.link != order.repository()) return Refuse("it belongs to another data repository");
-  if ((known.flags & mdt::kHsmDirty) != 0) {
-    const bool same = known.etag == entry.etag() && known.size == entry.size();
-    return same ? Status() : Refuse("changed here and in S3; the file here is kept");
+  SHEEN_TRY_ASSIGN(const ImportStanding standing,
+                   CompareImported(inode, order.repository(), entry));
+  if (!standing.refusal.empty()) return Fail(Errc::kExists, std::string(standing.refusal));
+  if (standing.what == v1::IMPORT_UNCHANGED) return {};
+  if (inode.IsSymlink() != S_ISLNK(entry.mode())) {
+    return Fail(Errc::kExists, inode.IsSymlink()
+                                   ? "it was a symbolic link and is none in S3 now; kept"
+                                   : "it was no symbolic link and is one in S3 now; kept");
   }
-  const bool same_content = known.etag == entry.etag() && known.size == entry.size();
-  if (same_content && known.modified_ns == entry.modified_ns()) return {};
-  const int64_t time_ns = context->TimeFor(0, {&inode});
-  GiveAttributes(entry, time_ns, &inode);
+  const mdt::Inode before = inode;
+  // A directory that an import made on the way has nothing of its own yet.
+  const uint32_t given = standing.what == v1::IMPORT_CREATED ? kGivenAll : entry.given();
+  GiveAttributes(entry, given, context->TimeFor(0, {&inode}), &inode);
+  if (inode.mode != before.mode) SHEEN_TRY(FollowMode(context, fid, &inode));
   if (inode.IsSymlink()) {
     inode.target = entry.target();
     inode.size = inode.target.size();
-  } else if (!same_content) {
+  } else if (inode.IsRegular() && !standing.same_content) {
     SHEEN_TRY(context->CheckRoom());
-    SHEEN_TRY_ASSIGN(const layout::Layout old, layout::Decode(inode.layout));
+    // Pages of other bytes go by mtime and size (docs/posix.md).
+    const bool same_looks = inode.mtime_ns == before.mtime_ns && entry.size() == before.size;
+    if (same_looks) ++inode.mtime_ns;
+    SHEEN_TRY_ASSIGN(layout::Layout old, layout::Decode(inode.layout));
     mdt::AddOutbox(context->txn, old, {.kind = mdt::OutboxRow::Kind::kDestroy});
     context->outbox = true;
-    SHEEN_TRY(GiveLayout(context, order, fid, old.generation + 1, &inode));
+    SHEEN_TRY_ASSIGN(const Template found, TemplateForFile(context, fid));
+    SHEEN_TRY(RaiseGeneration(&old));
+    SHEEN_TRY(GiveLayout(context, order, fid, found, old.generation, &inode));
     inode.size = entry.size();
     inode.blocks = entry.size() > 0 ? kBlocksOfAbsent : 0;
   }
-  inode.extra = mdt::Encode(SourceRecord(order));
-  mdt::PutInode(context->txn, fid, inode);
+  mdt::FileSource record = SourceRecord(order);
+  if (!before.extra.empty()) {
+    SHEEN_TRY_ASSIGN(const mdt::FileSource known, mdt::DecodeFileSource(before.extra));
+    // What people have said of the file; of the same bytes also what is known of them.
+    constexpr uint32_t kSaid = mdt::kHsmNoRelease | mdt::kHsmNoArchive;
+    if (record.flags != 0) {
+      record.flags = standing.same_content ? known.flags : record.flags | (known.flags & kSaid);
+    }
+  }
+  inode.extra = mdt::Encode(record);
+  *what = standing.what;
+  if (inode.IsDirectory()) {
+    mdt::PutInode(context->txn, fid, inode);
+    return {};
+  }
+  mdt::PutInode(context->txn, fid, inode, lock::kAttrBits | lock::kLayout);
   LogChange(context, {.type = mdt::LogType::kLayout, .fid = fid});
-  *what = v1::IMPORT_UPDATED;
   return {};
 }
 
@@ -128,12 +160,13 @@ Status MakeNew(OpContext* context, const v1::ImportOrder& order, const Fid& pare
   const uint32_t type = wanted == 0 ? S_IFREG : wanted;
   mdt::Inode inode =
       MakeInode(*context, *directory, {.mode = type | kDefaultMode, .time_ns = time_ns});
-  if (!order.directory_only()) GiveAttributes(entry, time_ns, &inode);
+  if (!order.directory_only()) GiveAttributes(entry, kGivenAll, time_ns, &inode);
   if (type == S_IFDIR) {
     if (directory->nlink >= mdt::kLinkCountMax) return Fail(Errc::kTooManyLinks);
     ++directory->nlink;
     inode.parent = parent;
     if (parent != kRootFid) inode.layout = directory->layout;
+    if (order.repository() != 0) inode.extra = mdt::Encode(SourceRecord(order));
   } else if (type == S_IFLNK) {
     if (entry.target().empty() || entry.target().size() > mdt::kSymlinkBytesMax) {
       return Fail(Errc::kInvalid, "the object holds no target of a symbolic link");
@@ -142,7 +175,8 @@ Status MakeNew(OpContext* context, const v1::ImportOrder& order, const Fid& pare
     inode.size = inode.target.size();
     inode.extra = mdt::Encode(SourceRecord(order));
   } else {
-    SHEEN_TRY(GiveLayout(context, order, fid, 0, &inode));
+    SHEEN_TRY_ASSIGN(const Template found, TemplateFor(context, parent, *directory));
+    SHEEN_TRY(GiveLayout(context, order, fid, found, 0, &inode));
     inode.size = entry.size();
     inode.blocks = entry.size() > 0 ? kBlocksOfAbsent : 0;
     inode.extra = mdt::Encode(SourceRecord(order));
@@ -151,7 +185,9 @@ Status MakeNew(OpContext* context, const v1::ImportOrder& order, const Fid& pare
                     {.parent = parent, .name = order.name(), .fid = fid,
                      .type = inode.DirentType()}));
   mdt::PutInode(context->txn, fid, inode);
+  const int64_t mtime_ns = directory->mtime_ns;
   Touch(directory, time_ns);
+  if (HasOwnObject(*directory)) directory->mtime_ns = mtime_ns;
   mdt::PutInode(context->txn, parent, *directory);
   LogMade(context, parent, order.name(), fid, inode);
   return {};
@@ -176,6 +212,8 @@ Status ImportEntry(OpContext* context, std::string_view body, std::string* reply
   if (place.entry) {
     SHEEN_TRY(BringUpToDate(context, order, place.entry->fid, &what));
     SetFid(place.entry->fid, outcome.mutable_fid());
+  } else if (order.skip_new()) {
+    what = v1::IMPORT_SKIPPED;
   } else {
     SHEEN_TRY(MakeNew(context, order, parent, &directory, place));
     SetFid(FidOf(order.fid()), outcome.mutable_fid());

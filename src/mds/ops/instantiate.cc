@@ -15,18 +15,16 @@ namespace {
 
 Result<layout::Layout> CurrentLayout(OpContext* context, const Fid& fid, const mdt::Inode& inode) {
   if (!inode.layout.empty()) return layout::Decode(inode.layout);
-  SHEEN_TRY_ASSIGN(const std::vector<mdt::LinkRow> links, mdt::ListLinks(*context->txn, fid, 1));
-  const Fid parent = links.empty() ? kRootFid : links.front().parent;
-  SHEEN_TRY_ASSIGN(const mdt::Inode directory, context->Directory(parent));
-  SHEEN_TRY_ASSIGN(const Template found, TemplateFor(context, parent, directory));
-  return layout::TemplateOf(found.layout);
+  SHEEN_TRY_ASSIGN(const Template found, TemplateForFile(context, fid));
+  return NewLayout(found.layout, found);
 }
 
 // A replay puts in what was decided then, unless the file's own components say otherwise by now.
 Result<bool> TakeDecided(const OpContext& context, const v1::InstantiateRequest& request,
                          const Fid& fid, layout::Layout* layout) {
   if (!context.replay || request.decided_layout().empty()) return false;
-  SHEEN_TRY_ASSIGN(layout::Layout decided, DecidedLayout(context, fid, request.decided_layout()));
+  SHEEN_TRY_ASSIGN(layout::Layout decided,
+                   DecidedLayout(context, fid, request.decided_layout(), *layout));
   bool fits = layout->empty() || decided.components.size() == layout->components.size();
   for (size_t i = 0; fits && i < layout->components.size(); ++i) {
     const layout::Component& own = layout->components[i];
@@ -57,9 +55,10 @@ Status Instantiate(OpContext* context, const v1::InstantiateRequest& request,
                                                std::max<uint64_t>(request.length(), 1)));
   }
   reply->set_layout(layout::Encode(layout));
+  context->GrantAfter(fid, lock::kLayout);
   if (changed) {
     inode.layout = reply->layout();
-    mdt::PutInode(context->txn, fid, inode);
+    mdt::PutInode(context->txn, fid, inode, lock::kAttrBits | lock::kLayout);
     LogChange(context, {.type = mdt::LogType::kLayout, .fid = fid});
     context->durable = true;
     return {};
@@ -69,6 +68,8 @@ Status Instantiate(OpContext* context, const v1::InstantiateRequest& request,
     newest = std::max(newest, component.birth);
   }
   context->wait_committed = std::min(newest, context->mdt().LastWritten());
+  // As one that changes something: what is answered will be written by.
+  context->layout_for_io = fid;
   return {};
 }
 

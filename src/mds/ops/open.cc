@@ -36,6 +36,7 @@ Status Open(OpContext* context, const v1::OpenRequest& request, v1::OpenReply* r
     reply->mutable_attr()->set_size_epoch(inode.size_epoch);
   }
   if (!again) LogOpen(context, fid, request.flags());
+  if (inode.IsRegular() && !again) context->GrantAfter(fid, lock::kLayout);
   AddHandle(context, fid, request.flags(), request.handle());
   return {};
 }

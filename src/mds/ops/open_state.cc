@@ -1,5 +1,6 @@
 // What opening for writing does to an inode. While its size is unsafe, whoever wants attributes
 // asks the OSTs; the mark is in the inode, so that it outlives this server and the writer.
+#include "base/open_flags.h"
 #include "layout/layout.h"
 #include "mds/ops/ops.h"
 #include "mds/permission.h"
@@ -58,7 +59,7 @@ Status ApplyReport(const OpContext& context, const SizeReport& report, mdt::Inod
     return Fail(Errc::kInvalid, "a file cannot be " + std::to_string(report.size) + " bytes long");
   }
   inode->size = report.size;
-  inode->blocks = report.blocks;
+  inode->blocks = SaneBlocks(report.blocks);
   const int64_t ctime_ns = SaneTime(context, report.ctime_ns);
   if (ctime_ns > inode->ctime_ns) {
     inode->ctime_ns = ctime_ns;

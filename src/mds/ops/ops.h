@@ -5,6 +5,7 @@
 // does not exist any more), kAccess and kPerm (credential), kCorrupt, kIo. Files list their own.
 #pragma once
 
+#include "layout/layout.h"
 #include "mds/op_context.h"
 
 namespace sheen::mds::ops {
@@ -38,6 +39,23 @@ Status LockCancel(OpContext*, const v1::LockList&, v1::LockCancelReply*);
 Status ReportSize(OpContext*, const v1::ReportSizeRequest&, v1::ReportSizeReply*);
 Status ReadChangelog(OpContext*, const v1::ReadChangelogRequest&, v1::ReadChangelogReply*);
 Status ClearChangelog(OpContext*, const v1::ClearChangelogRequest&, v1::ClearChangelogReply*);
+Status HsmState(OpContext*, const v1::HsmStateRequest&, v1::HsmStateReply*);
+Status HsmSet(OpContext*, const v1::HsmSetRequest&, v1::HsmSetReply*);
+Status HsmRelease(OpContext*, const v1::HsmReleaseRequest&, v1::HsmReleaseReply*);
+Status HsmRequest(OpContext*, const v1::HsmRequest&, v1::HsmRequestReply*);
+Status HsmJob(OpContext*, const v1::HsmJobRequest&, v1::HsmJobReply*);
+Status LayoutHold(OpContext*, const v1::LayoutHoldRequest&, v1::LayoutHoldReply*);
+Status SwapLayouts(OpContext*, const v1::SwapLayoutsRequest&, v1::SwapLayoutsReply*);
+// A create with `copy_of` (create_copy.cc).
+Status CreateCopy(OpContext*, const v1::CreateRequest&, v1::CreateReply*);
+
+// Whether the caller may have the bytes of a file moved to other objects. (layout_hold.cc)
+Status CheckMayReplaceData(const OpContext& context, const mdt::Inode& inode);
+// What is told was seen by a layout of that generation (0: not said), and the file has another
+// since. (report_size.cc)
+Result<bool> IsOutdated(const mdt::Inode& inode, uint32_t generation);
+// Errors: kInvalid (no regular file), kNoData, kNotSupported (its bytes are in S3).
+Result<layout::Layout> ReplaceableLayout(const Fid& fid, const mdt::Inode& inode);
 
 // An open's handle, added with the answer.
 void AddHandle(OpContext* context, const Fid& fid, uint32_t flags, uint64_t handle);

@@ -1,9 +1,16 @@
 // report_size: what a client found at the OSTs after the last writer had closed. Taken only when
 // nobody can be writing: no writing handle, no open for writing since the glimpse (size_epoch), and
 // no client that may still declare one after a restart.
+#include "layout/layout.h"
 #include "mds/ops/ops.h"
 
 namespace sheen::mds::ops {
+
+Result<bool> IsOutdated(const mdt::Inode& inode, uint32_t generation) {
+  if (generation == 0 || inode.layout.empty()) return false;
+  SHEEN_TRY_ASSIGN(const layout::Layout layout, layout::Decode(inode.layout));
+  return generation < layout.generation;
+}
 
 Status ReportSize(OpContext* context, const v1::ReportSizeRequest& request,
                   v1::ReportSizeReply* reply) {
@@ -16,6 +23,8 @@ Status ReportSize(OpContext* context, const v1::ReportSizeRequest& request,
       inode.size_epoch != request.size_epoch() || core.recovery.Active(core.Now())) {
     return {};
   }
+  SHEEN_TRY_ASSIGN(const bool outdated, IsOutdated(inode, request.layout_generation()));
+  if (outdated) return {};
   SHEEN_TRY(ApplyReport(*context,
                         {.size = request.size(),
                          .blocks = request.blocks(),

@@ -2,6 +2,8 @@
 // superblock's latch.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/bytes.h"
 #include "mds/operation.h"
 #include "mds/ops/ops.h"
@@ -18,10 +20,11 @@ bool PathsOverlap(std::string_view a, std::string_view b) {
   return b.starts_with(a) && (b.size() == a.size() || b[a.size()] == '/');
 }
 
-Result<std::vector<mdt::RepositoryRow>> ReadRows(const mdt::Txn& txn) {
+Result<std::vector<mdt::RepositoryRow>> ReadRows(
+    const mdt::Txn& txn, std::string_view family = mdt::kRepositoryPrefix) {
   std::vector<mdt::RepositoryRow> rows;
   Status parsed;
-  const std::string prefix(mdt::kRepositoryPrefix);
+  const std::string prefix(family);
   SHEEN_TRY(txn.Scan(mdt::kConfig, prefix, prefix, [&](std::string_view, std::string_view value) {
     auto row = mdt::DecodeRepository(value);
     if (!row) {
@@ -51,6 +54,9 @@ void ToWire(const mdt::RepositoryRow& row, v1::Repository* out) {
   out->set_requests_per_second(row.requests_per_second);
   out->set_bytes_per_second(row.bytes_per_second);
   out->set_created_ns(row.created_ns);
+  out->set_import_what(row.import_what);
+  out->set_import_every_s(row.import_every_s);
+  out->set_no_head(row.no_head);
 }
 
 mdt::RepositoryRow FromWire(const v1::Repository& wire) {
@@ -68,11 +74,38 @@ mdt::RepositoryRow FromWire(const v1::Repository& wire) {
   row.concurrency = wire.concurrency();
   row.requests_per_second = wire.requests_per_second();
   row.bytes_per_second = wire.bytes_per_second();
+  row.import_what = wire.import_what();
+  row.import_every_s = wire.import_every_s();
+  row.no_head = wire.no_head();
   return row;
 }
 
+// The id that the same place in S3 had before; 0: none.
+Result<uint32_t> FormerId(const mdt::Txn& txn, const mdt::RepositoryRow& wanted) {
+  SHEEN_TRY_ASSIGN(const std::vector<mdt::RepositoryRow> former,
+                   ReadRows(txn, mdt::kFormerRepositoryPrefix));
+  for (const mdt::RepositoryRow& row : former) {
+    const bool same = row.bucket == wanted.bucket && row.prefix == wanted.prefix &&
+                      row.endpoint == wanted.endpoint;
+    if (same) return row.id;
+  }
+  return 0;
+}
+
+constexpr uint32_t kImportWhatAll = v1::IMPORT_NEW | v1::IMPORT_CHANGED | v1::IMPORT_DELETED;
+
+Status CheckSettings(const v1::Repository& wanted) {
+  if ((wanted.import_what() & ~kImportWhatAll) != 0) {
+    return Fail(Errc::kInvalid, "it is to take over from S3 what this server does not know");
+  }
+  if (wanted.chunk_bytes() == 0) return Fail(Errc::kInvalid, "files need stripes of some size");
+  return {};
+}
+
+// With others than itself.
 Status CheckOverlap(const std::vector<mdt::RepositoryRow>& rows, const v1::Repository& wanted) {
   for (const mdt::RepositoryRow& row : rows) {
+    if (row.id == wanted.id()) continue;
     if (PathsOverlap(row.path, wanted.path())) {
       return Fail(Errc::kExists,
                   fmt::format("{} overlaps {}, which is linked to s3://{}/{}; a directory has one "
@@ -98,16 +131,50 @@ Status AddRepository(OpContext* context, std::string_view body, std::string* rep
   if (!wanted.ParseFromString(std::string(body))) return Fail(Errc::kProtocol, "a bad repository");
   SHEEN_TRY(context->Latch(mdt::Mdt::kSuperblockLatch));
   SHEEN_TRY_ASSIGN(const std::vector<mdt::RepositoryRow> rows, ReadRows(*context->txn));
+  wanted.clear_id();
+  SHEEN_TRY(CheckSettings(wanted));
   SHEEN_TRY(CheckOverlap(rows, wanted));
   if (!wanted.has_directory()) return {};  // only asked whether it could be
   SHEEN_TRY_ASSIGN(const auto next,
                    context->txn->Get(mdt::kConfig, std::string(mdt::kNextRepositoryKey)));
   mdt::RepositoryRow row = FromWire(wanted);
-  row.id = next && next->size() == sizeof(uint32_t) ? LoadBig32(next->data()) : 1;
+  SHEEN_TRY_ASSIGN(row.id, FormerId(*context->txn, row));
   row.created_ns = context->now_ns;
-  std::string after;
-  AppendBig32(&after, row.id + 1);
-  context->txn->Put(mdt::kConfig, std::string(mdt::kNextRepositoryKey), after);
+  if (row.id != 0) {
+    context->txn->Delete(mdt::kConfig, mdt::FormerRepositoryKey(row.id));
+  } else {
+    row.id = next && next->size() == sizeof(uint32_t) ? LoadBig32(next->data()) : 1;
+    std::string after;
+    AppendBig32(&after, row.id + 1);
+    context->txn->Put(mdt::kConfig, std::string(mdt::kNextRepositoryKey), after);
+  }
+  context->txn->Put(mdt::kConfig, mdt::RepositoryKey(row.id), mdt::Encode(row));
+  context->durable = true;
+  v1::Repository made;
+  ToWire(row, &made);
+  *reply = made.SerializeAsString();
+  return {};
+}
+
+Status UpdateRepository(OpContext* context, std::string_view body, std::string* reply) {
+  v1::Repository wanted;
+  if (!wanted.ParseFromString(std::string(body))) return Fail(Errc::kProtocol, "a bad repository");
+  SHEEN_TRY(context->Latch(mdt::Mdt::kSuperblockLatch));
+  SHEEN_TRY_ASSIGN(const std::vector<mdt::RepositoryRow> rows, ReadRows(*context->txn));
+  const auto known = std::ranges::find(rows, wanted.id(), &mdt::RepositoryRow::id);
+  const bool same = known != rows.end() && known->path == wanted.path() &&
+                    known->bucket == wanted.bucket() && known->prefix == wanted.prefix();
+  if (!same) {
+    return Fail(Errc::kNoEntry, fmt::format("{} is not linked to s3://{}/{} any more; `sheen repo "
+                                            "list` shows what is",
+                                            wanted.path(), wanted.bucket(), wanted.prefix()));
+  }
+  SHEEN_TRY(CheckSettings(wanted));
+  SHEEN_TRY(CheckOverlap(rows, wanted));
+  mdt::RepositoryRow row = FromWire(wanted);
+  row.id = known->id;
+  row.directory = known->directory;
+  row.created_ns = known->created_ns;
   context->txn->Put(mdt::kConfig, mdt::RepositoryKey(row.id), mdt::Encode(row));
   context->durable = true;
   v1::Repository made;
@@ -122,6 +189,7 @@ Status RemoveRepository(OpContext* context, std::string_view body, std::string* 
   for (const mdt::RepositoryRow& row : rows) {
     if (row.path != body) continue;
     context->txn->Delete(mdt::kConfig, mdt::RepositoryKey(row.id));
+    context->txn->Put(mdt::kConfig, mdt::FormerRepositoryKey(row.id), mdt::Encode(row));
     context->durable = true;
     return {};
   }

@@ -11,6 +11,7 @@
 
 #include "layout/layout.h"
 #include "mds/acl_rows.h"
+#include "mds/file_layout.h"
 #include "mds/ops/ops.h"
 #include "mds/permission.h"
 
@@ -86,15 +87,17 @@ void ChangeMode(const OpContext& context, const v1::SetAttrRequest& request, mdt
 }
 
 // The objects learn their new owner from the outbox, later writes carry the raised generation.
-Status ChangeOwner(OpContext* context, const v1::SetAttrRequest& request, mdt::Inode* inode) {
+// True when the layout changed.
+Result<bool> ChangeOwner(OpContext* context, const v1::SetAttrRequest& request,
+                         mdt::Inode* inode) {
   const uint32_t uid = Has(request, v1::SET_UID) ? request.uid() : inode->uid;
   const uint32_t gid = Has(request, v1::SET_GID) ? request.gid() : inode->gid;
-  if (uid == inode->uid && gid == inode->gid) return {};
+  if (uid == inode->uid && gid == inode->gid) return false;
   inode->uid = uid;
   inode->gid = gid;
-  if (!inode->IsRegular() || inode->layout.empty()) return {};
+  if (!inode->IsRegular() || inode->layout.empty()) return false;
   SHEEN_TRY_ASSIGN(layout::Layout layout, layout::Decode(inode->layout));
-  ++layout.generation;
+  SHEEN_TRY(RaiseGeneration(&layout));
   inode->layout = layout::Encode(layout);
   mdt::AddOutbox(context->txn, layout,
                  {.kind = mdt::OutboxRow::Kind::kSetOwner,
@@ -103,7 +106,7 @@ Status ChangeOwner(OpContext* context, const v1::SetAttrRequest& request, mdt::I
                   .project_id = inode->project_id,
                   .layout_generation = layout.generation});
   context->outbox = true;
-  return {};
+  return true;
 }
 
 // One record: of the first type among what was set that somebody asked for. Its flags are Lustre's
@@ -151,7 +154,7 @@ Status SetAttr(OpContext* context, const v1::SetAttrRequest& request, v1::SetAtt
   }
   ChangeMode(*context, request, &inode);
   if (Has(request, v1::SET_MODE)) SHEEN_TRY(FollowMode(context, fid, &inode));
-  SHEEN_TRY(ChangeOwner(context, request, &inode));
+  SHEEN_TRY_ASSIGN(const bool new_layout, ChangeOwner(context, request, &inode));
   if (Has(request, v1::SET_ATIME)) {
     inode.atime_ns = request.atime_now() ? time_ns : request.atime_ns();
   }
@@ -160,7 +163,8 @@ Status SetAttr(OpContext* context, const v1::SetAttrRequest& request, v1::SetAtt
     inode.mtime_ns = request.mtime_now() ? time_ns : request.mtime_ns();
   }
   inode.ctime_ns = std::max(inode.ctime_ns, time_ns);
-  mdt::PutInode(context->txn, fid, inode);
+  mdt::PutInode(context->txn, fid, inode,
+                new_layout ? lock::kAttrBits | lock::kLayout : lock::kAttrBits);
   SHEEN_TRY(Log(context, request, fid));
   // An unsafe size only to whom alone changes it: as after create.
   if (!inode.size_unsafe() || context->IsSoleWriter(inode)) {

@@ -169,6 +169,9 @@ int HttpServer::HandleTimers() {
     if (*connection->wake_at <= now) due.push_back(connection.get());
     next = std::min(next, *connection->wake_at);
   }
+  // Whoever comes after the one that got bytes last: those of the total are shared, turn by turn.
+  const auto after = [this](const Connection* one) { return one->fd > served_last_; };
+  std::ranges::rotate(due, std::ranges::find_if(due, after));
   for (Connection* const connection : due) {
     connection->wake_at.reset();
     Send(connection);
@@ -356,6 +359,7 @@ bool HttpServer::SendBody(Connection* connection) {
   connection->body_sent += static_cast<uint64_t>(sent);
   connection->stream.tokens -= static_cast<double>(sent);
   total_.tokens -= static_cast<double>(sent);
+  served_last_ = connection->fd;
   return true;
 }
 

@@ -104,6 +104,7 @@ class HttpServer final {
   std::atomic<double> stream_rate_{0};
   std::atomic<double> total_rate_{0};
   Bucket total_;
+  int served_last_ = -1;
   std::map<int, std::unique_ptr<Connection>> connections_;
 };
 

@@ -29,10 +29,12 @@ class HeldWritesTest : public ::testing::Test {
   HeldWrites::Offer Take(uint64_t offset, std::string_view data) {
     HeldPart part;
     part.file_offset = part.object_offset = offset;
+    part.window = window_;
     part.bytes = AsBytes(data);
     return held_.Take({part}, 5, kNow, &grants_, &budget_, &full_);
   }
 
+  uint64_t window_ = HeldWrites::kChunkBytes;
   GrantPool grants_;
   HeldBudget budget_;
   HeldWrites held_;
@@ -40,6 +42,27 @@ class HeldWritesTest : public ::testing::Test {
 };
 
 using Offer = HeldWrites::Offer;
+
+TEST_F(HeldWritesTest, ALockIsForTheObjectThatItWasAskedFor) {
+  HeldPart part;
+  part.bytes = AsBytes("x");
+  part.window = HeldWrites::kChunkBytes;
+  part.birth = 9;
+  EXPECT_EQ(held_.Take({part}, 5, kNow, &grants_, &budget_, &full_), Offer::kPass)
+      << "another object in its place";
+  ExtentLock lock = LockOf(2);
+  lock.object.birth = 9;
+  EXPECT_TRUE(held_.BeginAsk(lock, kNow)) << "the old one's lock is not in the way";
+  EXPECT_TRUE(held_.EndAsk(2, Extent{0, lock::kEof}, kNow));
+  EXPECT_EQ(held_.Take({part}, 5, kNow, &grants_, &budget_, &full_), Offer::kTaken);
+}
+
+TEST_F(HeldWritesTest, NothingIsTakenWhileTheLayoutIsNotKnown) {
+  held_.Allow(false);
+  EXPECT_EQ(Take(0, "x"), Offer::kPass);
+  held_.Allow(true);
+  EXPECT_EQ(Take(0, "x"), Offer::kTaken);
+}
 
 TEST_F(HeldWritesTest, NeighboursShareAChunkUntilItIsFull) {
   const std::string quarter(HeldWrites::kChunkBytes / 4, 'q');
@@ -55,6 +78,17 @@ TEST_F(HeldWritesTest, NeighboursShareAChunkUntilItIsFull) {
   held_.End(full_[0], {}, &budget_);
   EXPECT_FALSE(held_.any());
   EXPECT_EQ(budget_.bytes.load(), 0U);
+}
+
+TEST_F(HeldWritesTest, WhereBytesMayBeInS3AChunkIsABlockOfResidency) {
+  window_ = HeldWrites::kAbsentChunkBytes;
+  const std::string half(kMiB / 2, 'h');
+  EXPECT_EQ(Take(kMiB, half), Offer::kTaken);
+  EXPECT_TRUE(full_.empty());
+  EXPECT_EQ(Take(kMiB + half.size(), half), Offer::kTaken);
+  ASSERT_EQ(full_.size(), 1U);
+  EXPECT_EQ(full_[0]->file_offset, kMiB);
+  EXPECT_EQ(full_[0]->size, kMiB);
 }
 
 TEST_F(HeldWritesTest, WhatOverlapsWaits) {

@@ -27,14 +27,25 @@ TEST(KeptRequestsTest, ACommitCoversItsOwnBootOnly) {
 TEST(KeptRequestsTest, AReplayThatWasCutShortKeepsTheOrder) {
   KeptRequests kept;
   for (uint64_t i = 1; i <= 3; ++i) kept.Keep({.xid = i, .transno = Number(1, i)}, 0);
-  std::vector<KeptRequest> taken = kept.Take();
-  ASSERT_EQ(taken.size(), 3U);
-  EXPECT_EQ(kept.bytes(), 0U);
+  EXPECT_TRUE(kept.ToReplay(1).empty()) << "that boot has them";
+  std::vector<KeptRequests::Key> keys = kept.ToReplay(2);
+  ASSERT_EQ(keys.size(), 3U);
   // The first got through, under a number of the next boot; then that one ended, too.
-  taken[0].transno = Number(2, 1);
-  for (KeptRequest& request : taken) kept.Keep(std::move(request), 0);
-  taken = kept.Take();
-  for (uint64_t i = 0; i < 3; ++i) EXPECT_EQ(taken[i].xid, i + 1);
+  kept.Repeated(keys[0], Number(2, 1));
+  EXPECT_EQ(kept.size(), 3U) << "they are there while they are repeated";
+  EXPECT_EQ(kept.ToReplay(2).size(), 2U);
+  keys = kept.ToReplay(3);
+  ASSERT_EQ(keys.size(), 3U);
+  for (uint64_t i = 0; i < 3; ++i) EXPECT_EQ(keys[i].xid, i + 1);
+  const uint64_t before = kept.bytes();
+  kept.Drop(keys[1]);
+  EXPECT_LT(kept.bytes(), before);
+  EXPECT_FALSE(kept.Find(keys[1]));
+  ASSERT_TRUE(kept.Find(keys[2]));
+  EXPECT_EQ(kept.Find(keys[2])->xid, 3U);
+  kept.Clear();
+  EXPECT_EQ(kept.size(), 0U);
+  EXPECT_EQ(kept.bytes(), 0U);
 }
 
 TEST(KeptRequestsTest, AReplayRepeatsWhatTheAnswerDecided) {
@@ -79,8 +90,37 @@ TEST(KeptWritesTest, BytesAreCountedUntilTheirTargetCommits) {
   EXPECT_EQ(kept.bytes(), 2 * cost);
   kept.Committed(0, Number(2, 9));  // another boot's
   EXPECT_EQ(kept.bytes(), 2 * cost);
-  EXPECT_EQ(kept.Take({0, 1}).size(), 2U);
+  for (const KeptWrites::Key& key : kept.ToReplay({0, 1}, 2)) {
+    kept.Repeated(key, 2, Number(2, 1));
+    EXPECT_EQ(kept.bytes(), 2 * cost) << "it counts while it is repeated";
+  }
+  EXPECT_TRUE(kept.ToReplay({0, 1}, 2).empty());
+  kept.Committed(1, Number(2, 1));
+  kept.DropAll(0);
   EXPECT_TRUE(kept.empty());
+  EXPECT_EQ(kept.bytes(), 0U);
+  EXPECT_EQ(kept.BytesOf(0), 0U);
+}
+
+TEST(KeptWritesTest, WhatWaitsIsToldByFile) {
+  const std::vector<std::byte> data(1000);
+  KeptWrites kept;
+  for (uint64_t i = 1; i <= 3; ++i) {
+    KeptWrite write = WriteOf(0, Number(1, i), data);
+    write.file = {0x400, i == 3 ? 2U : 1U, 0};
+    // After a migrate the objects have the name that another inode had.
+    v1::OstWriteRequest request;
+    request.mutable_object()->mutable_fid()->set_seq(0x400);
+    request.mutable_object()->mutable_fid()->set_oid(99);
+    write.body = request.SerializeAsString();
+    kept.Keep(std::move(write), 0);
+  }
+  const auto files = kept.Files();
+  ASSERT_EQ(files.size(), 1U);
+  EXPECT_EQ(files.at(0).at(Fid{0x400, 1, 0}), 2000U);
+  EXPECT_EQ(files.at(0).at(Fid{0x400, 2, 0}), 1000U);
+  EXPECT_NE(KeptFilesText(kept, 0).find("3000 bytes of 2 files"), std::string::npos);
+  EXPECT_EQ(KeptFilesText(kept, 1), "");
 }
 
 TEST(KeptWritesTest, ASyncSpeaksForNothingThatARestartedServerWasNotToldAgain) {
@@ -92,12 +132,11 @@ TEST(KeptWritesTest, ASyncSpeaksForNothingThatARestartedServerWasNotToldAgain) {
   EXPECT_FALSE(kept.AwaitReplay(0, 1)) << "the boot that has it";
   EXPECT_TRUE(kept.AwaitReplay(0, 2));
   EXPECT_FALSE(kept.AwaitReplay(1, 2)) << "another target";
-  std::vector<KeptWrite> taken = kept.Take({0});
+  const std::vector<KeptWrites::Key> keys = kept.ToReplay({0}, 2);
+  ASSERT_EQ(keys.size(), 1U);
   EXPECT_TRUE(kept.AwaitReplay(0, 2)) << "it is being repeated";
-  taken[0].boot = 2;
-  taken[0].transno = Number(2, 1);
-  kept.Keep(taken[0], 0);
-  kept.EndReplay({0});
+  EXPECT_FALSE(kept.empty());
+  kept.Repeated(keys[0], 2, Number(2, 1));
   EXPECT_FALSE(kept.AwaitReplay(0, 2));
 }
 

@@ -57,6 +57,13 @@ TEST_F(OpenFileTest, OnlyTheLastWriterReports) {
   EXPECT_FALSE(file_.BeginClose(3).report);
 }
 
+TEST_F(OpenFileTest, ACloseIsOfWhoeverOpened) {
+  file_.AddHandle({.id = 1, .flags = O_RDONLY, .who = 5}, FileAttr(), layout_, false);
+  file_.AddHandle({.id = 2, .local = true, .opener = 6}, FileAttr(), layout_, false);
+  EXPECT_EQ(file_.BeginClose(1).origin, 5u);
+  EXPECT_EQ(file_.BeginClose(2).origin, 6u);
+}
+
 TEST_F(OpenFileTest, AWriterThatWroteNothingReportsNothing) {
   Open(1, O_RDWR);
   const CloseStart start = file_.BeginClose(1);
@@ -131,6 +138,24 @@ TEST_F(OpenFileTest, ReportsNeverOverlap) {
   }
   ASSERT_EQ(order.size(), 6U);
   for (size_t i = 0; i < order.size(); i += 2) EXPECT_EQ(order[i], -order[i + 1]);
+}
+
+TEST_F(OpenFileTest, OfOtherObjectsNothingIsKnown) {
+  Open(1, O_RDWR, true);
+  WriteTo(0, 10);
+  EXPECT_TRUE(AllKnown(file_.Report().states)) << "made here";
+  layout::Layout grown = *layout_;
+  ++grown.generation;
+  file_.UpdateLayout(std::make_shared<const layout::Layout>(grown));
+  EXPECT_TRUE(AllKnown(file_.Report().states)) << "the same objects";
+  ++grown.generation;
+  grown.components.front().birth = 9;
+  file_.UpdateLayout(std::make_shared<const layout::Layout>(grown));
+  EXPECT_FALSE(AllKnown(file_.Report().states));
+  EXPECT_TRUE(file_.Dirty().empty()) << "what was written to the old ones is theirs";
+  file_.NoteChange(layout_, {0, 1}, Object(99, 99), 101);
+  EXPECT_FALSE(file_.Report().states[0][1].exists) << "a late answer of an old one";
+  EXPECT_TRUE(file_.BeginClose(1).report);
 }
 
 TEST(OpenTableTest, AFileIsForgottenWithItsLastClose) {

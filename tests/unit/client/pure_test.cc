@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "client/attr_merge.h"
 #include "client/block_sums.h"
+#include "client/credentials.h"
 #include "client/lov_xattr.h"
 #include "client/object_ranges.h"
 #include "client/read_plan.h"
@@ -20,6 +21,28 @@ layout::Layout Striped(uint32_t count, uint64_t stripe_bytes) {
   for (uint32_t i = 0; i < count; ++i) component.osts.push_back(i);
   component.present.resize(count);
   return out;
+}
+
+TEST(ModeAllowsTest, TheFirstClassThatFitsDecides) {
+  CredentialCache credentials;
+  const CredentialId owner = credentials.IdFor({.uid = 7, .gid = 8});
+  const CredentialId member = credentials.IdFor({.uid = 9, .gid = 1, .groups = {3, 8}});
+  const CredentialId other = credentials.IdFor({.uid = 9, .gid = 1});
+  const CredentialId root = credentials.IdFor({.uid = 0, .gid = 1});
+  Attr attr;
+  attr.uid = 7;
+  attr.gid = 8;
+  attr.mode = 040615;
+  EXPECT_EQ(ModeAllows(credentials, owner, attr, 1), false);
+  EXPECT_EQ(ModeAllows(credentials, owner, attr, 6), true);
+  EXPECT_EQ(ModeAllows(credentials, member, attr, 1), true);
+  EXPECT_EQ(ModeAllows(credentials, member, attr, 4), false);
+  EXPECT_EQ(ModeAllows(credentials, other, attr, 5), true);
+  EXPECT_EQ(ModeAllows(credentials, other, attr, 2), false);
+  attr.has_access_acl = true;
+  EXPECT_EQ(ModeAllows(credentials, owner, attr, 1), std::nullopt);
+  EXPECT_EQ(ModeAllows(credentials, root, attr, 7), true);
+  EXPECT_EQ(ModeAllows(credentials, 0, attr, 7), true);
 }
 
 TEST(AttrMergeTest, SizeIsTheFarthestEndAndBlocksAreSummed) {

@@ -20,8 +20,8 @@ class Sleeper final {
                const_cast<char* const*>(environment));
       ::_exit(127);
     }
-    // Its environment is there with its program.
-    while (JobIdsOf().find("sleep") == std::string::npos) ::usleep(1000);
+    // The environment comes after the program's name.
+    while (LastVariable() != "9") ::usleep(1000);
   }
   ~Sleeper() {
     ::kill(pid_, SIGKILL);
@@ -32,9 +32,9 @@ class Sleeper final {
   int32_t pid() const { return pid_; }
 
  private:
-  std::string JobIdsOf() const {
+  std::string LastVariable() const {
     JobIds ids;
-    EXPECT_TRUE(ids.SetVariable("procname_uid").has_value());
+    EXPECT_TRUE(ids.SetVariable("Z").has_value());
     return ids.Of(pid_, 0, 0);
   }
   pid_t pid_ = 0;
@@ -59,6 +59,14 @@ TEST(JobIdTest, TheVariableOfTheProcessNamesItsJob) {
   EXPECT_EQ(Of(sleeper, "SLURM_JOB_ID", "%j:%e"), "4711:sleep");
   EXPECT_EQ(Of(sleeper, "SLURM_JOB_ID", "%e"), "4711") << "a name without %j is for nodelocal";
   EXPECT_EQ(Of(sleeper, "nodelocal", "%p"), std::to_string(sleeper.pid()));
+}
+
+TEST(JobIdTest, AReaderGivesTheSameAnswer) {
+  const Sleeper sleeper("SLURM_JOB_ID=4711");
+  JobIds ids;
+  EXPECT_TRUE(ids.SetVariable("SLURM_JOB_ID").has_value());
+  EXPECT_EQ(ids.Ask(sleeper.pid(), 0, 0).get(), "4711");
+  EXPECT_EQ(ids.Ask(0, 0, 0).get(), "");
 }
 
 TEST(JobIdTest, LongOnesAreCutAndThoseWhoHaveGoneHaveNone) {

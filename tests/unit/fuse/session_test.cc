@@ -23,6 +23,7 @@
 
 #include "async/shard.h"
 #include "base/log.h"
+#include "fuse/shard_channel.h"
 #include "io/uring.h"
 
 namespace sheen::fuse {
@@ -220,6 +221,10 @@ class SessionTest : public testing::TestWithParam<UringMode> {
       AnswerWaiters(&fs_);
       for (const auto& shard : shards_) shard->Post([raw = shard.get()] { raw->Stop(); });
     });
+    session_->set_admission([this](uint32_t pid, uint32_t, uint32_t) {
+      if (pid != stranger_.load()) return true;
+      return asked_.fetch_add(1) >= refusals_.load();
+    });
     for (uint32_t i = 0; i < kShards; ++i) {
       pollers_.push_back(io::UringPoller::Create({.sqe128 = true}).value());
       shards_.push_back(std::make_unique<async::Shard>(pollers_[i].get(), &SystemClock(), i));
@@ -266,6 +271,9 @@ class SessionTest : public testing::TestWithParam<UringMode> {
   std::vector<std::unique_ptr<async::Shard>> shards_;
   std::vector<std::thread> threads_;
   std::atomic<uint32_t> unmounted_{0};
+  std::atomic<uint32_t> stranger_{0};  // a thread that is not admitted when it is first asked for
+  std::atomic<uint32_t> refusals_{0};
+  std::atomic<uint32_t> asked_{0};
 };
 
 TEST_P(SessionTest, UsesTheTransportThatWasAskedFor) {
@@ -284,6 +292,34 @@ TEST_P(SessionTest, ReadGivesTheBytesOfTheReplyBuffer) {
   EXPECT_EQ(read(fd, text, sizeof text), static_cast<ssize_t>(std::strlen(kContents)));
   EXPECT_STREQ(text, kContents);
   close(fd);
+}
+
+// A thread whose stat() is asked for; gives how long that took.
+std::chrono::nanoseconds StatAs(const std::string& path, std::atomic<uint32_t>* thread_id) {
+  std::chrono::nanoseconds took{0};
+  std::thread([&] {
+    BindToCore(0);
+    thread_id->store(static_cast<uint32_t>(gettid()));
+    const auto begun = std::chrono::steady_clock::now();
+    struct stat attr {};
+    EXPECT_EQ(stat(path.c_str(), &attr), 0);
+    took = std::chrono::steady_clock::now() - begun;
+  }).join();
+  return took;
+}
+
+TEST_P(SessionTest, AStrangersRequestWaitsAWhileAndTheShardDoesNot) {
+  refusals_.store(UINT32_MAX);
+  EXPECT_GE(StatAs(Path("hello"), &stranger_), kAdmissionWait) << "nobody knows it";
+  // Looked at again in a later turn; a machine that is busy may be late for that.
+  bool again = false;
+  for (int attempt = 0; attempt < 100 && !again; ++attempt) {
+    asked_.store(0);
+    refusals_.store(1);
+    static_cast<void>(StatAs(Path("hello"), &stranger_));
+    again = asked_.load() >= 2;
+  }
+  EXPECT_TRUE(again);
 }
 
 TEST_P(SessionTest, AddedOpenFlagsReachTheKernel) {

@@ -48,6 +48,43 @@ TEST(UringPollerTest, PollReturnsWhenTheWaitIsOver) {
   EXPECT_LT(waited, milliseconds(2000));
 }
 
+TEST(UringPollerTest, QuietSuccessWakesNobodyAndIsToldWithTheNextEvent) {
+  const auto poller = MakePoller();
+  ASSERT_TRUE(poller->quiet_successes());
+  const SocketPair pair;
+  Recorder sent;
+  io_uring_sqe* sqe = poller->NextSqe();
+  io_uring_prep_send(sqe, pair.fds[0], "quiet", 5, MSG_DONTWAIT | MSG_WAITALL);
+  poller->AttachQuietly(sqe, &sent, 5);
+  const Nanos start = SystemClock().Monotonic();
+  poller->Poll(milliseconds(30));
+  EXPECT_GE(SystemClock().Monotonic() - start, milliseconds(25)) << "it woke up";
+  EXPECT_EQ(sent.results, std::vector<int32_t>{5});
+  std::array<char, 8> got{};
+  EXPECT_EQ(recv(pair.fds[1], got.data(), got.size(), MSG_DONTWAIT), 5);
+  poller->Poll(Nanos(0));
+  EXPECT_EQ(sent.results.size(), 1U) << "told twice";
+}
+
+TEST(UringPollerTest, QuietFailureIsToldAtOnceAndWithWhatWasTaken) {
+  const auto poller = MakePoller();
+  const SocketPair pair;
+  const std::vector<char> much(4 << 20, 'x');
+  Recorder sent;
+  for (int i = 0; i < 2; ++i) {
+    io_uring_sqe* sqe = poller->NextSqe();
+    io_uring_prep_send(sqe, pair.fds[0], much.data(), much.size(), MSG_DONTWAIT | MSG_WAITALL);
+    poller->AttachQuietly(sqe, &sent, static_cast<int32_t>(much.size()));
+    const Nanos start = SystemClock().Monotonic();
+    poller->Poll(std::chrono::seconds(5));
+    EXPECT_LT(SystemClock().Monotonic() - start, std::chrono::seconds(4));
+  }
+  ASSERT_EQ(sent.results.size(), 2U);
+  EXPECT_GT(sent.results[0], 0);
+  EXPECT_LT(sent.results[0], static_cast<int32_t>(much.size()));
+  EXPECT_EQ(sent.results[1], -EAGAIN);
+}
+
 TEST(UringPollerTest, WaitingTakesNoProcessorTime) {
   const auto poller = MakePoller();
   poller->Poll(Nanos(0));

@@ -152,6 +152,23 @@ TEST(ChooserTest, FirstOstStartsAndTheNextFollowByIndex) {
   EXPECT_EQ(ChooseOsts(component, osts, &position).error().code(), Errc::kInvalid);
 }
 
+TEST(ChooserTest, OverstripedComponentsTakeEachOstBeforeAnyAgain) {
+  Component component = Wanting(11);
+  component.overstriped = true;
+  uint64_t position = 0;
+  const auto chosen = ChooseOsts(component, Osts(2, 2), &position);
+  ASSERT_TRUE(chosen.has_value());
+  ASSERT_EQ(chosen->size(), 11U);
+  std::map<uint32_t, int> taken;
+  for (const uint32_t ost : *chosen) ++taken[ost];
+  EXPECT_EQ(taken.size(), 4U);
+  for (const auto& [ost, stripes] : taken) EXPECT_GE(stripes, 2) << ost;
+  component.stripe_count = kAllOsts - 2;
+  EXPECT_EQ(ChooseOsts(component, Osts(2, 2), &position)->size(), 12U) << "three on each";
+  component.stripe_count = kAllOsts;
+  EXPECT_EQ(ChooseOsts(component, Osts(2, 2), &position)->size(), 4U);
+}
+
 TEST(ChooserTest, AShortComponentGetsNoMoreStripesThanItHolds) {
   const auto osts = Osts(4, 1);
   uint64_t position = 0;

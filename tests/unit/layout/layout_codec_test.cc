@@ -192,7 +192,7 @@ TEST(LayoutCodecTest, NewerVersionsAndFeaturesAreRefusedAsSuch) {
   StoreLittle<uint16_t>(bytes.data() + 4, 2);
   EXPECT_EQ(Decode(WithCrc(bytes)).error().code(), Errc::kBadVersion);
   bytes = Encode(DefaultTemplate());
-  StoreLittle<uint64_t>(bytes.data() + 8, 2);
+  StoreLittle<uint64_t>(bytes.data() + 8, 4);
   EXPECT_EQ(Decode(WithCrc(bytes)).error().code(), Errc::kBadVersion);
   bytes = Encode(DefaultTemplate());
   StoreLittle<uint64_t>(bytes.data() + 16, 1ULL << 40);  // compat: may be ignored
@@ -205,6 +205,33 @@ TEST(LayoutCodecTest, UnknownSectionsAreSkippedUnlessTheyMustBeKnown) {
   ASSERT_TRUE(skipped.has_value()) << skipped.error().ToString();
   EXPECT_EQ(*skipped, layout);
   EXPECT_EQ(Decode(WithSection(layout, 99, 1, "must")).error().code(), Errc::kBadVersion);
+}
+
+TEST(LayoutCodecTest, OverstripingIsKeptAndMarkedAsWhatMustBeKnown) {
+  constexpr size_t kIncompatOffset = 8;
+  Layout layout = PlainTemplate(3, 1 << 20);
+  EXPECT_EQ(Encode(layout)[kIncompatOffset], 0);
+  layout.components[0].overstriped = true;
+  layout.components[0].wanted_osts = {1, 1, 0};
+  const std::string bytes = Encode(layout);
+  EXPECT_EQ(bytes[kIncompatOffset], 2);
+  const auto back = Decode(bytes);
+  ASSERT_TRUE(back.has_value()) << back.error().ToString();
+  EXPECT_EQ(*back, layout);
+  layout.components[0].overstriped = false;
+  EXPECT_FALSE(Decode(Encode(layout)).has_value()) << "one OST twice";
+}
+
+TEST(LayoutCodecTest, FlagsAreKeptAndOlderReadersPassThemOver) {
+  Layout layout = TemplateOf(DefaultTemplate());
+  const std::string without = Encode(layout);
+  layout.components[1].flags = kPreferWrite;
+  const std::string bytes = Encode(layout);
+  EXPECT_EQ(bytes.size(), without.size() + 12);
+  EXPECT_EQ(LoadLittle<uint64_t>(bytes.data() + 8), 0U) << "no feature that must be known";
+  EXPECT_EQ(Decode(bytes), layout);
+  layout.components[1].flags = 8;
+  EXPECT_EQ(Decode(Encode(layout)), layout) << "of a later version: kept";
 }
 
 TEST(LayoutCodecTest, ASourceIsKeptAndMarkedAsWhatMustBeKnown) {

@@ -41,6 +41,16 @@ TEST(LfsDfFormatTest, KibibytesAreTheFormOfLustre215) {
             "\n");
 }
 
+TEST(LfsDfFormatTest, OfAPoolItsOstsAndTheirSum) {
+  EXPECT_EQ(FormatDf(ThreeTargets(), "/mnt/fs", {.pool = std::set<uint32_t>{1}}),
+            "UUID                   1K-blocks        Used   Available Use% Mounted on\n"
+            "fs-MDT0000_UUID          2206816       26632     2180184   2% /mnt/fs[MDT:0]\n"
+            "fs-OST0001_UUID         10223616        1224    10222392   1% /mnt/fs[OST:1]\n"
+            "\n"
+            "filesystem_summary:     10223616        1224    10222392   1% /mnt/fs\n"
+            "\n");
+}
+
 TEST(LfsDfFormatTest, InodesHaveTheirOwnHeaderAndSumOverTheMdts) {
   EXPECT_EQ(FormatDf(ThreeTargets(), "/mnt/fs", {.inodes = true}),
             "UUID                      Inodes       IUsed       IFree IUse% Mounted on\n"

@@ -70,6 +70,18 @@ TEST(LfsFormatTest, PoolHasALineOfItsOwn) {
             std::string::npos);
 }
 
+TEST(LfsFormatTest, OverstripedFileSaysSo) {
+  Layout layout = Plain();
+  Instantiate(&layout.components[0], {0, 1, 0});
+  layout.components[0].overstriped = true;
+  EXPECT_NE(File(layout).find("lmm_pattern:       raid0,overstriped\n"), std::string::npos);
+  EXPECT_NE(File(layout, {.yaml = true}).find("lmm_pattern:       raid0,overstriped\n"),
+            std::string::npos);
+  layout = layout::PlainTemplate(layout::kAllOsts - 1, 1 << 20);
+  layout.components[0].overstriped = true;
+  EXPECT_NE(Directory(layout).find("stripe_count:  -2 "), std::string::npos) << Directory(layout);
+}
+
 TEST(LfsFormatTest, VerbosePlainFileBeginsWithItsIdentity) {
   EXPECT_TRUE(File(Plain(), {.verbose = true})
                   .starts_with("lmm_magic:         0x0BD10BD0\n"
@@ -148,7 +160,8 @@ TEST(LfsFormatTest, ComponentFilterKeepsTheHeader) {
                        "  lcm_entry_count:   3\n    lcme_id:             2\n"));
   EXPECT_EQ(text.find("lcme_id:             1"), std::string::npos);
   EXPECT_EQ(text.find("lcme_id:             3"), std::string::npos);
-  const std::string init = File(Composite(), {.component_instantiated = true});
+  const std::string init =
+      File(Composite(), {.component_flags = FlagList{.with = kComponentHasObjects}});
   EXPECT_NE(init.find("lcme_id:             1"), std::string::npos);
   EXPECT_EQ(init.find("lcme_id:             2"), std::string::npos);
 }

@@ -151,7 +151,6 @@ TEST(LfsSetstripeTest, WhatIsWrongIsNamed) {
       {{"-E", "2M", "-E", "1M", "f"}, EINVAL, "Invalid layout: component end"},
       {{"-E", "-1", "-E", "1G", "f"}, EINVAL, "Invalid layout: component end"},
       {{"-E", "3M", "-S", "2M", "f"}, EINVAL, "must be aligned by stripe size"},
-      {{"-o", "1,1", "f"}, EINVAL, "listed twice"},
       {{"-o", "1,2", "-c", "3", "f"}, EINVAL, "doesn't match"},
       {{"-o", "1,2", "-i", "3", "f"}, EINVAL, "not in the OST list"},
       {{"-o", "x", "f"}, kStatusUsage, "bad OST indices"},
@@ -163,12 +162,30 @@ TEST(LfsSetstripeTest, WhatIsWrongIsNamed) {
       {{"--nonsense", "f"}, kStatusUsage, "unrecognized option '--nonsense'"},
       {{"-L", "nonsense", "f"}, kStatusUsage, "invalid layout 'nonsense'"},
       {{"-L", "mdt", "f"}, EOPNOTSUPP, "layout 'mdt' is not implemented"},
-      {{"-C", "4", "f"}, EOPNOTSUPP, "option -C is not implemented"},
-      {{"-p", "flash", "f"}, EOPNOTSUPP, "option -p is not implemented"},
+      {{"-C", "0", "f"}, EINVAL, "Invalid overstripe count 0"},
+      {{"-C", "-33", "f"}, EINVAL, "Invalid overstripe count -33"},
+      {{"-z", "64M", "f"}, EOPNOTSUPP, "option -z is not implemented"},
       {{"-N2", "f"}, EOPNOTSUPP, "option -N is not implemented"},
       {{"--mirror-count=2", "f"}, EOPNOTSUPP, "option --mirror-count is not implemented"},
-      {{"--component-add", "-E", "-1", "f"}, EOPNOTSUPP, "option --component-add"},
-      {{"--comp-del", "-I", "1", "f"}, EOPNOTSUPP, "option --comp-del"},
+      {{"--component-add", "-c", "1", "f"}, kStatusUsage, "needs at least one -E"},
+      {{"--comp-del", "f"}, kStatusUsage, "needs one of -I"},
+      {{"--comp-del", "-I", "1", "-c", "2", "f"}, kStatusUsage, "takes no layout"},
+      {{"--comp-del", "-I", "0", "f"}, kStatusUsage, "invalid component id '0'"},
+      {{"--comp-del", "--comp-flags=init", "f"}, kStatusUsage, "'^init'"},
+      {{"--comp-del", "--comp-flags=^init,^prefer", "f"}, kStatusUsage, "'^init'"},
+      {{"--comp-del", "--comp-add", "f"}, kStatusUsage, "only one of"},
+      {{"-I", "1", "-E", "-1", "f"}, kStatusUsage, "go with --component-del"},
+      {{"--component-set", "-I", "1", "f"}, kStatusUsage, "needs -I and --component-flags"},
+      {{"--comp-set", "--comp-flags=prefer", "f"}, kStatusUsage, "needs -I and --component-flags"},
+      {{"--comp-set", "-I", "1", "--comp-flags=init", "f"}, kStatusUsage, "cannot be set"},
+      {{"--comp-set", "-I", "1", "--comp-flags=stale", "f"}, EUCLEAN, "has one copy"},
+      {{"--comp-set", "-I", "1", "--comp-flags=nosync", "f"}, EOPNOTSUPP, "flag 'nosync'"},
+      {{"--comp-set", "-I", "1", "--comp-flags=fast", "f"},
+       kStatusUsage, "bad component flags 'fast'"},
+      {{"--comp-set", "-I", "1", "--comp-flags=prefrd,^prefer", "f"},
+       kStatusUsage,
+       "contradict"},
+      {{"--comp-set", "-I", "1", "--comp-flags=prefer", "-c", "2", "f"}, kStatusUsage, "takes no"},
       {{"-z", "64M", "f"}, EOPNOTSUPP, "option -z"},
   };
   for (const Refused& bad : cases) {
@@ -183,8 +200,54 @@ TEST(LfsSetstripeTest, WhatIsWrongIsNamed) {
 TEST(LfsSetstripeTest, DeleteTakesPathsAndNothingElse) {
   const auto request = Parse({"-d", "a", "b"});
   ASSERT_TRUE(request.has_value());
-  EXPECT_TRUE(request->remove);
+  EXPECT_EQ(request->action, SetstripeRequest::Action::kRemove);
   EXPECT_EQ(request->paths, (Arguments{"a", "b"}));
+}
+
+TEST(LfsSetstripeTest, ComponentsAreAddedAndDeleted) {
+  auto request = Parse({"--component-add", "-E", "1G", "-c", "2", "-E", "-1", "f"});
+  ASSERT_TRUE(request.has_value()) << request.error().message;
+  EXPECT_EQ(request->action, SetstripeRequest::Action::kAdd);
+  EXPECT_EQ(request->layout_template.components.size(), 2U);
+  request = Parse({"--component-del", "-I", "3", "f"});
+  ASSERT_TRUE(request.has_value()) << request.error().message;
+  EXPECT_EQ(request->action, SetstripeRequest::Action::kDelete);
+  EXPECT_EQ(request->component_id, 3U);
+  request = Parse({"--comp-del", "--comp-flags=^init", "f"});
+  ASSERT_TRUE(request.has_value()) << request.error().message;
+  EXPECT_EQ(request->component_id, 0U);
+}
+
+TEST(LfsSetstripeTest, SeveralStripesMayBeOnOneOst) {
+  auto request = Parse({"-C", "12", "f"});
+  ASSERT_TRUE(request.has_value());
+  EXPECT_TRUE(request->layout_template.components[0].overstriped);
+  EXPECT_EQ(request->layout_template.components[0].stripe_count, 12U);
+  request = Parse({"-C", "-2", "f"});
+  ASSERT_TRUE(request.has_value());
+  EXPECT_EQ(request->layout_template.components[0].stripe_count, layout::kAllOsts - 1);
+  request = Parse({"-o", "1,1,0", "f"});
+  ASSERT_TRUE(request.has_value());
+  EXPECT_TRUE(request->layout_template.components[0].overstriped);
+  request = Parse({"-E", "1M", "-C", "4", "-E", "-1", "-c", "2", "f"});
+  ASSERT_TRUE(request.has_value());
+  EXPECT_FALSE(request->layout_template.components[1].overstriped);
+}
+
+TEST(LfsSetstripeTest, ThePatternOverstripesAsWell) {
+  for (const Arguments& given : {Arguments{"-c", "12", "-L", "overstriped", "f"},
+                                 Arguments{"-L", "overstriped", "-c", "12", "f"}}) {
+    const auto request = Parse(given);
+    ASSERT_TRUE(request.has_value()) << request.error().message;
+    EXPECT_TRUE(request->layout_template.components[0].overstriped);
+    EXPECT_EQ(request->layout_template.components[0].stripe_count, 12U);
+  }
+  const auto request = Parse(
+      {"-E", "1M", "-L", "overstriped", "-c4", "-E", "-1", "-L", "raid0", "-c", "2", "f"});
+  ASSERT_TRUE(request.has_value()) << request.error().message;
+  EXPECT_TRUE(request->layout_template.components[0].overstriped);
+  EXPECT_FALSE(request->layout_template.components[1].overstriped);
+  EXPECT_FALSE(Parse({"-L", "raid5", "f"}).has_value());
 }
 
 TEST(LfsSetstripeTest, OptionsMayFollowPaths) {
@@ -200,8 +263,8 @@ TEST(LfsCommandTest, UnknownAndMissingCommandsHaveTheirOwnStatus) {
   EXPECT_EQ(testing::internal::GetCapturedStderr(),
             "lfs: 'nosuchcmd' is not a valid command. See 'lfs --list-commands'.\n");
   testing::internal::CaptureStderr();
-  EXPECT_EQ(RunCommand({"migrate", "x"}), EOPNOTSUPP);
-  EXPECT_NE(testing::internal::GetCapturedStderr().find("lfs migrate: not implemented"),
+  EXPECT_EQ(RunCommand({"quota", "x"}), EOPNOTSUPP);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("lfs quota: not implemented"),
             std::string::npos);
   testing::internal::CaptureStderr();
   EXPECT_EQ(RunCommand({"hsm_s", "x"}), 1) << "hsm_state and hsm_set: not only one";

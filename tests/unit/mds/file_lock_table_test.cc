@@ -195,7 +195,8 @@ TEST_F(FileLockTableTest, ALapsedClientIsGrantedNothing) {
 }
 
 TEST_F(FileLockTableTest, AfterARestartNothingNewIsGrantedBeforeAllHaveDeclared) {
-  table_.Begin(2, {10, 20}, now_ + std::chrono::seconds(20));
+  table_.Begin(2, {10, 20}, now_ + std::chrono::seconds(20),
+               now_ + std::chrono::minutes(5));
   EXPECT_EQ(Declare(&alice_, {}), Errc::kOk);
   table_.Declared(10);
   const auto early = Ask(&alice_, {.fid = kOther});
@@ -210,7 +211,8 @@ TEST_F(FileLockTableTest, AfterARestartNothingNewIsGrantedBeforeAllHaveDeclared)
 }
 
 TEST_F(FileLockTableTest, WhoDoesNotDeclareInTimeHasLostWhatOthersHaveTaken) {
-  table_.Begin(2, {10, 20}, now_ + std::chrono::seconds(20));
+  table_.Begin(2, {10, 20}, now_ + std::chrono::seconds(20),
+               now_ + std::chrono::minutes(5));
   table_.Declared(20);
   now_ += std::chrono::seconds(20);
   EXPECT_EQ(Set(&bob_, {}), FileLockOutcome::kGranted);
@@ -222,7 +224,8 @@ TEST_F(FileLockTableTest, WhoDoesNotDeclareInTimeHasLostWhatOthersHaveTaken) {
 }
 
 TEST_F(FileLockTableTest, WhatAwaitsADeclarationEndsWithTheSession) {
-  table_.Begin(2, {10}, now_ + std::chrono::seconds(20));
+  table_.Begin(2, {10}, now_ + std::chrono::seconds(20),
+               now_ + std::chrono::minutes(5));
   EXPECT_FALSE(Ask(&bob_, {}));
   table_.DropSession(10);
   EXPECT_EQ(Set(&bob_, {}), FileLockOutcome::kGranted);

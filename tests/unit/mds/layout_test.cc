@@ -200,5 +200,39 @@ TEST_F(LayoutTest, AnInstantiateOfOthersIsDurableBeforeItIsShown) {
   EXPECT_EQ(disk_.unsynced_batches(), 0u);
 }
 
+// Every create looks at what the root says; not at its inode, which others change.
+TEST_F(LayoutTest, ACreateDoesNotWaitForAChangeOfTheRoot) {
+  const Fid d = MakeDir(kRootFid, "d");
+  ASSERT_TRUE(Set(d, Plain(2)).ok());
+  const auto other = Connect();
+  const auto make = [&](const char* name) {
+    v1::CreateRequest request = CreateOf(d, name);
+    const auto made = CallAs<v1::CreateReply>(other, rpc::Opcode::kMdsCreate, request);
+    EXPECT_TRUE(made.ok()) << made.message;
+    return FidOf(request.fid());
+  };
+  static_cast<void>(make("first"));
+  RunFor(std::chrono::milliseconds(2500));  // between two of the commits
+  ASSERT_EQ(disk_.unsynced_batches(), 0u);
+  ASSERT_TRUE(Chmod(kRootFid, 0711).ok());
+  static_cast<void>(make("second"));
+  EXPECT_EQ(disk_.unsynced_batches(), 2u) << "nothing was synced for it";
+}
+
+TEST_F(LayoutTest, AChangeOfTheRootsTemplateIsThereForTheNextCreate) {
+  const Fid d = MakeDir(kRootFid, "d");
+  for (const uint32_t count : {2u, 3u, 1u}) {
+    ASSERT_TRUE(Set(kRootFid, Plain(count)).ok());
+    for (int i = 0; i < 2; ++i) {
+      const Fid file = Create(d, "f" + std::to_string(++number_));
+      EXPECT_EQ(Of(file).components.at(0).osts.size(), count);
+    }
+  }
+  ASSERT_TRUE(Set(kRootFid, "").ok());
+  EXPECT_EQ(Of(Create(d, "last")).components.size(), layout::DefaultTemplate().components.size());
+  PowerCutAndStart();
+  EXPECT_EQ(Of(Create(d, "later")).components.size(), layout::DefaultTemplate().components.size());
+}
+
 }  // namespace
 }  // namespace sheen::mds

@@ -10,6 +10,7 @@ namespace {
 
 constexpr Fid kFile{0x200000400, 7, 0};
 constexpr Fid kOther{0x200000400, 8, 0};
+constexpr Nanos kNow = std::chrono::seconds(100);
 
 class FakePeer final : public rpc::Peer {
  public:
@@ -47,6 +48,51 @@ TEST_F(LockTableTest, ReadersShareAndAChangeCallsEachOnce) {
   EXPECT_FALSE(Announce(3, lock::kUpdate | lock::kLookup));
   table.Release(2, kFile, lock::kLookup);
   EXPECT_TRUE(Announce(3, lock::kUpdate | lock::kLookup));
+}
+
+TEST_F(LockTableTest, AHoldIsOneHandlesAndGivesTheLayoutToNobody) {
+  const HoldOwner owner{10, 5};
+  EXPECT_TRUE(table.Hold(kFile, owner, kNow));
+  EXPECT_TRUE(table.Hold(kFile, owner, kNow)) << "again";
+  EXPECT_FALSE(table.Hold(kFile, {10, 6}, kNow)) << "of another handle";
+  EXPECT_EQ(table.HolderOf(kFile), owner);
+  EXPECT_EQ(table.Grant(kFile, lock::kLayout, a, 1), 0U) << "not to its own session either";
+  EXPECT_EQ(table.Grant(kFile, lock::kAttrBits, b, 2), lock::kAttrBits);
+  EXPECT_EQ(table.Grant(kOther, lock::kLayout, b, 2), lock::kLayout);
+  table.EndHold(kFile, {20, 5});
+  EXPECT_TRUE(table.IsHeld(kFile)) << "not its own to end";
+  table.EndHold(kFile, owner);
+  EXPECT_EQ(table.Grant(kFile, lock::kLayout, b, 2), lock::kLayout);
+}
+
+TEST_F(LockTableTest, AHoldEndsWithItsSessionOrWhenItIsNotRenewed) {
+  const HoldOwner owner{10, 5};
+  EXPECT_TRUE(table.Hold(kFile, owner, kNow));
+  EXPECT_TRUE(table.Hold(kOther, {20, 5}, kNow));
+  EXPECT_EQ(table.EndHoldsOf(20), std::vector<Fid>{kOther});
+  EXPECT_TRUE(table.IsHeld(kFile));
+  EXPECT_FALSE(table.RenewHold(kFile, {10, 6}, kNow)) << "not its own to renew";
+  EXPECT_TRUE(table.RenewHold(kFile, owner, kNow + std::chrono::seconds(9)));
+  EXPECT_TRUE(table.EndSilentHolds(kNow + LockTable::kHoldMax).empty());
+  EXPECT_EQ(table.EndSilentHolds(kNow + std::chrono::seconds(9) + LockTable::kHoldMax),
+            std::vector<Fid>{kFile});
+  EXPECT_FALSE(table.RenewHold(kFile, owner, kNow + std::chrono::seconds(20)));
+  EXPECT_EQ(table.Grant(kFile, lock::kLayout, b, 2), lock::kLayout);
+}
+
+TEST_F(LockTableTest, ASessionGivesBackWhatAllItsConnectionsHave) {
+  const auto again = PeerOf(3, 10);
+  table.Grant(kFile, lock::kLayout | lock::kUpdate, a, 1);
+  table.Grant(kFile, lock::kLayout, again, 1);
+  table.Grant(kFile, lock::kLayout, b, 2);
+  table.ReleaseSession(10, kFile, lock::kLayout);
+  EXPECT_EQ(table.size(), 2U);
+  EXPECT_FALSE(Announce(4, lock::kLayout));
+  ASSERT_EQ(calls.size(), 1U);
+  EXPECT_EQ(calls[0].peer, b);
+  EXPECT_FALSE(Announce(4, lock::kUpdate)) << "the rest stays";
+  table.ReleaseSession(20, kFile, lock::kLayout);
+  EXPECT_FALSE(Announce(4, lock::kLayout)) << "called back: the answer is awaited";
 }
 
 TEST_F(LockTableTest, BitsThatAreNotTouchedDoNotConflict) {

@@ -45,6 +45,28 @@ class FakeObjects final : public rpc::ObjectControl {
     fences.push_back({std::move(server), request.client_uuid(), destroyed.size()});
     co_return Status();
   }
+  async::Task<Result<v1::RestoreObjectReply>> RestoreObject(
+      std::string server, v1::RestoreObjectRequest request) override {
+    if (down) co_return Fail(Errc::kUnavailable, server + " is down");
+    if (!restore_error.empty()) co_return Fail(Errc::kIo, restore_error);
+    if (!unavailable.empty() && request.object().source().key() == unavailable) {
+      co_return Fail(Errc::kUnavailable, "S3 does not answer");
+    }
+    co_await async::Shard::Current()->Sleep(restore_takes);
+    restored.push_back(std::to_string(request.target()) + "/" +
+                       FidOf(request.object().fid()).ToString() + "." +
+                       std::to_string(request.object().stripe()));
+    v1::RestoreObjectReply reply;
+    reply.set_bytes(100);
+    reply.set_complete(restored.size() % restore_parts == 0);
+    co_return reply;
+  }
+  std::vector<std::string> restored;
+  std::string restore_error;
+  std::string unavailable;  // key that cannot be had now
+  Nanos restore_takes{0};
+  size_t restore_parts = 1;  // answers until an object is complete
+
   struct Fence {
     std::string server;
     std::string client;

@@ -155,7 +155,9 @@ TEST_F(RecoveryTest, AndForThoseWhoDoNotComeNotForEver) {
   RunFor(std::chrono::seconds(18));
   EXPECT_FALSE(unlinked);
   ASSERT_TRUE(Reopen(sessions_[1], file, 5));
-  RunFor(std::chrono::seconds(5));
+  RunFor(std::chrono::seconds(4));
+  EXPECT_FALSE(unlinked) << "it is coming back";
+  RunFor(std::chrono::seconds(2));
   EXPECT_EQ(unlinked, Errc::kOk);
   EXPECT_TRUE(Exists(file)) << "open, though its client has done nothing else since";
 }

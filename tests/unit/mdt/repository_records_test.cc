@@ -41,10 +41,40 @@ TEST(RepositoryRecordsTest, SurviveTheirEncodingAndNothingShorterOrLonger) {
   EXPECT_FALSE(DecodeFileSource(source + "x"));
 }
 
+TEST(RepositoryRecordsTest, AnImportPolicyMakesItVersionTwoAndNothingElseDoes) {
+  EXPECT_EQ(Encode(Row())[0], 1);
+  RepositoryRow row = Row();
+  row.import_what = 5;
+  row.import_every_s = 300;
+  row.no_head = true;
+  const std::string bytes = Encode(row);
+  EXPECT_EQ(bytes[0], 2);
+  EXPECT_EQ(*DecodeRepository(bytes), row);
+  for (size_t i = 0; i < bytes.size(); ++i) EXPECT_FALSE(DecodeRepository(bytes.substr(0, i))) << i;
+  EXPECT_FALSE(DecodeRepository(bytes + "x"));
+  std::string other = bytes;
+  other[bytes.size() - 6] = 8;  // policy bits that do not exist
+  EXPECT_EQ(DecodeRepository(other).error().code(), Errc::kCorrupt);
+}
+
+TEST(RepositoryRecordsTest, ActionsSurviveTheirEncodingAndKeepTheirOrder) {
+  const HsmActionRow row{.action = 11, .fid = {0x200000400, 7, 0}, .job = 99, .requested_ns = 5};
+  const std::string bytes = Encode(row);
+  EXPECT_EQ(*DecodeHsmAction(bytes), row);
+  for (size_t i = 0; i < bytes.size(); ++i) EXPECT_FALSE(DecodeHsmAction(bytes.substr(0, i))) << i;
+  EXPECT_FALSE(DecodeHsmAction(bytes + "x"));
+  const HsmCookie cookie{.transno = 0x10000000007, .number = 300};
+  EXPECT_EQ(*DecodeHsmActionKey(HsmActionKey(cookie)), cookie);
+  EXPECT_FALSE(DecodeHsmActionKey(HsmActionKey(cookie) + "x"));
+  EXPECT_LT(HsmActionKey({1, 256}), HsmActionKey({1, 257}));
+  EXPECT_LT(HsmActionKey({1, UINT32_MAX}), HsmActionKey({2, 0}));
+}
+
 TEST(RepositoryRecordsTest, NewerVersionsAreRefusedAsSuch) {
   std::string row = Encode(Row());
   std::string source = Encode(Source());
-  row[0] = source[0] = 2;
+  row[0] = 3;
+  source[0] = 2;
   EXPECT_EQ(DecodeRepository(row).error().code(), Errc::kBadVersion);
   EXPECT_EQ(DecodeFileSource(source).error().code(), Errc::kBadVersion);
 }

@@ -42,5 +42,23 @@ TEST(InFlightTest, AMomentIsOverWhenWhatBeganBeforeItHasEnded) {
   EXPECT_TRUE(in_flight.Ended(*first)) << "and stays so";
 }
 
+TEST(InFlightTest, WhoWaitsForSomethingElseIsNotWaitedForAndStaysOld) {
+  InFlight in_flight;
+  const int64_t start = 1'700'000'003 * kSecond;
+  InFlight::Entry entry(&in_flight, start);
+  const auto first = in_flight.Turn();
+  ASSERT_TRUE(first.has_value());
+  EXPECT_FALSE(in_flight.Ended(*first));
+  entry.Pause();
+  EXPECT_TRUE(in_flight.Ended(*first));
+  // A tombstone must stay as long as it may still write.
+  EXPECT_LE(in_flight.OldestNs(start + 100 * kSecond), start);
+  entry.Resume();
+  EXPECT_TRUE(in_flight.Ended(*first));
+  const auto second = in_flight.Turn();
+  ASSERT_TRUE(second.has_value());
+  EXPECT_FALSE(in_flight.Ended(*second)) << "it goes on, as begun after the first";
+}
+
 }  // namespace
 }  // namespace sheen::oss

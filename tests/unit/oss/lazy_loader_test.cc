@@ -23,18 +23,29 @@ class FakeSource final : public BlockSource {
   async::Task<Result<io::Buffer>> Fetch(FetchOrder order) override {
     orders.push_back(order);
     co_await async::Shard::Current()->Sleep(std::chrono::milliseconds(30));
+    while (stuck) co_await async::Shard::Current()->Sleep(std::chrono::milliseconds(100));
+    if (away) co_return Fail(Errc::kAgain, "503 SlowDown; given up after 9 attempts");
     if (broken) co_return Fail(Errc::kStale, "s3://b/k was changed since it was imported");
+    if (failures > 0) {
+      --failures;
+      co_return Fail(Errc::kUnavailable, "no agent is there");
+    }
     io::Buffer out = io::Buffer::Allocate(order.length);
     std::fill_n(out.data(), order.length, std::byte{'s'});
     co_return std::move(out);
   }
+  void Hasten(uint64_t number) override { hastened.push_back(number); }
   uint64_t bytes() const {
     uint64_t sum = 0;
     for (const FetchOrder& order : orders) sum += order.length;
     return sum;
   }
   std::vector<FetchOrder> orders;
+  std::vector<uint64_t> hastened;
   bool broken = false;
+  bool away = false;
+  bool stuck = false;
+  int failures = 0;  // of the next orders: nobody was there for too long
 };
 
 class LazyLoaderTest : public ::testing::Test {
@@ -107,7 +118,7 @@ TEST_F(LazyLoaderTest, RunsAreFetchedTogetherButNotAcrossStripes) {
 TEST_F(LazyLoaderTest, WhoReadsInOrderIsReadAheadAndEachBlockComesOnce) {
   for (uint64_t at = 0; at < kBytes; at += kMiB / 2) ASSERT_TRUE(Read(at, kMiB / 2));
   EXPECT_EQ(source.bytes(), kBytes);
-  const auto ahead = std::ranges::count_if(source.orders, &FetchOrder::prefetch);
+  const auto ahead = std::ranges::count(source.orders, Urgency::kAhead, &FetchOrder::urgency);
   EXPECT_GT(ahead * 10, static_cast<ptrdiff_t>(source.orders.size()) * 8);
   // 64 blocks of 30 ms one after the other would take longer.
   EXPECT_LT(source.orders.size(), 32U);
@@ -130,6 +141,155 @@ TEST_F(LazyLoaderTest, AFailureIsAnIoErrorWithItsReasonAndIsNotKept) {
   EXPECT_EQ(loader.Failures()[0].object, "k");
   source.broken = false;
   EXPECT_TRUE(Load(0, 100));
+}
+
+TEST_F(LazyLoaderTest, ARestoreBringsAllThatIsAbsentOnceAndAskedForAgainNothing) {
+  ASSERT_TRUE(Load(5 * kMiB, kMiB));
+  const auto restored = world.Run(loader.Restore(Place(), {}));
+  ASSERT_TRUE(restored) << restored.error().ToString();
+  EXPECT_TRUE(restored->complete);
+  EXPECT_EQ(restored->bytes, kBytes - kMiB);
+  EXPECT_EQ(source.bytes(), kBytes);
+  EXPECT_EQ(std::ranges::count(source.orders, Urgency::kRestore, &FetchOrder::urgency),
+            static_cast<ptrdiff_t>(source.orders.size()) - 1);
+  const auto again = world.Run(loader.Restore(Place(), {}));
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(again->complete);
+  EXPECT_EQ(again->bytes, 0U);
+}
+
+TEST_F(LazyLoaderTest, ADemandHastensTheFlightThatItMeetsAndNoOther) {
+  std::optional<Result<LazyLoader::Restored>> restored;
+  std::optional<Status> first;
+  std::optional<Status> second;
+  world.Start(loader.Restore(Place(), {}), &restored);
+  world.Start(loader.Load(Place(), {5 * kMiB, 100}, false), &first);
+  world.Start(loader.Load(Place(), {6 * kMiB, 100}, false), &second);
+  world.Finish(&first);
+  world.Finish(&second);
+  world.Finish(&restored);
+  EXPECT_TRUE(*first);
+  EXPECT_TRUE(*second);
+  // Of four blocks each.
+  ASSERT_EQ(source.hastened.size(), 1U);
+  EXPECT_EQ(source.hastened[0], source.orders.at(1).id);
+  EXPECT_EQ(source.orders[1].offset, 4 * kMiB);
+  EXPECT_EQ(source.bytes(), kBytes);
+}
+
+TEST_F(LazyLoaderTest, ARestoreStopsAtItsLimitAndGoesOnWhereItWas) {
+  const auto some = world.Run(loader.Restore(Place(), {.bytes = 8 * kMiB}));
+  ASSERT_TRUE(some);
+  EXPECT_FALSE(some->complete);
+  EXPECT_GE(some->bytes, 8 * kMiB);
+  EXPECT_LE(some->bytes, 24 * kMiB);
+  const auto rest = world.Run(loader.Restore(Place(), {}));
+  ASSERT_TRUE(rest);
+  EXPECT_EQ(some->bytes + rest->bytes, kBytes);
+}
+
+TEST_F(LazyLoaderTest, ManyRestoresShareTheirRoomAndAllEnd) {
+  constexpr uint32_t kObjects = 20;
+  const auto place = [this](uint32_t i) {
+    return LazyLoader::Place{world.target.get(), world.io.get(), {3, ObjectNumber(100 + i)}};
+  };
+  for (uint32_t i = 0; i < kObjects; ++i) {
+    const ost::ObjectSource from{.link = 1, .key = "k" + std::to_string(i), .etag = "e",
+                                 .stripe_bytes = 8 * kMiB, .stripe_count = 1, .stripe = 0,
+                                 .bytes = (1 + i % 7) * 4 * kMiB + i};
+    ASSERT_TRUE(world.Run(world.target->Attach(world.io.get(), ObjectNumber(100 + i), from, {})));
+  }
+  std::vector<std::optional<Result<LazyLoader::Restored>>> done(kObjects);
+  for (uint32_t i = 0; i < kObjects; ++i) {
+    world.Start(loader.Restore(place(i), {}), &done[i]);
+  }
+  for (auto& one : done) {
+    world.Finish(&one);
+    ASSERT_TRUE(*one);
+    EXPECT_TRUE((*one)->complete);
+  }
+}
+
+TEST_F(LazyLoaderTest, ARestoreAnswersInItsTimeWhateverS3Does) {
+  source.stuck = true;
+  const auto ask = [this] {
+    const Nanos until = world.clock.Monotonic() + std::chrono::seconds(5);
+    const auto restored = world.Run(loader.Restore(Place(), {.until = until}));
+    EXPECT_LE(world.clock.Monotonic(), until + std::chrono::milliseconds(100));
+    return restored;
+  };
+  for (int i = 0; i < 20; ++i) {
+    const auto restored = ask();
+    ASSERT_TRUE(restored);
+    EXPECT_FALSE(restored->complete);
+  }
+  // One job of four runs, however often it is asked for.
+  EXPECT_EQ(source.orders.size(), LazyLoader::kRestoreFlightsPerObject);
+  source.stuck = false;
+  const auto restored = ask();
+  ASSERT_TRUE(restored);
+  EXPECT_TRUE(restored->complete);
+  EXPECT_EQ(restored->bytes, kBytes);
+  EXPECT_EQ(source.bytes(), kBytes);
+}
+
+TEST_F(LazyLoaderTest, ARestoreThatNobodyAsksForAnyMoreEnds) {
+  loader.SetRestoreRate(4 * kMiB);
+  const Nanos until = world.clock.Monotonic() + std::chrono::seconds(3);
+  ASSERT_TRUE(world.Run(loader.Restore(Place(), {.until = until})));
+  async::RunFor(&world.shard, std::chrono::seconds(60));
+  EXPECT_LE(source.bytes(), 32 * kMiB);
+}
+
+TEST_F(LazyLoaderTest, WhatIsDroppedIsAskedForFirst) {
+  EXPECT_TRUE(world.Run(loader.CheckSource(Place())));  // nothing is here
+  EXPECT_TRUE(source.orders.empty());
+  ASSERT_TRUE(Load(3 * kMiB, kMiB));
+  EXPECT_TRUE(world.Run(loader.CheckSource(Place())));
+  EXPECT_EQ(source.orders.back().length, 1U);
+  EXPECT_EQ(source.orders.back().offset, 3 * kMiB);
+  source.broken = true;
+  EXPECT_EQ(world.Run(loader.CheckSource(Place())).error().code(), Errc::kPerm);
+  source.broken = false;
+  source.away = true;
+  EXPECT_EQ(world.Run(loader.CheckSource(Place())).error().code(), Errc::kIo);
+}
+
+TEST_F(LazyLoaderTest, AnS3ThatDoesNotAnswerIsAnErrorForReadersAndAWaitForChanges) {
+  source.away = true;
+  const Status read = Load(0, 100);
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code(), Errc::kIo);
+  EXPECT_NE(read.error().message().find("SlowDown"), std::string::npos);
+  EXPECT_EQ(Load(0, 100, true).error().code(), Errc::kUnavailable);
+}
+
+TEST_F(LazyLoaderTest, RestoresKeepToTheirRate) {
+  loader.SetRestoreRate(8 * kMiB);
+  const Nanos began = world.clock.Monotonic();
+  ASSERT_TRUE(world.Run(loader.Restore(Place(), {})));
+  EXPECT_GE(world.clock.Monotonic() - began, std::chrono::milliseconds(7500));
+}
+
+TEST_F(LazyLoaderTest, ARestoreThatFailsSaysWhy) {
+  source.broken = true;
+  const auto failed = world.Run(loader.Restore(Place(), {}));
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code(), Errc::kIo);
+  EXPECT_NE(failed.error().message().find("was changed"), std::string::npos);
+}
+
+TEST_F(LazyLoaderTest, WhoJoinedAFlightThatRanOutOfTimeTriesItself) {
+  source.failures = 1;
+  std::optional<Status> first;
+  std::optional<Status> second;
+  world.Start(loader.Load(Place(), {0, 100}, false), &first);
+  world.Start(loader.Load(Place(), {0, 100}, false), &second);
+  world.Finish(&first);
+  world.Finish(&second);
+  EXPECT_EQ(first->error().code(), Errc::kIo);
+  EXPECT_TRUE(*second);
+  EXPECT_EQ(source.orders.size(), 2U);
 }
 
 }  // namespace

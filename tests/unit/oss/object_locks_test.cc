@@ -257,6 +257,38 @@ TEST_F(ObjectLocksTest, WhatIsAboutToBeLostIsNotConfirmed) {
   Leave(&bob);
 }
 
+// What is noted of a client that has gone is believed at the next start: nothing is noted that is
+// being taken away, or that it has still to declare.
+TEST_F(ObjectLocksTest, WhatIsAboutToBeLostIsNotHeld) {
+  async::OneShot<bool> durable;
+  locks.OnLost([&durable](const std::set<uint64_t>&) -> async::Task<void> {
+    static_cast<void>(co_await durable);
+  });
+  AliceKeeps();
+  ASSERT_TRUE(locks.HeldBy(kAlice));
+  EXPECT_EQ(locks.HeldBy(kAlice)->size(), 1U);
+  alice->End();
+  locks.DropPeer(*alice);
+  Entered bob;
+  Enter(&bob, kBob, Mode::kPw, {5, 6});
+  async::RunFor(&shard, seconds(4));
+  ASSERT_FALSE(bob.in) << "it is not durable yet that Alice has lost her locks";
+  EXPECT_FALSE(locks.HeldBy(kAlice));
+  shard.Post([&durable] { durable.Set(true); });
+  async::RunFor(&shard, std::chrono::milliseconds(10));
+  ASSERT_TRUE(locks.HeldBy(kAlice));
+  EXPECT_TRUE(locks.HeldBy(kAlice)->empty());
+  Leave(&bob);
+}
+
+TEST_F(ObjectLocksTest, WhatHasStillToBeDeclaredIsNotNothing) {
+  locks.BeginRecovery({kAlice});
+  EXPECT_FALSE(locks.HeldBy(kAlice));
+  EXPECT_TRUE(Declare({{kObject, 9, {0, 1000}}}).empty());
+  ASSERT_TRUE(locks.HeldBy(kAlice));
+  EXPECT_EQ(locks.HeldBy(kAlice)->size(), 1U);
+}
+
 TEST_F(ObjectLocksTest, ASessionsEndFreesWhatItHeld) {
   AliceKeeps();
   shard.Post([this] { locks.DropSession(kAlice); });

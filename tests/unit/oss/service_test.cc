@@ -350,7 +350,8 @@ TEST_F(OnceTest, AResendIsAnsweredAsItWasAndChangesNothing) {
   EXPECT_EQ(Bytes(), "newer");
   ASSERT_EQ(WriteAs(3, 12, "again").status, Errc::kOk) << "a new request of the slot";
   EXPECT_EQ(WriteAs(3, 10, "first", rpc::kResend).status, Errc::kStale);
-  EXPECT_EQ(WriteAs(3, 10, "first", rpc::kReplay).status, Errc::kOk) << "it is not lost";
+  EXPECT_EQ(WriteAs(3, 10, "first", rpc::kReplay).status, Errc::kLockLost)
+      << "a replay comes before its slot is used again";
   EXPECT_EQ(Bytes(), "again");
 }
 

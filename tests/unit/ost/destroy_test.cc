@@ -20,8 +20,9 @@ class DestroyTest : public ::testing::Test {
 TEST_F(DestroyTest, DestroyedObjectIsGoneWithItsFile) {
   ASSERT_TRUE(world.Write(id, 0, "a"));
   ASSERT_TRUE(world.Destroy({id, id, ObjectNumber(2)}));  // twice, and one that never was
-  EXPECT_FALSE(world.GetAttr(id)->exists);
-  EXPECT_EQ(world.Contents(id), "");
+  // Not a hole: who asks has an old layout.
+  EXPECT_EQ(world.GetAttr(id).error().code(), Errc::kStale);
+  EXPECT_EQ(world.Read(id, 0, 1).error().code(), Errc::kStale);
   EXPECT_FALSE(world.Run(world.io->StatPath(ObjectPath("/ost", id))));
   EXPECT_TRUE(world.Destroy({id}));
   EXPECT_TRUE(world.Commit());
@@ -69,13 +70,25 @@ TEST_F(DestroyTest, ManyAtOnceAreOneSyncOfTheIndex) {
   ASSERT_TRUE(world.Destroy(ids));
   world.PowerCut();
   world.Start();
-  for (const layout::ObjectId& gone : ids) ASSERT_FALSE(world.GetAttr(gone)->exists);
+  for (const layout::ObjectId& gone : ids) {
+    ASSERT_EQ(world.GetAttr(gone).error().code(), Errc::kStale);
+  }
 }
 
 TEST_F(DestroyTest, SetOwnerLeavesAbsentObjectsAbsent) {
   EXPECT_TRUE(world.Run(
-      world.target->SetOwner(world.io.get(), {id}, {.uid = 5, .layout_generation = 2}, false)));
+      world.target->SetOwner(world.io.get(), {id}, {.uid = 5, .layout_generation = 2})));
   EXPECT_FALSE(world.GetAttr(id)->exists);
+}
+
+TEST_F(DestroyTest, ALateFenceLeavesNoRowOfADestroyedObject) {
+  ASSERT_TRUE(world.Destroy({id}));
+  const Status late = world.Run(world.target->Fence(world.io.get(), {id}, 4));
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code(), Errc::kStale);
+  const auto row = world.store->Get(kObjectFamily, ObjectKey(id), kv::Blocking::kMayBlock);
+  ASSERT_TRUE(row);
+  EXPECT_FALSE(row->has_value());
 }
 
 TEST(TombstonesTest, ALaterDestroyOfTheSameObjectCounts) {

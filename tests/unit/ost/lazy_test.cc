@@ -257,6 +257,27 @@ TEST(LazyTest, AMarkWithoutItsDataIsNoMarkAfterAPowerCut) {
   }
 }
 
+TEST(LazyTest, AChangeOfAPartRestsOnAFillUntilItIsCommitted) {
+  OstWorld world;
+  world.Start();
+  const layout::ObjectId id = ObjectNumber(1);
+  const auto rests = [&](uint64_t offset, uint64_t length) {
+    return *world.Run(world.target->RestsOnFill(world.io.get(), id, offset, length));
+  };
+  ASSERT_TRUE(Attach(&world, id) && Fill(&world, id, 0));
+  EXPECT_TRUE(rests(100, 10) && !rests(0, kMiB));
+  ASSERT_TRUE(world.Commit());
+  EXPECT_FALSE(rests(100, 10));
+  // Answered now, and repeated after a power cut: S3 is not needed again.
+  ASSERT_TRUE(world.Write(id, 100, "mine"));
+  world.PowerCut(0);
+  world.Start();
+  EXPECT_TRUE(Missing(&world, id, 100, 4, true).blocks.empty());
+  ASSERT_TRUE(world.Write(id, 100, "mine"));
+  EXPECT_EQ(*world.Read(id, 100, 54), "mine" + S3Text(104, 50));
+  world.Close();
+}
+
 enum class Death { kKill, kPowerCut };
 
 void Die(OstWorld* world, Death death) {
@@ -450,6 +471,28 @@ TEST(LazyRandomTest, NothingAcknowledgedIsLostByKills) {
     }
   }
   ASSERT_TRUE(*ReadThrough(&world, id, 0, model.size() + 1) == model);
+  world.Close();
+}
+
+TEST(LazyTest, AnObjectThatTheDiskCannotHoldIsAnErrorOfItsOwn) {
+  OstWorld world;
+  world.Start();
+  const layout::ObjectId big = ObjectNumber(1);
+  const layout::ObjectId other = ObjectNumber(2);
+  world.files.FailWrites(Errc::kFileTooBig);
+  const Status attached = Attach(&world, big);
+  ASSERT_FALSE(attached);
+  EXPECT_EQ(attached.error().code(), Errc::kFileTooBig);
+  EXPECT_NE(attached.error().message().find("chunk-size"), std::string::npos);
+  world.files.FailWrites(Errc::kOk);
+  EXPECT_EQ(world.target->stop_reason(), "");
+  ASSERT_TRUE(Attach(&world, other));
+  ASSERT_TRUE(Fill(&world, other, 0));
+  EXPECT_EQ(*world.Read(other, 0, 100), S3Text(0, 100));
+  // And it can be made when it fits after all.
+  ASSERT_TRUE(Attach(&world, big));
+  ASSERT_TRUE(Fill(&world, big, 1));
+  EXPECT_EQ(*world.Read(big, kMiB, 100), S3Text(kMiB, 100));
   world.Close();
 }
 

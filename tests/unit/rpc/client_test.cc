@@ -75,11 +75,44 @@ TEST_F(ClientTest, MutatingCallsInFlightAreBoundedBySlots) {
       &shard, [&] { return disk.executed.size() == 50; }, seconds(60)));
   EXPECT_EQ(server->service.max_running, 4U);
   for (const auto& [key, kept] : disk.slots) {
-    EXPECT_GE(key.second, 10U);
-    EXPECT_LT(key.second, 15U);
+    EXPECT_GE(std::get<2>(key), 10U);
+    EXPECT_LT(std::get<2>(key), 15U);
   }
   // Those that waited for a slot were served in the order they came in.
   async::RunFor(&shard, seconds(1));
+}
+
+// Slots that others may have all of; each target has its own.
+TEST_F(ClientTest, ATargetThatHangsTakesNoSlotOfAnother) {
+  StartServer();
+  ClientOptions options = DefaultClientOptions();
+  options.slot_count = 4;
+  options.slot_count_apart = 2;
+  StartClient(options);
+  ASSERT_TRUE(Execute(Look("warm up")).has_value());
+  async::Semaphore hold(0);
+  server->service.hold = &hold;
+  server->service.hold_target = 1;
+  const auto apart = [](uint32_t target, const std::string& body) {
+    Call call = Mutate(body);
+    call.target = target;
+    call.slot_apart = true;
+    return call;
+  };
+  std::vector<std::optional<Result<Answer>>> hung(3);
+  for (size_t i = 0; i < hung.size(); ++i) Start(apart(1, "hung" + std::to_string(i)), &hung[i]);
+  async::RunFor(&shard, milliseconds(100));
+  EXPECT_EQ(server->service.running.size(), 2U) << "a third one has no slot";
+  for (int i = 0; i < 5; ++i) {
+    Call call = apart(2, "other" + std::to_string(i));
+    call.deadline = shard.Now() + seconds(1);
+    const Result<Answer> answer = Execute(std::move(call));
+    EXPECT_TRUE(answer.has_value()) << answer.error().ToString();
+  }
+  EXPECT_TRUE(Execute(Mutate("with a slot of the others")).has_value());
+  hold.Release(&shard, 100);
+  async::RunFor(&shard, milliseconds(100));
+  for (const auto& answer : hung) EXPECT_TRUE(answer && answer->has_value());
 }
 
 TEST_F(ClientTest, DeadlineEndsACallAndItsLateAnswerIsIgnored) {

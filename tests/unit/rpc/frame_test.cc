@@ -229,7 +229,7 @@ TEST(OpcodeTest, KnownOnesHaveNamesOfTheirOwn) {
     ++known;
     EXPECT_TRUE(names.insert(NameOf(opcode)).second) << NameOf(opcode);
   }
-  EXPECT_EQ(known, 53);
+  EXPECT_EQ(known, 63);
 }
 
 TEST(OpcodeTest, ReadersDoNotMutateAndWritersDo) {

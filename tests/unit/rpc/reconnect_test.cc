@@ -274,21 +274,115 @@ TEST_F(ReconnectTest, LostSessionFailsWhatMayHaveBeenExecuted) {
   server->service.hold = &hold;
   std::optional<Result<Answer>> unknown;
   std::optional<Result<Answer>> read;
+  std::optional<Result<Answer>> twice_is_as_once;
   Start(Mutate("a"), &unknown);
   Start(Look("b"), &read);
+  Call instantiate = Mutate("d");
+  instantiate.opcode = Opcode::kMdsInstantiate;
+  Start(std::move(instantiate), &twice_is_as_once);
   async::RunFor(&shard, milliseconds(100));
-  ASSERT_EQ(server->service.running.size(), 2U);
+  ASSERT_EQ(server->service.running.size(), 3U);
   hold.Release(&shard, 100);
   network.Break("alice", "mds0");
   KillServer();
   disk.sessions.clear();
   StartServer();
   ASSERT_TRUE(async::RunUntil(
-      &shard, [&] { return unknown && read; }, seconds(10)));
+      &shard, [&] { return unknown && read && twice_is_as_once; }, seconds(10)));
   ASSERT_FALSE(unknown->has_value());
-  EXPECT_EQ(unknown->error().code(), Errc::kEvicted);
+  EXPECT_EQ(unknown->error().code(), Errc::kIo) << "nobody may try it again";
   EXPECT_TRUE(read->has_value());
+  EXPECT_TRUE(twice_is_as_once->has_value());
   EXPECT_TRUE(Execute(Mutate("c")).has_value());
+}
+
+// What it says of a change that was sent again is of the second sending.
+TEST_F(ReconnectTest, ARefusalOfTheSecondSendingSaysNothingOfTheFirst) {
+  StartServer();
+  StartClient();
+  ASSERT_TRUE(Execute(Look("warm up")).has_value());
+  async::Semaphore hold(0);
+  server->service.hold = &hold;
+  std::optional<Result<Answer>> sent_twice;
+  Start(Mutate("a"), &sent_twice);
+  async::RunFor(&shard, milliseconds(100));
+  hold.Release(&shard, 100);
+  network.Break("alice", "mds0");
+  KillServer();
+  disk.evict_all = true;
+  StartServer();
+  ASSERT_TRUE(async::RunUntil(
+      &shard, [&] { return sent_twice.has_value(); }, seconds(10)));
+  ASSERT_FALSE(sent_twice->has_value());
+  EXPECT_EQ(sent_twice->error().code(), Errc::kIo);
+  std::optional<Result<Answer>> sent_once;
+  Start(Mutate("b"), &sent_once);
+  ASSERT_TRUE(async::RunUntil(
+      &shard, [&] { return sent_once.has_value(); }, seconds(10)));
+  ASSERT_FALSE(sent_once->has_value());
+  EXPECT_EQ(sent_once->error().code(), Errc::kEvicted) << "it was not executed, and may be again";
+}
+
+// The hook waits for each answer for 15 s: as long as they come, nothing goes before it has ended.
+TEST_F(HookedTest, AHookThatGetsAnswersIsWaitedFor) {
+  StartServer();
+  StartHookedClient(DefaultClientOptions());
+  KillServer();
+  StartServer();
+  server->service.work = seconds(15);
+  const Nanos begun = shard.Now();
+  const Result<Answer> answer = Execute(Mutate("ordinary"));
+  ASSERT_TRUE(answer.has_value()) << answer.error().ToString();
+  ASSERT_EQ(disk.executed.size(), 4U);
+  EXPECT_EQ(disk.executed[3], "ordinary") << "it was executed before the hook had ended";
+  EXPECT_GT(shard.Now() - begun, seconds(45));
+}
+
+// A restarted server is not told yet what it had lost: whatever keeps that back, nothing goes
+// before it. What the hook does after it may be overtaken.
+TEST_F(HookedTest, NothingOvertakesAReplayThatStandsStill) {
+  StartServer();
+  StartClient();
+  async::OneShot<bool> replayed;
+  async::OneShot<bool> ended;
+  client->OnReconnect([&](bool restarted) -> async::Task<void> {
+    EXPECT_TRUE(restarted);
+    co_await replayed;
+    client->ReplayDone();
+    co_await ended;
+  });
+  ASSERT_TRUE(Execute(Look("warm up")).has_value());
+  KillServer();
+  StartServer();
+  std::optional<Result<Answer>> ordinary;
+  Start(Mutate("ordinary"), &ordinary);
+  async::RunFor(&shard, seconds(90));
+  EXPECT_TRUE(disk.executed.empty()) << "it was executed before the replay";
+  shard.Post([&replayed] { replayed.Set(true); });
+  ASSERT_TRUE(async::RunUntil(
+      &shard, [&] { return ordinary.has_value(); }, seconds(60)));
+  EXPECT_TRUE(ordinary->has_value());
+  shard.Post([&ended] { ended.Set(true); });
+  async::RunFor(&shard, seconds(1));
+}
+
+// The hook gives up and ends its connection: that one is over at once, though its end takes time.
+TEST_F(HookedTest, AHookThatEndsItsConnectionRunsAgain) {
+  StartServer();
+  StartClient();
+  client->OnReconnect([this](bool restarted) -> async::Task<void> {
+    hook_restarted.push_back(restarted);
+    if (hook_restarted.size() == 1) client->EndConnection("it did not work");
+    co_return;
+  });
+  ASSERT_TRUE(Execute(Look("warm up")).has_value());
+  KillServer();
+  StartServer();
+  const Result<Answer> answer = Execute(Mutate("ordinary"));
+  ASSERT_TRUE(answer.has_value()) << answer.error().ToString();
+  EXPECT_EQ(hook_restarted, (std::vector<bool>{true, true}));
+  ASSERT_EQ(server->service.seen_flags.size(), 1U);
+  EXPECT_EQ(server->service.seen_flags[0] & kResend, 0) << "it had not been sent before";
 }
 
 TEST_F(ReconnectTest, CredentialsAreSetAgainAfterARestart) {

@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "async/sync.h"
@@ -28,10 +30,12 @@ class TestService final : public Service, public SessionStore {
     Response response;
   };
   struct Disk {
-    std::map<std::pair<uint64_t, uint32_t>, std::pair<uint64_t, std::string>> slots;
+    // By session, target and slot.
+    std::map<std::tuple<uint64_t, uint32_t, uint32_t>, std::pair<uint64_t, std::string>> slots;
     std::vector<std::string> executed;
     std::map<uint64_t, std::pair<Uuid, std::array<uint8_t, 16>>> sessions;
     uint64_t transno = 0;
+    bool evict_all = false;  // no session is served
   };
 
   TestService(async::Shard* shard, Disk* disk) : shard_(shard), disk_(disk) {}
@@ -43,7 +47,8 @@ class TestService final : public Service, public SessionStore {
     last_oldest_xid = request.header.transno;
     seen_flags.push_back(request.header.flags);
     if (work > Nanos(0)) co_await shard_->Sleep(work);
-    if (hold != nullptr) co_await hold->Acquire(1);
+    const bool waits = !hold_target || *hold_target == request.header.target;
+    if (hold != nullptr && waits) co_await hold->Acquire(1);
     Response response = Run(request);
     running.erase(xid);
     co_return response;
@@ -69,6 +74,7 @@ class TestService final : public Service, public SessionStore {
 
   Nanos work{0};                     // how long each request takes
   async::Semaphore* hold = nullptr;  // and what it then waits for
+  std::optional<uint32_t> hold_target;  // only those to this one do
   uint32_t unavailable_left = 0;     // so many requests are answered kUnavailable
   bool save_fails = false;
   std::set<uint64_t> running;
@@ -83,6 +89,7 @@ class TestService final : public Service, public SessionStore {
       --unavailable_left;
       return {Errc::kUnavailable, "starting", {}, 0};
     }
+    if (disk_->evict_all) return {Errc::kEvicted, "not known", {}, 0};
     if (request.body == "fail") return {Errc::kNotEmpty, "the directory is not empty", {}, 0};
     Response response;
     response.body = "done " + request.body;
@@ -92,7 +99,7 @@ class TestService final : public Service, public SessionStore {
     }
     if (!IsMutating(request.header.opcode)) return response;
     EXPECT_NE(request.header.slot, 0U);
-    auto& slot = disk_->slots[{request.session->id(), request.header.slot}];
+    auto& slot = disk_->slots[{request.session->id(), request.header.target, request.header.slot}];
     if (slot.first == request.header.xid) return {Errc::kOk, slot.second, {}, 0};
     EXPECT_LT(slot.first, request.header.xid) << "a slot went back to an older request";
     disk_->executed.push_back(request.body);

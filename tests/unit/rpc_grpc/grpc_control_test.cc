@@ -107,6 +107,9 @@ class TestObjects final : public ObjectControlService {
                    "OST " + std::to_string(request.target()) + " is not here");
   }
   async::Task<Status> FenceSession(v1::FenceSessionRequest) override { co_return Status{}; }
+  async::Task<Result<v1::RestoreObjectReply>> RestoreObject(v1::RestoreObjectRequest) override {
+    co_return v1::RestoreObjectReply();
+  }
 
   Nanos delay{0};
   std::atomic<uint64_t> destroyed{0};

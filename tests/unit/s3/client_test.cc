@@ -1,5 +1,10 @@
 #include "s3/client.h"
 
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
 #include "unit/s3/s3_rig.h"
 
 namespace sheen::s3 {
@@ -170,6 +175,33 @@ TEST_F(ClientTest, ExpiredKeysAreRenewedOnce) {
   EXPECT_TRUE(shard_.Await(client().Head({.key = "k"})));
   stub_.AddFault({.kind = "status", .times = 0, .value = 400, .code = "ExpiredToken"});
   EXPECT_EQ(CodeOf(GetAndCompare("k", 0, 100)), Errc::kPerm);
+}
+
+TEST_F(ClientTest, KeysThatAreExchangedInTheirFileAreReadAgain) {
+  char name[] = "/tmp/sheen-s3-keys.XXXXXX";
+  const int file = mkstemp(name);
+  ASSERT_GE(file, 0);
+  close(file);
+  const auto write = [&name](const std::string& id) {
+    std::ofstream(name) << "[default]\naws_access_key_id = " << id
+                        << "\naws_secret_access_key = secret of " << id << "\n";
+  };
+  stub_.SetIdentity("old", {.secret = "secret of old"});
+  write("old");
+  Make(Options(), {.file = name});
+  Add("k", kSize);
+  EXPECT_TRUE(GetAndCompare("k", 0, kSize));
+  stub_.SetIdentity("old", {.secret = "another"});
+  stub_.SetIdentity("new", {.secret = "secret of new"});
+  write("new");
+  // What was looked up within the last 5 s is not looked up again.
+  EXPECT_EQ(CodeOf(GetAndCompare("k", 0, kSize)), Errc::kPerm);
+  EXPECT_EQ(provider_->walks(), 1U);
+  const Credentials old{.access_key_id = "old", .secret_access_key = "secret of old"};
+  provider_->Refused(old, SystemClock().Wall() + std::chrono::seconds(6));
+  EXPECT_TRUE(GetAndCompare("k", 0, kSize));
+  EXPECT_EQ(provider_->walks(), 2U);
+  std::remove(name);
 }
 
 TEST_F(ClientTest, AnotherRegionIsFollowed) {

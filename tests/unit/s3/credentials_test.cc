@@ -239,7 +239,7 @@ TEST_F(CredentialsTest, KeysAreRenewedBeforeTheyEnd) {
   EXPECT_EQ(IdOf(shard_.Await(provider.Get())), "CONTAINER");
   EXPECT_EQ(provider.walks(), 3U);
   const Credentials used = *shard_.Await(provider.Get());
-  provider.Refused(used);
+  provider.Refused(used, SystemClock().Wall());
   EXPECT_FALSE(shard_.Await(provider.Get()));
   container_status_ = 200;
   minutes_ = 60;

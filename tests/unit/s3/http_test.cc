@@ -35,6 +35,12 @@ TEST_F(HttpTest, ASlowSinkSlowsTheServerDown) {
   EXPECT_EQ(sink.data, ContentOf("k", object, 0, sink.data.size()));
 }
 
+async::Task<void> Ignore(async::Task<bool> task) { static_cast<void>(co_await std::move(task)); }
+
+async::Task<std::vector<Status>> All(std::vector<async::Task<Status>> tasks) {
+  return async::WhenAll(std::move(tasks));
+}
+
 async::Task<Status> GetOne(Client* client, uint64_t size, Priority priority, int id,
                            std::vector<int>* order) {
   Collector sink;
@@ -66,6 +72,75 @@ TEST_F(HttpTest, ADemandGoesBeforeWaitingPrefetches) {
   ASSERT_EQ(order.size(), 11U);
   const auto place = std::ranges::find(order, 100) - order.begin();
   EXPECT_LE(place, 2);  // with the first two, which had begun
+}
+
+async::Task<Status> GetHastened(Client* client, Haste* haste, int id, std::vector<int>* order) {
+  Collector sink;
+  const auto got = co_await client->GetRange(
+      {.key = "k", .offset = 0, .size = 1000,
+       .call = {.priority = Priority::kPrefetch, .haste = haste}},
+      &sink);
+  order->push_back(id);
+  if (!got) co_return std::unexpected(got.error());
+  co_return Status();
+}
+
+async::Task<bool> HastenLater(Haste* haste) {
+  co_await async::Shard::Current()->Sleep(std::chrono::milliseconds(20));
+  haste->Hasten();
+  co_return true;
+}
+
+async::Task<std::vector<Status>> GetPrefetchesOneHastened(Client* client, std::vector<int>* order) {
+  std::vector<async::Task<Status>> tasks;
+  Haste haste;
+  for (int i = 0; i < 10; ++i) tasks.push_back(GetOne(client, 1000, Priority::kPrefetch, i, order));
+  tasks.push_back(GetHastened(client, &haste, 100, order));
+  auto hasten = HastenLater(&haste);
+  async::Shard::Current()->Spawn(Ignore(std::move(hasten)));
+  co_return co_await async::WhenAll(std::move(tasks));
+}
+
+TEST_F(HttpTest, AHastenedPrefetchGoesBeforeThoseThatWaitedLonger) {
+  Add("k", kSize);
+  ClientOptions options = Options();
+  options.link.concurrency = 3;
+  options.link.kept_for_demand = 1;
+  Make(options, Given("stub-access-key", "stub-secret-key"));
+  stub_.SetLimits({.first_byte = std::chrono::milliseconds(40)});
+  std::vector<int> order;
+  for (const Status& one : shard_.Await(GetPrefetchesOneHastened(&client(), &order))) {
+    EXPECT_TRUE(one);
+  }
+  ASSERT_EQ(order.size(), 11U);
+  const auto place = std::ranges::find(order, 100) - order.begin();
+  EXPECT_LE(place, 3);  // with those that had begun
+}
+
+TEST_F(HttpTest, BesideDemandsPrefetchesHaveAnEighthOfThePlacesAndAfterThemAllAgain) {
+  Add("k", kSize);
+  ClientOptions options = Options();
+  options.link.concurrency = 16;
+  options.link.kept_for_demand = 4;
+  Make(options, Given("stub-access-key", "stub-secret-key"));
+  stub_.SetLimits({.first_byte = std::chrono::milliseconds(50)});
+  std::vector<int> order;
+  const auto run = [this, &order](int demands) {
+    order.clear();
+    std::vector<async::Task<Status>> tasks;
+    for (int i = 0; i < demands; ++i) {
+      tasks.push_back(GetOne(&client(), 1000, Priority::kDemand, 100 + i, &order));
+    }
+    for (int i = 0; i < 12; ++i) {
+      tasks.push_back(GetOne(&client(), 1000, Priority::kPrefetch, i, &order));
+    }
+    const Nanos begin = SystemClock().Monotonic();
+    for (const Status& one : shard_.Await(All(std::move(tasks)))) EXPECT_TRUE(one);
+    return SystemClock().Monotonic() - begin;
+  };
+  // All at once; two at a time while demands are, or were until just now.
+  EXPECT_LT(run(0), std::chrono::milliseconds(200));
+  EXPECT_GT(run(1), std::chrono::milliseconds(250));
 }
 
 TEST_F(HttpTest, BytesAndRequestsKeepToTheirRates) {

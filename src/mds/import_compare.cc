@@ -1,0 +1,45 @@
+#include "mds/import_compare.h"
+
+#include <sys/stat.h>
+
+#include "mdt/repository_records.h"
+
+namespace sheen::mds {
+namespace {
+
+ImportStanding Refused(std::string_view why) { return {.refusal = why}; }
+
+// A directory that people have made, or another import, keeps what it has.
+Result<ImportStanding> CompareDirectory(const mdt::Inode& inode, uint32_t repository,
+                                        const v1::ImportEntry& entry) {
+  if (!inode.IsDirectory()) return Refused("a file of this name is in the way of a directory");
+  if (inode.extra.empty()) return ImportStanding{};
+  SHEEN_TRY_ASSIGN(const mdt::FileSource known, mdt::DecodeFileSource(inode.extra));
+  if (known.link != repository || known.key != entry.key()) return ImportStanding{};
+  const bool same = known.etag == entry.etag() && known.modified_ns == entry.modified_ns();
+  if (same) return ImportStanding{};
+  return ImportStanding{.what = known.etag.empty() ? v1::IMPORT_CREATED : v1::IMPORT_UPDATED};
+}
+
+}  // namespace
+
+Result<ImportStanding> CompareImported(const mdt::Inode& inode, uint32_t repository,
+                                       const v1::ImportEntry& entry) {
+  if (S_ISDIR(entry.mode())) return CompareDirectory(inode, repository, entry);
+  if (inode.IsDirectory()) return Refused("a directory of this name is in the way of the file");
+  if (inode.extra.empty()) {
+    return Refused("a file of this name is here that was not imported; kept");
+  }
+  SHEEN_TRY_ASSIGN(const mdt::FileSource known, mdt::DecodeFileSource(inode.extra));
+  // Renamed or linked here: it may be the last copy.
+  if (known.key != entry.key()) return Refused("it was another object's and renamed here; kept");
+  if (known.link != repository) return Refused("it belongs to another data repository");
+  const bool same = known.etag == entry.etag() && known.size == entry.size();
+  if ((known.flags & mdt::kHsmDirty) != 0) {
+    return same ? ImportStanding{} : Refused("changed here and in S3; the file here is kept");
+  }
+  if (same && known.modified_ns == entry.modified_ns()) return ImportStanding{};
+  return ImportStanding{.what = v1::IMPORT_UPDATED, .same_content = same};
+}
+
+}  // namespace sheen::mds

@@ -1,0 +1,70 @@
+#include "mds/import_schedule.h"
+
+#include "base/log.h"
+
+namespace sheen::mds {
+
+void ImportSchedule::Hear(const v1::AgentHeartbeatRequest& heartbeat, Nanos now, int64_t wall_ns) {
+  const std::string& agent = heartbeat.agent().name();
+  const std::scoped_lock lock(mutex_);
+  for (const v1::ImportReport& report : heartbeat.imports()) {
+    Entry& entry = entries_[report.repository()];
+    // After a restart of the MDS, or when another got it meanwhile.
+    if (entry.agent.empty() && !report.progress().done()) entry.agent = agent;
+    if (entry.agent != agent) continue;
+    entry.heard = now;
+    if (!report.progress().done()) continue;
+    entry.agent.clear();
+    entry.ended = now;
+    entry.ended_wall_ns = wall_ns;
+    entry.last = report.progress();
+    if (!entry.last.error().empty()) {
+      SHEEN_LOG(Warn, "data repository {} was not compared with S3 to the end: {}",
+                report.repository(), entry.last.error());
+    }
+  }
+  for (auto& [repository, entry] : entries_) {
+    if (entry.agent == agent && (heartbeat.leaving() || now - entry.heard >= kLost)) {
+      entry.agent.clear();
+    }
+  }
+}
+
+void ImportSchedule::GiveDue(const std::string& agent, Nanos now,
+                             v1::ListRepositoriesReply* all) {
+  const std::scoped_lock lock(mutex_);
+  for (const v1::Repository& repository : all->repositories()) {
+    if (repository.import_every_s() == 0 || repository.import_what() == 0) continue;
+    Entry& entry = entries_[repository.id()];
+    if (!entry.agent.empty() && now - entry.heard < kLost) continue;
+    const Nanos every = std::chrono::seconds(repository.import_every_s());
+    if (entry.agent.empty() && entry.ended && now - *entry.ended < every) continue;
+    entry.agent = agent;
+    entry.heard = now;
+    all->add_imports_due(repository.id());
+  }
+}
+
+void ImportSchedule::Describe(v1::ListRepositoriesReply* all) const {
+  const std::scoped_lock lock(mutex_);
+  for (const v1::Repository& repository : all->repositories()) {
+    if (repository.import_every_s() == 0) continue;
+    const auto found = entries_.find(repository.id());
+    v1::ImportState* const state = all->add_imports();
+    state->set_repository(repository.id());
+    if (found == entries_.end()) continue;
+    const Entry& entry = found->second;
+    state->set_running(!entry.agent.empty());
+    state->set_agent(entry.agent);
+    state->set_ended_ns(entry.ended_wall_ns);
+    if (entry.ended) *state->mutable_last() = entry.last;
+  }
+}
+
+void ImportSchedule::Forget(uint32_t repository) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = entries_.find(repository);
+  if (found != entries_.end()) found->second.ended.reset();
+}
+
+}  // namespace sheen::mds
