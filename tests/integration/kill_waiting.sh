@@ -32,37 +32,24 @@ kill_all() {
   [ -z "$late" ] || die "1.5 s after SIGKILL these still wait:$late"
   WHAT=()
 }
-pid_of() {
-  sheen dev status --name "$NAME" --json |
-    python3 -c 'import json,sys; print(next(d["pid"] for d in json.load(sys.stdin)["daemons"] if d["name"] == sys.argv[1]))' "$1"
-}
 stopped=()
-declare -A pids=()
-# Before what must not be committed when the daemon stops: asking takes its time.
-look_up() { # daemons...
-  local daemon
-  for daemon in "$@"; do pids[$daemon]=$(pid_of "$daemon"); done
-}
 away() { # kill | stop, daemons...
   local how=$1 daemon
   shift
   for daemon in "$@"; do
     if [ "$how" = kill ]; then sheen dev kill "$daemon" --name "$NAME" >/dev/null; else
-      stopped+=("${pids[$daemon]}")
-      kill -STOP "${stopped[-1]}"
+      stopped+=("$daemon")
+      # It returns when all of the daemon's threads stand still.
+      sheen dev kill "$daemon" --signal STOP --name "$NAME" >/dev/null
     fi
   done
 }
-back() { # kill | stop, daemons...
-  local how=$1 daemon
-  shift
-  for daemon in "$@"; do
-    if [ "$how" = kill ]; then sheen dev start "$daemon" --name "$NAME" >/dev/null; fi
-  done
-  [ ${#stopped[@]} -eq 0 ] || kill -CONT "${stopped[@]}"
+back() { # daemons...: killed or stopped
+  local daemon
+  for daemon in "$@"; do sheen dev start "$daemon" --name "$NAME" >/dev/null; done
   stopped=()
 }
-test_cleanup() { [ ${#stopped[@]} -eq 0 ] || kill -CONT "${stopped[@]}" 2>/dev/null; }
+test_cleanup() { for daemon in "${stopped[@]}"; do sheen dev start "$daemon" --name "$NAME"; done >/dev/null 2>&1; }
 
 round() { # kill | stop
   local how=$1 i
@@ -70,7 +57,6 @@ round() { # kill | stop
   dd if=/dev/urandom of="$WORK/data" bs=1M count=4 status=none
   for i in read direct write over fsync trunc; do cp "$WORK/data" "$MNT/$i"; sync "$MNT/$i"; done
   cold
-  look_up oss0 oss1
   exec 8<>"$MNT/fsync" 9<>"$MNT/over"
   head -c 4096 "$WORK/data" >&8
   away "$how" oss0 oss1
@@ -84,14 +70,15 @@ round() { # kill | stop
   blocked append dd if=/dev/zero of="$MNT/write" bs=64k count=1 oflag=append,direct conv=notrunc
   blocked over dd if=/dev/zero of="$MNT/over" bs=64k count=1 conv=notrunc
   blocked truncate truncate -s 1000 "$MNT/trunc"
-  blocked fsync python3 -c 'import os; os.fsync(8)'
+  # What was written before may be committed by now.
+  blocked fsync python3 -c 'import os, sys; os.pwrite(8, open(sys.argv[1], "rb").read(4096), 0); os.fsync(8)' "$WORK/data"
   kill_all
   # Entries that a killed process left are used again while its bytes are still to be sent.
   for i in $(seq 300); do ls "$MNT" >/dev/null; setfattr -n user.x -v "0x$(head -c 1000 /dev/urandom | od -An -v -tx1 | tr -d ' \n')" "$MNT"; done
   # What is written now is written last, though the killed one's bytes are still under way.
   python3 -c 'import os; os.pwrite(9, b"B" * 65536, 0)' & local writer=$!
   sleep 0.5
-  back "$how" oss0 oss1
+  back oss0 oss1
   wait "$writer" || die "the writer after the killed one"
   exec 8>&- 9>&-
   for i in read direct fsync; do timeout 20 cmp "$MNT/$i" "$WORK/data" || die "$i"; done
@@ -105,21 +92,22 @@ round() { # kill | stop
   mkdir -p "$MNT/d"
   cp "$WORK/data" "$MNT/d/f"
   cold
-  look_up mds0
-  exec 9<>"$MNT/d/f"
+  exec 9<"$MNT/d"
   away "$how" mds0
   blocked stat stat "$MNT/d/other"
   blocked ls ls -l "$MNT/d"
   blocked touch touch "$MNT/new"
   blocked mkdir mkdir "$MNT/newdir"
-  blocked open cat "$MNT/d/f"
+  # For reading it may be opened, and read, under the locks of this mount.
+  blocked open python3 -c 'import os, sys; os.open(sys.argv[1], os.O_WRONLY)' "$MNT/d/f"
   blocked rename mv "$MNT/d/f" "$MNT/d/g"
   blocked chmod chmod 600 "$MNT/d"
   blocked statfs stat -f "$MNT"
+  # Of a directory: a file whose changes are known to be committed needs no MDS.
   blocked sync python3 -c 'import os; os.fsync(9)'
   kill_all
   exec 9>&-
-  back "$how" mds0
+  back mds0
   local deadline=$((SECONDS + 30))
   until timeout 5 stat "$MNT/d" >/dev/null 2>&1; do [ "$SECONDS" -lt "$deadline" ] || die "the mount does not answer"; done
   sleep 1

@@ -309,6 +309,11 @@ Status DevCluster::Kill(const std::string& daemon, int signal) {
                                             "--name {}",
                                             daemon, daemon, state_.name));
   }
+  if (signal == SIGSTOP && !WaitFrozen(*process, kStopPatience)) {
+    return Fail(Errc::kTimedOut, fmt::format("{} (process {}) does not stop after SIGSTOP; see "
+                                             "/proc/{}/task",
+                                             daemon, process->pid, process->pid));
+  }
   if (signal != SIGKILL) return {};
   // After SIGKILL the next command shall find it gone.
   const bool is_client = daemon.starts_with("client:");

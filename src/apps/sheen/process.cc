@@ -17,6 +17,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <thread>
 
 #include "apps/common/ost_notes.h"
 
@@ -36,8 +37,8 @@ struct Stat {
 };
 
 // proc(5), /proc/PID/stat: the name in parentheses may hold anything, the rest are numbers.
-std::optional<Stat> ReadStat(pid_t pid) {
-  const Result<std::string> text = ReadWholeFile(fmt::format("/proc/{}/stat", pid));
+std::optional<Stat> ReadStat(const std::string& path) {
+  const Result<std::string> text = ReadWholeFile(path);
   if (!text) return std::nullopt;
   const size_t close = text->rfind(')');
   if (close == std::string::npos) return std::nullopt;
@@ -53,6 +54,8 @@ std::optional<Stat> ReadStat(pid_t pid) {
   }
   return std::nullopt;
 }
+
+std::optional<Stat> ReadStat(pid_t pid) { return ReadStat(fmt::format("/proc/{}/stat", pid)); }
 
 // A pidfd of the process if it is still the same one, else -1.
 int OpenSame(const ProcessId& process) {
@@ -190,6 +193,23 @@ bool WaitGone(const ProcessId& process, Nanos patience) {
   ::close(fd);
   if (ready > 0) ::waitpid(process.pid, nullptr, WNOHANG);  // a child of this command
   return ready > 0;
+}
+
+bool WaitFrozen(const ProcessId& process, Nanos patience) {
+  const Nanos end = SystemClock().Monotonic() + patience;
+  const std::string tasks = fmt::format("/proc/{}/task", process.pid);
+  while (StateOf(process) != ProcessState::kGone) {
+    std::error_code error;
+    bool all = true;
+    for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
+      const std::optional<Stat> stat = ReadStat(task.path() / "stat");
+      all = all && (!stat || stat->state == 'T' || stat->state == 't');
+    }
+    if (all && !error) return true;
+    if (SystemClock().Monotonic() >= end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
 }
 
 Result<bool> Terminate(const ProcessId& process, Nanos patience) {

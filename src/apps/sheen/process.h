@@ -50,6 +50,9 @@ Result<std::map<std::string, int64_t>> WaitReady(Spawned spawned, Nanos patience
 Result<bool> Signal(const ProcessId& process, int signal);
 // True when it is gone.
 bool WaitGone(const ProcessId& process, Nanos patience);
+// SIGSTOP is obeyed thread by thread, each when it runs next. True when all stand still, or when it
+// is gone.
+bool WaitFrozen(const ProcessId& process, Nanos patience);
 // SIGTERM (SIGCONT before it), and SIGKILL after `patience`. True: it ended by itself.
 Result<bool> Terminate(const ProcessId& process, Nanos patience);
 
