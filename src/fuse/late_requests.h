@@ -14,6 +14,7 @@
 #include <unordered_map>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 
 namespace sheen::fuse {
 
@@ -46,13 +47,22 @@ class LateRequests final {
   void End(const Subject& subject, bool changes);
   // Whether a request about `subject` has to wait.
   bool Hold(const Subject& subject, Overtaking rule) const;
+  // A caller was killed. Those behind it in the kernel, killed with it maybe, come one after the
+  // other now.
+  void NoteKill(Nanos now) { last_kill_.store(now, std::memory_order_relaxed); }
+  bool KilledLately(Nanos now) const {
+    return now < last_kill_.load(std::memory_order_relaxed) + kKillsFollow;
+  }
 
  private:
   struct Count {
     uint32_t all = 0;
     uint32_t changing = 0;
   };
+  static constexpr Nanos kKillsFollow = std::chrono::seconds(1);
+
   std::atomic<uint64_t> count_{0};
+  std::atomic<Nanos> last_kill_{-kKillsFollow};
   mutable std::mutex mutex_;  // guards nodes_
   std::unordered_map<uint64_t, Count> nodes_;
 };

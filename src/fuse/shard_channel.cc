@@ -145,7 +145,7 @@ void ShardChannel::AwaitAdmission(Request* request) {
   request->held = true;
   table_.Insert(request);
   strangers_.push_back({request->unique, shard_->Now() + kAdmissionWait});
-  if (!watch_scheduled_) WatchLater(kWatchInterval);
+  if (!watch_scheduled_) WatchLater(WatchInterval());
   if (strangers_.size() > 1) return;
   shard_->AddTimer(shard_->Now() + kAdmissionLook, [this] { BeginAdmitted(); });
 }
@@ -185,7 +185,7 @@ void ShardChannel::Begin(Request* request) {
   current_ = outer;
   if (request->answered) return;
   table_.Insert(request);
-  if (!watch_scheduled_) WatchLater(kWatchInterval);
+  if (!watch_scheduled_) WatchLater(WatchInterval());
 }
 
 void ShardChannel::ReplyError(Request* request, int error_number) {

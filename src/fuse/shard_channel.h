@@ -139,6 +139,7 @@ class ShardChannel final : public RequestSink, public ReplyTarget {
   void ReleaseHeldLater();
   void ReleaseHeld();
   void WatchLater(Nanos wait);
+  Nanos WatchInterval() const;
   void Watch();
   void Abandon(Request* request);
   void EndAbandoned(Request* request);

@@ -101,14 +101,19 @@ void ShardChannel::WatchLater(Nanos wait) {
   watch_timer_ = shard_->AddTimer(at, [this] { Watch(); });
 }
 
+Nanos ShardChannel::WatchInterval() const {
+  return owner_->late()->KilledLately(shard_->Now()) ? kInterruptGrace : kWatchInterval;
+}
+
 void ShardChannel::Watch() {
   watch_scheduled_ = false;
   if (gone_ || table_.size() == 0) return;
+  const bool all = owner_->late()->KilledLately(shard_->Now());
   std::vector<Request*> waiting;
-  table_.ForEach([&waiting](Request* request) {
+  table_.ForEach([&waiting, all](Request* request) {
     if (request->abandoned || request->caller == 0) return;
     request->looks = std::min<uint8_t>(request->looks + 1, kLooksCounted);
-    if (request->interrupted || request->looks >= kLooksCounted) waiting.push_back(request);
+    if (all || request->interrupted || request->looks >= kLooksCounted) waiting.push_back(request);
   });
   // Those who were signalled first; of too many a part, each time another.
   const auto others = std::ranges::partition(waiting, &Request::interrupted);
@@ -126,7 +131,10 @@ void ShardChannel::Watch() {
     if (first) known->second = IsBeingKilled(request->caller);
     if (known->second) Abandon(request);
   }
-  if (table_.size() > 0) WatchLater(kWatchInterval);
+  if (std::ranges::any_of(killed, &std::pair<const uint32_t, bool>::second)) {
+    owner_->late()->NoteKill(shard_->Now());
+  }
+  if (table_.size() > 0) WatchLater(WatchInterval());
 }
 
 void ShardChannel::Abandon(Request* request) {
