@@ -14,7 +14,7 @@ echo x >"$MNT/before"
 [ -z "$(lctl get_param -n '*.*.job_stats')" ] || die "counted for a job that nobody named"
 lctl set_param jobid_var='A B' 2>/dev/null && die "no variable has this name"
 lctl set_param -P jobid_var=SLURM_JOB_ID >/dev/null
-for _ in $(seq 50); do
+for _ in $(seq 300); do
   [ "$(lctl get_param -n jobid_var)" = SLURM_JOB_ID ] && break
   sleep 0.1
 done
@@ -86,7 +86,7 @@ lctl set_param '*.*.job_stats=clear' >/dev/null
 
 # By program and user; and for nobody any more.
 lctl set_param -P jobid_var=procname_uid >/dev/null
-for _ in $(seq 50); do
+for _ in $(seq 300); do
   [ "$(lctl get_param -n jobid_var)" = procname_uid ] && break
   sleep 0.1
 done

@@ -13,7 +13,7 @@ test_cleanup() { [ -n "${STUB:-}" ] && kill "$STUB" 2>/dev/null; }
 "$BIN/s3_stub" --control 'patterns={"bucket":"b","prefix":"p/s","count":120,"size":65536}' \
   --control 'objects={"bucket":"b","key":"p/big","size":25000000}' >"$WORK/url" 2>"$WORK/stub.log" &
 STUB=$!
-for _ in $(seq 100); do [ -s "$WORK/url" ] && break; sleep 0.05; done
+for _ in $(seq 600); do [ -s "$WORK/url" ] && break; sleep 0.05; done
 URL=$(cat "$WORK/url")
 control() { curl -sf -X POST -d "$2" "$URL/_stub/$1" >/dev/null || die "stub: $1"; }
 gets() { curl -sf "$URL/_stub/stats" | /usr/bin/python3 -c 'import json,sys
@@ -82,7 +82,7 @@ for daemon in mds0 oss0 agent0; do
     die "kill and start of $daemon"
 done
 control limits '{}'
-for _ in $(seq 100); do
+for _ in $(seq 600); do
   [ "$(lctl get_param -n 'mdt.*.hsm.restore_count' 2>/dev/null)" = 0 ] && break
   sleep 0.2
 done

@@ -122,7 +122,7 @@ party put bucket data/stays "$WORK/other"
 refused "bad//name" repo import /data
 repo remove /data --keep-data | grep -q 'its files stay' || die "repo remove --keep-data"
 AGENT=$(repo status --json | /usr/bin/python3 -c 'import json,sys; print(json.load(sys.stdin)["agents"][0]["control_port"])')
-for _ in $(seq 50); do
+for _ in $(seq 300); do
   sheen status --json --server "127.0.0.1:$AGENT" | grep -q 'serving 0 data' && break
   sleep 0.1
 done

@@ -64,14 +64,14 @@ say "lock limits hold"
 
 # Kept settings: on the client that is there, on one that comes, and after everything restarted.
 lctl set_param -P 'ldlm.namespaces.*-mdc-*.lru_size=123' slow_operation_ms=300 >/dev/null
-for i in $(seq 50); do
+for i in $(seq 300); do
   [ "$(value 'ldlm.namespaces.*-mdc-*.lru_size')" = 123 ] && break
   sleep 0.1
 done
 [ "$(value 'ldlm.namespaces.*-mdc-*.lru_size')" = 123 ] || die "-P did not reach the client"
 restart
 [ "$(value 'ldlm.namespaces.*-mdc-*.lru_size')" = 123 ] || die "-P was lost with the restart"
-for i in $(seq 50); do
+for i in $(seq 300); do
   [ "$(lctl get_param slow_operation_ms)" = slow_operation_ms=300 ] && break
   sleep 0.1
 done
@@ -83,7 +83,7 @@ say "kept settings are kept"
 
 # An operation that waits names what it waited on.
 sheen dev kill oss0 --signal STOP --name "$NAME" >/dev/null
-(sleep 0.8; sheen dev kill oss0 --signal CONT --name "$NAME" >/dev/null) &
+(sleep 2; sheen dev kill oss0 --signal CONT --name "$NAME" >/dev/null) &
 head -c 100000 /dev/zero >"$MNT/slow"
 sync "$MNT/slow"
 wait
@@ -133,7 +133,7 @@ mds_control=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["s
 sheen-agent --mgs "127.0.0.1:$mds_control" --port 0 --control-port 0 --metrics 0 --log "$WORK/agent.log" &
 agent=$!
 test_cleanup() { kill "$agent" 2>/dev/null; wait "$agent" 2>/dev/null; }
-for _ in $(seq 50); do
+for _ in $(seq 300); do
   lctl get_param -n agent.sheen.name 2>/dev/null | grep -q agent && break
   sleep 0.1
 done

@@ -27,10 +27,12 @@ say() { printf '%s: %s\n' "$TEST" "$*"; }
 die() { printf '%s: FAILED: %s\n' "$TEST" "$*" >&2; exit 1; }
 
 cleanup() {
-  local status=$?
+  local status=$? last=$BASH_COMMAND
   set +e
   cd /
   if [ "$status" -ne 0 ]; then
+    # One that ends without a word.
+    [ "$last" = "exit 1" ] || printf '%s: FAILED: exit status %s of: %s\n' "$TEST" "$status" "$last" >&2
     for log in "$WORK"/cluster/log/*; do
       [ -f "$log" ] && { echo "--- $log (last lines)"; tail -n 25 "$log"; }
     done >&2

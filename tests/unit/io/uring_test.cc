@@ -45,7 +45,7 @@ TEST(UringPollerTest, PollReturnsWhenTheWaitIsOver) {
   poller->Poll(milliseconds(20));
   const Nanos waited = SystemClock().Monotonic() - start;
   EXPECT_GE(waited, milliseconds(15));
-  EXPECT_LT(waited, milliseconds(2000));
+  EXPECT_LT(waited, std::chrono::seconds(20));
 }
 
 TEST(UringPollerTest, QuietSuccessWakesNobodyAndIsToldWithTheNextEvent) {

@@ -143,7 +143,7 @@ TEST_F(ClientTest, GivesUpAfterTheBoundWithoutProgress) {
   stub_.AddFault({.kind = "status", .times = 0, .value = 503, .code = "SlowDown"});
   const Nanos begin = SystemClock().Monotonic();
   EXPECT_EQ(CodeOf(GetAndCompare("k", 0, kSize)), Errc::kUnavailable);
-  EXPECT_LT(SystemClock().Monotonic() - begin, std::chrono::seconds(2));
+  EXPECT_LT(SystemClock().Monotonic() - begin, std::chrono::seconds(10));
   EXPECT_GT(stub_.counters().faults, 2U);
   // Slow but steady: each attempt brings something.
   stub_.ClearFaults();
@@ -300,7 +300,8 @@ TEST_F(ClientTest, CancellationEndsWaitingRunningAndBackingOff) {
     stub_.AddFault({.kind = kind, .times = 0, .value = 503});
     const Nanos begin = SystemClock().Monotonic();
     const std::vector<Status> all = shard_.Await(CancelWhileReading(&client()));
-    EXPECT_LT(SystemClock().Monotonic() - begin, std::chrono::milliseconds(400)) << kind;
+    // Not cancelled they take a minute.
+    EXPECT_LT(SystemClock().Monotonic() - begin, std::chrono::seconds(10)) << kind;
     for (int i = 0; i < 5; ++i) EXPECT_EQ(CodeOf(all[i]), Errc::kCancelled) << kind;
   }
 }
