@@ -294,6 +294,11 @@ bool Filesystem::KeepPages(const Attr& opened) {
   return state_->kernel.KeepPages(opened, settled);
 }
 
+bool Filesystem::KeepListing(const Attr& opened) {
+  const std::shared_ptr<OpenFile> file = state_->files.Find(opened.fid);
+  return state_->kernel.KeepListing(opened, file && file->handles().size() == 1);
+}
+
 void Filesystem::ChangedHere(const Fid& fid) {
   state_->kernel.ChangedHere(fid, state_->Here()->shard()->Now());
 }

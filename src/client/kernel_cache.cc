@@ -1,6 +1,7 @@
 #include "client/kernel_cache.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace sheen::client {
@@ -8,6 +9,7 @@ namespace {
 
 // Tick drops everything so long before a lease ends: a tick, and the time that telling takes.
 constexpr Nanos kBeforeLease = std::chrono::milliseconds(300);
+constexpr uint64_t kWholeListing = std::numeric_limits<int64_t>::max();
 
 void RaiseTo(std::atomic<int64_t>* value, int64_t to) {
   int64_t current = value->load(std::memory_order_relaxed);
@@ -106,6 +108,28 @@ bool KernelCache::KeepPages(const Attr& attr, bool settled) {
   return std::exchange(found->second.pages_ctime_ns, now_ns) == now_ns && settled;
 }
 
+bool KernelCache::KeepListing(const Attr& attr, bool alone) {
+  if (notifier_.load(std::memory_order_relaxed) == nullptr) return false;
+  Bucket& bucket = BucketOf(attr.fid);
+  const std::scoped_lock lock(bucket.mutex);
+  const auto found = bucket.nodes.find(attr.fid);
+  if (found == bucket.nodes.end()) return false;
+  Node& node = found->second;
+  const bool keep = node.listed && node.pages_ctime_ns == attr.ctime_ns;
+  node.pages_ctime_ns = keep || alone ? attr.ctime_ns : kNoPages;
+  node.listed = true;
+  return keep;
+}
+
+void KernelCache::NoteListing(const Fid& fid, bool bare) {
+  Bucket& bucket = BucketOf(fid);
+  const std::scoped_lock lock(bucket.mutex);
+  const auto found = bucket.nodes.find(fid);
+  if (found == bucket.nodes.end()) return;
+  found->second.listed = true;
+  if (bare) found->second.pages_ctime_ns = kNoPages;
+}
+
 void KernelCache::NoteMove(const Fid& fid, KernelName name, Nanos now) {
   Bucket& bucket = BucketOf(fid);
   const std::scoped_lock lock(bucket.mutex);
@@ -148,6 +172,8 @@ void KernelCache::Recall(const Fid& fid, uint32_t bits, Nanos now, bool by_other
       Node& node = found->second;
       if ((bits & lock::kAttrBits) != 0) {
         notice.attributes = std::exchange(node.attr_until, Nanos(0)) > now;
+        // Who has the directory open and rewinds sees a change by its mtime, which may be set back.
+        if (std::exchange(node.listed, false)) notice.data_length = kWholeListing;
       }
       if ((bits & lock::kLookup) != 0) {
         for (Name& name : std::exchange(node.names, {})) {
@@ -156,7 +182,7 @@ void KernelCache::Recall(const Fid& fid, uint32_t bits, Nanos now, bool by_other
           notice.names.push_back(std::move(name.what));
         }
       }
-      if (notice.attributes || !notice.names.empty()) ++node.notices;
+      if (notice.tells()) ++node.notices;
       waits = node.notices > 0;
       if (waits && done) node.waiting.push_back(std::exchange(done, {}));
     }
@@ -169,7 +195,7 @@ void KernelCache::Recall(const Fid& fid, uint32_t bits, Nanos now, bool by_other
       if (found != bucket.nodes.end()) found->second.shared_until = now + kShared;
     }
   }
-  if (notice.attributes || !notice.names.empty()) {
+  if (notice.tells()) {
     notice.done = [this, fid] { Told(fid); };
     notifier->Notify(std::move(notice));
   }
@@ -241,7 +267,8 @@ void KernelCache::RecallAll(Nanos now, std::function<void()> done) {
     {
       const std::scoped_lock lock(bucket.mutex);
       for (const auto& [fid, node] : bucket.nodes) {
-        if (node.attr_until > now || !node.names.empty() || node.notices > 0) fids.push_back(fid);
+        const bool kept = node.attr_until > now || !node.names.empty() || node.listed;
+        if (kept || node.notices > 0) fids.push_back(fid);
       }
     }
     for (const Fid& fid : fids) {

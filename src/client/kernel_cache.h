@@ -12,9 +12,11 @@
 //   a known name asked for again           told kSettle after the last reply, and twice more later
 // Not covered: between the answer to a removal or rename of our own and the kernel's thread that
 // takes it, other processes here may still see the name, although others have it anew.
-// Never promised: absent names and listings, whose recall would be one notice a name; attributes of
+// Never promised: absent names, whose recall would be one notice a name; attributes of
 // files that are being written, here or elsewhere; names of a directory in which another client
 // has lately removed or renamed (their recall waits for changes of our own in that directory).
+// Listings are in pages of the directory, which every opening keeps or drops (KeepListing) and a
+// recall of its attributes drops.
 //
 // Locks are worth nothing when their connection has ended or was not proved to live for
 // kLockLease: Tick then has everything dropped. The MDS waits for longer.
@@ -53,6 +55,8 @@ struct KernelNotice {
   std::vector<KernelName> names;
   Nanos names_not_before{0};   // monotonic
   std::function<void()> done;  // once, on any thread, when it has
+
+  bool tells() const { return attributes || data_length > 0 || !names.empty(); }
 };
 
 // The way to the kernel; the FUSE front end's, or a test's.
@@ -94,6 +98,14 @@ class KernelCache final {
   // writing it. True: the pages that the kernel may have of it are of this very version, since
   // every change of data moves the ctime, and the last opening found the same.
   bool KeepPages(const Attr& attr, bool settled);
+  // A directory is opened here, with attributes as of now; `alone`: nobody of this mount had it
+  // open before. True: the listing that the kernel may have of it is as it should be: the last
+  // opening found this very ctime, which every change of names moves, and nobody who had opened it
+  // before that could still bring an older listing in.
+  bool KeepListing(const Attr& attr, bool alone);
+  // The kernel is about to have a part of a listing. `bare`, without attributes: kept it would cost a
+  // lookup for each name, so the next opening drops it.
+  void NoteListing(const Fid& fid, bool bare);
   // A rename of this mount is about to give `fid` the name: the kernel moves what it keeps.
   void NoteMove(const Fid& fid, KernelName name, Nanos now);
   // The kernel has taken back so many lookups.
@@ -130,6 +142,7 @@ class KernelCache final {
     Nanos shared_until{0};  // a directory: names are not promised
     uint32_t notices = 0;   // under way
     int64_t pages_ctime_ns = kNoPages;  // at the last opening, if it was settled
+    bool listed = false;                // a directory: the kernel may have its listing
     std::vector<Name> names;
     std::vector<std::function<void()>> waiting;  // for `notices` to be 0
   };

@@ -170,6 +170,7 @@ async::Task<void> List(fuse_req_t req, ListRequest request) {
       break;
     }
     const std::vector<client::DirEntry>& entries = listing->batch.entries;
+    fs->kernel()->NoteListing(request.fid, !request.plus && *place < entries.size());
     for (size_t i = *place; i < entries.size() && !full; ++i) {
       full = !page.AddEntry(entries[i], fresh);
       if (!full) position = entries[i].cookie;
@@ -199,6 +200,8 @@ async::Task<void> OpenDir(fuse_req_t req, Fid fid, fuse_file_info file) {
     co_return;
   }
   file.fh = opened->handle;
+  file.cache_readdir = 1;
+  file.keep_cache = fs->KeepListing(opened->attr) ? 1 : 0;
   if (fuse_reply_open(req, &file) != 0) co_await CloseDir(fs, fid, opened->handle);
 }
 

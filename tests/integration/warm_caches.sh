@@ -76,6 +76,52 @@ for i, d in enumerate(dirs):
 PY
 }
 check "$MNT" "$WORK/second" first
+# Listings that the kernels keep: of names that both change, also when the directory's time is set back,
+# for who opens it and for who has it open.
+python3 - "$MNT" "$WORK/second" "${SHEEN_SEED:-$RANDOM}" <<'PY'
+import os, random, sys
+mounts, seed = sys.argv[1:3], int(sys.argv[3])
+rng = random.Random(seed)
+names = {d: set() for d in ("l0", "l1", "l2")}
+for d in names:
+    os.mkdir(f"{mounts[0]}/{d}")
+held = {(m, d): os.open(f"{m}/{d}", os.O_RDONLY) for m in mounts for d in ("l1", "l2")}
+for step in range(1500):
+    m, d = rng.choice(mounts), rng.choice(list(names))
+    kind = rng.randrange(8)
+    if kind == 0:
+        name = f"n{rng.randrange(60)}"
+        if name in names[d]:
+            os.unlink(f"{m}/{d}/{name}")
+        else:
+            os.close(os.open(f"{m}/{d}/{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        names[d] ^= {name}
+        if rng.randrange(2):
+            os.utime(f"{m}/{d}", (1000000000, 1000000000))
+    elif kind == 1 and names[d]:
+        old, new = rng.choice(sorted(names[d])), f"r{step}"
+        os.rename(f"{m}/{d}/{old}", f"{m}/{d}/{new}")
+        names[d] ^= {old, new}
+    elif kind < 5:
+        assert set(os.listdir(f"{m}/{d}")) == names[d], (seed, step, m, d)
+    elif (m, d) in held:
+        assert set(os.listdir(held[m, d])) == names[d], (seed, step, m, d, "rewound")
+        if rng.randrange(8) == 0:
+            os.close(held.pop((m, d)))
+    elif d != "l0":
+        held[m, d] = os.open(f"{m}/{d}", os.O_RDONLY)
+for fd in held.values():
+    os.close(fd)
+PY
+asked() { lctl get_param -n 'llite.*.stats' | awk '$1 == "readdir" { n += $2 } END { print n + 0 }'; }
+mkdir "$MNT/many"
+(cd "$MNT/many" && seq 500 | xargs touch)
+for _ in 1 2 3; do [ "$(ls -l "$MNT/many" | wc -l)" = 501 ] || die "a listing"; done
+before=$(asked)
+for _ in 1 2 3; do [ "$(ls "$MNT/many" | wc -l)" = 500 ] || die "a kept listing"; done
+[ "$(asked)" = "$before" ] || die "listings are not kept: $before requests, then $(asked)"
+rm -r "$MNT/many" "$MNT"/l[012]
+say "kept listings are right"
 # Each kernel knows all names, and both remove them: each holds its directory's lock while it waits
 # for the other to forget.
 python3 - "$MNT" "$WORK/second" <<'PY'

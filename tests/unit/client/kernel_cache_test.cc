@@ -182,6 +182,55 @@ TEST_F(KernelCacheTest, PagesAreKeptWhileEveryOpeningFindsTheSameVersion) {
   EXPECT_FALSE(kernel.KeepPages(Have(6), true));
 }
 
+TEST_F(KernelCacheTest, AListingIsKeptWhileEveryOpeningFindsTheSameVersion) {
+  const Attr attr = Have(5);
+  EXPECT_FALSE(kernel.KeepListing(attr, true)) << "the kernel does not know it";
+  Entry(attr);
+  EXPECT_FALSE(kernel.KeepListing(attr, true)) << "the kernel may have anything";
+  EXPECT_TRUE(kernel.KeepListing(attr, true));
+  EXPECT_TRUE(kernel.KeepListing(attr, false)) << "who has it open reads the same";
+  EXPECT_FALSE(kernel.KeepListing(Have(6), false));
+  EXPECT_FALSE(kernel.KeepListing(Have(6), true)) << "of who had it open before, maybe";
+  EXPECT_TRUE(kernel.KeepListing(Have(6), true));
+  kernel.NoteListing(kFile, false);
+  EXPECT_TRUE(kernel.KeepListing(Have(6), true));
+  kernel.NoteListing(kFile, true);
+  EXPECT_FALSE(kernel.KeepListing(Have(6), true)) << "names alone are not worth it";
+  EXPECT_TRUE(kernel.KeepListing(Have(6), true));
+}
+
+TEST_F(KernelCacheTest, AListingIsForgottenWithTheAttributes) {
+  const Attr attr = Have(5);
+  Entry(attr);
+  kernel.KeepListing(attr, true);
+  EXPECT_TRUE(kernel.KeepListing(attr, true));
+  CallBack(lock::kLookup);
+  ASSERT_EQ(notices.size(), 1u);
+  EXPECT_EQ(notices[0].data_length, 0u);
+  TellAll();
+  EXPECT_TRUE(kernel.KeepListing(attr, true));
+  CallBack(lock::kAttrBits);
+  ASSERT_EQ(notices.size(), 1u);
+  EXPECT_EQ(notices[0].data_offset, 0u);
+  EXPECT_GT(notices[0].data_length, 1u << 30) << "all of it";
+  EXPECT_FALSE(answered);
+  TellAll();
+  EXPECT_TRUE(answered);
+  EXPECT_FALSE(kernel.KeepListing(attr, true));
+  // Its attributes are not promised any more, and it is listed all the same.
+  kernel.Recall(kFile, lock::kAttrBits, kNow + KernelCache::kKeep, true, {});
+  ASSERT_EQ(notices.size(), 1u);
+  EXPECT_FALSE(notices[0].attributes);
+  EXPECT_GT(notices[0].data_length, 0u);
+  TellAll();
+  kernel.Recall(kFile, lock::kAttrBits, kNow + KernelCache::kKeep, true, {});
+  EXPECT_TRUE(notices.empty()) << "once";
+  // Who has it open reads it again.
+  kernel.NoteListing(kFile, false);
+  kernel.Recall(kFile, lock::kAttrBits, kNow + KernelCache::kKeep, true, {});
+  EXPECT_EQ(notices.size(), 1u);
+}
+
 TEST_F(KernelCacheTest, StoppingLetsWaitersGo) {
   Entry(Have());
   CallBack(lock::kAttrBits);
