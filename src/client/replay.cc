@@ -140,8 +140,11 @@ async::Task<bool> ShardContext::ReplayMds() {
 }
 
 async::Task<bool> ShardContext::ReplayRequests() {
+  const uint64_t boot = state_->identity.Session(kMdsName).server_boot;
+  co_await AwaitEndOfBoot(kMdsName, boot);
+  // It may have restarted since: that boot has lost what this one has been told.
   const rpc::ServerSession session = state_->identity.Session(kMdsName);
-  co_await AwaitEndOfBoot(kMdsName, session.server_boot);
+  if (session.server_boot != boot) co_return false;
   state_->kept_requests.Committed(session.recovered_transno);
   KeptRequests* const kept = &state_->kept_requests;
   size_t repeated = 0;
@@ -195,7 +198,8 @@ async::Task<bool> ShardContext::ReplayOst(std::string server) {
     if (turn == ReplayTurns::Turn::kDone) co_return true;
     if (turn == ReplayTurns::Turn::kMine) {
       co_await AwaitEndOfBoot(server, boot);
-      const bool done = co_await ReplayWrites(server, boot);
+      const bool same = state_->identity.Session(server).server_boot == boot;
+      const bool done = same && co_await ReplayWrites(server, boot);
       state_->replay_turns.End(server, boot, done);
       if (!done) ClientOf(server)->EndConnection("what it had lost could not be repeated in time");
       co_return done;
