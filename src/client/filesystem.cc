@@ -138,6 +138,14 @@ async::Task<void> StopAll(State* state, async::Shard* here) {
   }
 }
 
+// For as long as there is patience, and a request may take; when an OSS has used that up, too.
+Nanos AskUntil(const State& state, Nanos until) {
+  const Nanos now = async::Shard::Current()->Now();
+  const Nanos wait = state.options.deadline;
+  if (wait != Nanos::max()) until = std::min(until, now + wait);
+  return std::max(until, now + kGoodbyeTimeout);
+}
+
 // Nobody is there to repeat them if the MDS's machine loses its power after this.
 async::Task<void> CommitChanges(State* state, Nanos until) {
   ShardContext* const here = state->Here();
@@ -256,9 +264,7 @@ async::Task<Status> Filesystem::Unmount(Nanos patience) {
               "report (sizes of closed files) the servers will find out themselves",
               state->background.load());
   }
-  // The MDS is asked, also when an OSS has used up the patience.
-  const Nanos ask_until = std::max(until, here->Now() + kGoodbyeTimeout);
-  if (state->kept_requests.size() > 0) co_await CommitChanges(state, ask_until);
+  if (state->kept_requests.size() > 0) co_await CommitChanges(state, AskUntil(*state, until));
   state->stopping = true;
   co_await StopAll(state, here);
   co_await AwaitZero(here, &state->background, Nanos::max());
