@@ -147,6 +147,8 @@ class ShardContext final {
   // The same for an OSS, by one shard; the others wait.
   async::Task<bool> ReplayOst(std::string server);
   async::Task<bool> ReplayWrites(std::string server, uint64_t boot);
+  // Gives how many; errors: the connection ended first.
+  async::Task<Result<size_t>> ReplayTarget(std::string server, uint32_t ost, uint64_t boot);
   std::set<uint32_t> OstsOf(const std::string& server) const;
   bool EndEarlierBoot(const std::string& server, uint64_t boot);
   // After the MDS has evicted this client: the OSSs refuse its sessions, so on every shard new ones
