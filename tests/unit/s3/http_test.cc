@@ -163,6 +163,42 @@ TEST_F(HttpTest, BytesAndRequestsKeepToTheirRates) {
   EXPECT_LT(took, std::chrono::milliseconds(2000));
 }
 
+// Half a minute of it.
+constexpr uint64_t kSlowBytes = 300'000'000;
+
+async::Task<Status> GetUntilStopped(Client* client, Cancellation* stop) {
+  Collector sink;
+  const Result<RangeResult> got = co_await client->GetRange(
+      {.key = "slow", .offset = 0, .size = kSlowBytes, .call = {.stop = stop}}, &sink);
+  if (!got) co_return std::unexpected(got.error());
+  co_return Status();
+}
+
+async::Task<Status> GetBeside(Client* client, s3_stub::Stub* stub, Cancellation* stop) {
+  while (stub->counters().keys["slow"].gets == 0) {
+    co_await async::Shard::Current()->Sleep(std::chrono::milliseconds(5));
+  }
+  std::vector<int> order;
+  const Status got = co_await GetOne(client, 100, Priority::kDemand, 0, &order);
+  stop->Cancel();
+  co_return got;
+}
+
+// What is measured against the stub is Sheen's and not the stub's turn.
+TEST_F(HttpTest, TheStubAnswersOthersWhileOneStreamIsSlow) {
+  Add("k", kSize);
+  Add("slow", kSlowBytes);
+  Make(Options(), Given("stub-access-key", "stub-secret-key"));
+  stub_.SetLimits({.rates = {.stream_bytes_per_second = 10'000'000}});
+  Cancellation stop;
+  std::vector<async::Task<Status>> tasks;
+  tasks.push_back(GetUntilStopped(&client(), &stop));
+  tasks.push_back(GetBeside(&client(), &stub_, &stop));
+  const std::vector<Status> all = shard_.Await(All(std::move(tasks)));
+  EXPECT_EQ(CodeOf(all[0]), Errc::kCancelled);
+  EXPECT_TRUE(all[1]) << all[1].error().ToString();
+}
+
 TEST(TokenBucket, PaysDebtsOff) {
   TokenBucket bucket(1000, 10);
   Nanos now = std::chrono::seconds(1);
