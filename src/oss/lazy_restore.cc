@@ -139,6 +139,11 @@ async::Task<void> LazyLoader::RunRestore(std::shared_ptr<RestoreJob> job) {
   const auto left = co_await job->place.target->FindMissing(job->place.io, job->place.key.id, 0,
                                                             UINT64_MAX, false, 1);
   if (left) job->complete = left->blocks.empty();
+  // Who hears that it is complete asks no more: it must not be absent again after a restart.
+  if (left && left->blocks.empty()) {
+    const Status kept = co_await job->place.target->Commit(job->place.io);
+    if (!kept) job->complete = std::unexpected(kept.error());
+  }
   if (!brought) job->complete = std::unexpected(brought.error());
   if (!left) job->complete = std::unexpected(left.error());
   job->done = true;

@@ -165,6 +165,23 @@ TEST_F(LazyLoaderTest, ARestoreBringsAllThatIsAbsentOnceAndAskedForAgainNothing)
   EXPECT_EQ(again->bytes, 0U);
 }
 
+TEST_F(LazyLoaderTest, WhatARestoreHasCompletedSurvivesPowerLoss) {
+  // Few enough bytes that nothing else makes the target commit.
+  const LazyLoader::Place small{world.target.get(), world.io.get(), {3, ObjectNumber(2)}};
+  const ost::ObjectSource from{.link = 1, .key = "small", .etag = "e", .stripe_bytes = 8 * kMiB,
+                               .stripe_count = 1, .stripe = 0, .bytes = 3 * kMiB};
+  ASSERT_TRUE(world.Run(world.target->Attach(world.io.get(), small.key.id, from, {})));
+  const auto restored = world.Run(loader.Restore(small, {}));
+  ASSERT_TRUE(restored) << restored.error().ToString();
+  ASSERT_TRUE(restored->complete);
+  world.PowerCut();
+  world.Start();
+  const auto left = world.Run(world.target->GetResidency(world.io.get(), small.key.id));
+  ASSERT_TRUE(left) << left.error().ToString();
+  ASSERT_TRUE(left->has_value());
+  EXPECT_EQ((*left)->CountBytes(ost::BlockState::kAbsent), 0U);
+}
+
 TEST_F(LazyLoaderTest, ADemandHastensTheFlightThatItMeetsAndNoOther) {
   std::optional<Result<LazyLoader::Restored>> restored;
   std::optional<Status> first;
