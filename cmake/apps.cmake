@@ -75,9 +75,12 @@ if(MPI_CXX_FOUND)
 endif()
 file(GLOB apps_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/apps/*_test.cc)
 if(apps_tests)
-  add_executable(unit-apps ${apps_tests})
+  # What of a program itself can be tried alone.
+  add_executable(unit-apps ${apps_tests} ${CMAKE_SOURCE_DIR}/src/apps/oss/registrar.cc
+                           ${CMAKE_SOURCE_DIR}/src/apps/sheen/repo_remove.cc)
   target_include_directories(unit-apps PRIVATE ${CMAKE_SOURCE_DIR}/tests)
-  target_link_libraries(unit-apps PRIVATE sheen_apps_common sheen_apps_bench GTest::gtest GTest::gtest_main)
+  target_link_libraries(unit-apps PRIVATE sheen_apps_common sheen_apps_bench sheen_rpc_grpc
+                        GTest::gtest GTest::gtest_main)
   add_test(NAME unit-apps COMMAND unit-apps)
 endif()
 sheen_app(mds sheen-mds sheen_apps_common sheen_mds sheen_kv_rocks sheen_rpc_grpc)

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "async/shard.h"
 #include "base/log.h"
@@ -205,6 +206,17 @@ std::vector<v1::ImportReport> AgentService::ReportImports() const {
   return out;
 }
 
+// Nobody wants them any more, and who removes the link waits for their end.
+void AgentService::CancelUnordered(const v1::ListRepositoriesReply& all) {
+  std::set<uint32_t> wanted;
+  for (const v1::Repository& repository : all.repositories()) {
+    if (repository.import_every_s() != 0) wanted.insert(repository.id());
+  }
+  for (const auto& [id, task] : ordered_) {
+    if (!wanted.contains(id)) imports_.at(task)->Cancel();
+  }
+}
+
 void AgentService::BeginDue(const v1::ListRepositoriesReply& all,
                             const std::vector<v1::ImportReport>& told) {
   for (const v1::ImportReport& report : told) {
@@ -214,6 +226,7 @@ void AgentService::BeginDue(const v1::ListRepositoriesReply& all,
     ordered_.erase(ended);
   }
   if (stopping_) return;
+  CancelUnordered(all);
   for (const uint32_t id : all.imports_due()) {
     const LinkPointer link = links_.Find(id);
     if (link == nullptr || ordered_.contains(id)) continue;

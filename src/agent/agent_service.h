@@ -47,7 +47,7 @@ class AgentService final : public rpc::Service, public rpc::AgentControlService 
   // On the shard of the control calls: ends the imports.
   async::Task<void> Stop();
   // On the same shard, of the comparisons that the MDS orders: how far they are; begins those that
-  // are due, and forgets those whose end it has been told.
+  // are due, ends those that are ordered no more, and forgets those whose end it has been told.
   std::vector<v1::ImportReport> ReportImports() const;
   void BeginDue(const v1::ListRepositoriesReply& all, const std::vector<v1::ImportReport>& told);
 
@@ -72,6 +72,7 @@ class AgentService final : public rpc::Service, public rpc::AgentControlService 
   Result<Importer*> ImportOf(uint64_t task);
   // Errors: kBusy (too many).
   Result<uint64_t> Begin(ImporterOptions options);
+  void CancelUnordered(const v1::ListRepositoriesReply& all);
 
   const AgentOptions options_;
   s3::HttpClient http_;

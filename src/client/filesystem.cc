@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <sstream>
 
 #include "base/log.h"
@@ -137,14 +138,24 @@ async::Task<void> StopAll(State* state, async::Shard* here) {
   }
 }
 
+// For as long as there is patience, and a request may take; when an OSS has used that up, too.
+Nanos AskUntil(const State& state, Nanos until) {
+  const Nanos now = async::Shard::Current()->Now();
+  const Nanos wait = state.options.deadline;
+  if (wait != Nanos::max()) until = std::min(until, now + wait);
+  return std::max(until, now + kGoodbyeTimeout);
+}
+
 // Nobody is there to repeat them if the MDS's machine loses its power after this.
-async::Task<void> CommitChanges(State* state) {
+async::Task<void> CommitChanges(State* state, Nanos until) {
   ShardContext* const here = state->Here();
+  async::Shard* const shard = here->shard();
   Status committed;
   do {
-    committed = co_await here->CommitMds(here->shard()->Now() + kUnmountWait);
-    // A restarted server that is being told what it lost is asked for as long as that takes.
-  } while (!committed && state->replaying_mds);
+    committed = co_await here->CommitMds(std::min(shard->Now() + kUnmountWait, until));
+    // A restarted server that is being told what it lost is asked for as long as that takes, or as
+    // there is patience.
+  } while (!committed && state->replaying_mds && shard->Now() < until);
   if (committed) co_return;
   SHEEN_LOG(Warn,
             "unmount: mds0 has not said that the last {} changes are on its disk: {}; they are "
@@ -171,9 +182,8 @@ void LogUnwritten(State* state, bool waits_on) {
                      : "; they are");
 }
 
-// False: `patience` was over first.
-async::Task<bool> AwaitWritten(State* state, async::Shard* here, Nanos patience) {
-  const Nanos until = patience == Nanos::max() ? patience : here->Now() + patience;
+// False: the time was over first.
+async::Task<bool> AwaitWritten(State* state, async::Shard* here, Nanos until) {
   const auto step = [here, until] {
     return until == Nanos::max() ? kUnmountWait : std::min(kUnmountWait, until - here->Now());
   };
@@ -234,6 +244,7 @@ async::Task<Status> Filesystem::Mount() {
   {
     const std::scoped_lock lock(state->recovery_mutex);
     state->recovered_stamp = state->SessionStamp();
+    state->replayed_stamp = state->recovered_stamp;
     state->recovered_session = state->identity.Session(kMdsName).session_id;
   }
   const Status mapped = co_await context->RefreshMap(deadline);
@@ -246,13 +257,14 @@ async::Task<Status> Filesystem::Unmount(Nanos patience) {
   async::Shard* here = async::Shard::Current();
   EndLockWaits(state);
   state->unmounting = true;
-  if (!co_await AwaitWritten(state, here, patience)) {
+  const Nanos until = patience == Nanos::max() ? patience : here->Now() + patience;
+  if (!co_await AwaitWritten(state, here, until)) {
     SHEEN_LOG(Warn,
               "unmount: {} requests still wait for a server that does not answer; what they "
               "report (sizes of closed files) the servers will find out themselves",
               state->background.load());
   }
-  if (state->kept_requests.size() > 0) co_await CommitChanges(state);
+  if (state->kept_requests.size() > 0) co_await CommitChanges(state, AskUntil(*state, until));
   state->stopping = true;
   co_await StopAll(state, here);
   co_await AwaitZero(here, &state->background, Nanos::max());

@@ -97,7 +97,7 @@ async::Task<Status> SendChunk(State* state, OpenFile* file, HeldChunkPtr chunk) 
     call.bulk_owner = chunk;
     call.file = file->fid();
     // Those who wait for the lock may have all others.
-    call.slot_apart = true;
+    call.slot_list_apart = component.source ? kSlotsForAbsent : kSlotsForHere;
     auto answered =
         co_await OstCall<v1::OstWriteReply>(state->Here(), chunk->ost, std::move(call));
     if (answered) {

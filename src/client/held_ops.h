@@ -20,6 +20,12 @@ namespace sheen::client {
 
 class State;
 
+// Lists of slots (rpc::Call::slot_list_apart) for chunks. Those of objects with a source may wait
+// for S3, as long as no agent is there; the others must not wait for them.
+inline constexpr uint32_t kSlotsForHere = 1;
+inline constexpr uint32_t kSlotsForAbsent = 2;
+inline constexpr uint32_t kSlotListsForHeld = 2;
+
 // Which open file a lock belongs to, for the OSS's callbacks. Thread-safe.
 class ExtentBook final {
  public:

@@ -70,24 +70,28 @@ async::Task<void> Filesystem::CloseUnused(Fid fid, uint64_t handle) {
 
 bool ShardContext::HasLocalOpens() const { return state_->local_opens.load() > 0; }
 
+async::Task<bool> ShardContext::TellOpensOnce(std::shared_ptr<OpenFile> file, Nanos until,
+                                              uint64_t only) {
+  for (const OpenHandle& handle : file->BeginTelling(only)) {
+    const Status told = co_await Reopen(file->fid(), handle.id, handle.flags, handle.who, until);
+    // Refused for good it is as good as told: the close of a handle that the MDS does not know
+    // is no error.
+    const bool known = told || IsRefusal(told.error().code());
+    if (known) state_->local_opens.fetch_sub(1);
+    file->EndTelling(handle.id, known);
+  }
+  while (file->telling()) co_await file->WaitTold();
+  co_return only != 0 ? !file->IsLocal(only) : !file->HasLocal();
+}
+
 async::Task<bool> ShardContext::TellOpens(std::shared_ptr<OpenFile> file, Nanos until,
                                           uint64_t only) {
   const BackgroundMark mark(state_);
-  for (;;) {
-    for (const OpenHandle& handle : file->BeginTelling(only)) {
-      const Status told =
-          co_await Reopen(file->fid(), handle.id, handle.flags, handle.who, until);
-      // Refused for good it is as good as told: the close of a handle that the MDS does not know
-      // is no error.
-      const bool known = told || IsRefusal(told.error().code());
-      if (known) state_->local_opens.fetch_sub(1);
-      file->EndTelling(handle.id, known);
-    }
-    while (file->telling()) co_await file->WaitTold();
-    if (only != 0 ? !file->IsLocal(only) : !file->HasLocal()) co_return true;
+  while (!co_await TellOpensOnce(file, until, only)) {
     if (state_->stopping || shard_->Now() >= until) co_return false;
     co_await shard_->Sleep(kLook);
   }
+  co_return true;
 }
 
 async::Task<bool> ShardContext::TellOpensOf(std::vector<Fid> fids) {
@@ -106,8 +110,8 @@ async::Task<bool> ShardContext::TellOpensOf(std::vector<Fid> fids) {
 async::Task<void> ShardContext::TellAllOpens() {
   if (!HasLocalOpens()) co_return;
   for (const std::shared_ptr<OpenFile>& file : state_->files.All()) {
-    // What fails is told again by whoever watches it.
-    if (file->HasLocal()) co_await TellOpens(file, shard_->Now() + kTellMax);
+    // A part of the recovery, which the next connection waits for: so once.
+    if (file->HasLocal()) co_await TellOpensOnce(file, shard_->Now() + kTellMax, 0);
   }
 }
 

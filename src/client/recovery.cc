@@ -118,8 +118,10 @@ async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
     EndTurn(state_, 0);
     co_return;
   }
-  co_await Redeclare();
-  if (!co_await DeclareFileLocks() || !mds_->linked()) {
+  // All of it to the life of the MDS that has been told what it had lost: another must be told that
+  // before it is told anything else.
+  const bool declared = co_await Redeclare(stamp) && co_await DeclareFileLocks();
+  if (!declared || !mds_->linked()) {
     EndTurn(state_, 0);
     co_return;
   }
@@ -168,25 +170,38 @@ async::Task<void> ShardContext::ConfirmCredentials(Nanos deadline) {
   }
 }
 
-async::Task<void> ShardContext::Redeclare() {
+async::Task<bool> ShardContext::Redeclare(uint64_t stamp) {
   const Nanos deadline = shard_->Now() + kRecoveryCallTimeout;
   co_await ConfirmCredentials(deadline);
-  std::vector<async::Task<Status>> tasks;
-  const auto files = state_->files.All();
-  for (const std::shared_ptr<OpenFile>& file : files) {
+  std::vector<std::pair<Fid, OpenHandle>> open;
+  for (const std::shared_ptr<OpenFile>& file : state_->files.All()) {
     for (const OpenHandle& handle : file->handles()) {
-      if (handle.local) continue;
-      tasks.push_back(Reopen(file->fid(), handle.id, handle.flags, handle.who));
+      if (!handle.local) open.emplace_back(file->fid(), handle);
     }
-    if (tasks.size() < kReopensInFlight) continue;
-    co_await async::WhenAll(std::exchange(tasks, {}));
   }
-  co_await async::WhenAll(std::move(tasks));
+  for (size_t i = 0; i < open.size();) {
+    std::vector<async::Task<Status>> tasks;
+    while (i < open.size() && tasks.size() < kReopensInFlight) {
+      const auto& [fid, handle] = open[i++];
+      tasks.push_back(Reopen(fid, handle.id, handle.flags, handle.who));
+    }
+    const std::vector<Status> all = co_await async::WhenAll(std::move(tasks));
+    for (const Status& told : all) {
+      if (!told && told.error().code() == Errc::kDisconnected) co_return false;
+    }
+  }
   co_await TellAllOpens();
+  co_return state_->SessionStamp() == stamp;
 }
 
 async::Task<Status> ShardContext::Reopen(Fid fid, uint64_t handle, uint32_t flags,
                                          CredentialId who, Nanos until) {
+  rpc::Client* const mds = MdsClient();
+  // It begins to connect; whoever wants the handle known asks again.
+  if (!mds->linked()) static_cast<void>(co_await mds->Connect(shard_->Now()));
+  if (state_->replayed_stamp.load() != state_->SessionStamp()) {
+    co_return Fail(Errc::kDisconnected, "mds0 has still to be told what it has lost");
+  }
   v1::OpenRequest request;
   FidToWire(fid, request.mutable_fid());
   request.set_flags(flags);
@@ -197,11 +212,16 @@ async::Task<Status> ShardContext::Reopen(Fid fid, uint64_t handle, uint32_t flag
   call.needs_slot = false;
   call.deadline = std::min(shard_->Now() + kRecoveryCallTimeout, until);
   call.recovery = true;
-  Result<rpc::Answer> answer = co_await MdsClient()->Execute(std::move(call));
+  // Held, it would go to the next life of the MDS before what that is to be told first.
+  call.this_connection = true;
+  Result<rpc::Answer> answer = co_await mds->Execute(std::move(call));
   ++state_->recovery_steps;
   if (!answer) {
-    SHEEN_LOG(Warn, "{}: an open file could not be declared again: {}", fid.ToString(),
-              answer.error().ToString());
+    const bool ended = answer.error().code() == Errc::kDisconnected;
+    if (!ended) {
+      SHEEN_LOG(Warn, "{}: an open file could not be declared again: {}", fid.ToString(),
+                answer.error().ToString());
+    }
     co_return std::unexpected(answer.error());
   }
   co_return Status();

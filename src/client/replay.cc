@@ -9,6 +9,7 @@
 #include <atomic>
 #include <map>
 
+#include "async/sync.h"
 #include "base/log.h"
 #include "client/convert.h"
 #include "client/shard_context.h"
@@ -140,8 +141,11 @@ async::Task<bool> ShardContext::ReplayMds() {
 }
 
 async::Task<bool> ShardContext::ReplayRequests() {
+  const uint64_t boot = state_->identity.Session(kMdsName).server_boot;
+  co_await AwaitEndOfBoot(kMdsName, boot);
+  // It may have restarted since: that boot has lost what this one has been told.
   const rpc::ServerSession session = state_->identity.Session(kMdsName);
-  co_await AwaitEndOfBoot(kMdsName, session.server_boot);
+  if (session.server_boot != boot) co_return false;
   state_->kept_requests.Committed(session.recovered_transno);
   KeptRequests* const kept = &state_->kept_requests;
   size_t repeated = 0;
@@ -195,7 +199,8 @@ async::Task<bool> ShardContext::ReplayOst(std::string server) {
     if (turn == ReplayTurns::Turn::kDone) co_return true;
     if (turn == ReplayTurns::Turn::kMine) {
       co_await AwaitEndOfBoot(server, boot);
-      const bool done = co_await ReplayWrites(server, boot);
+      const bool same = state_->identity.Session(server).server_boot == boot;
+      const bool done = same && co_await ReplayWrites(server, boot);
       state_->replay_turns.End(server, boot, done);
       if (!done) ClientOf(server)->EndConnection("what it had lost could not be repeated in time");
       co_return done;
@@ -218,15 +223,30 @@ std::set<uint32_t> ShardContext::OstsOf(const std::string& server) const {
 
 // False: the connection ended first; what is left is for the next.
 async::Task<bool> ShardContext::ReplayWrites(std::string server, uint64_t boot) {
+  // Side by side: none is late because of another's disk. Each in its order; an object is of one.
+  std::vector<async::Task<Result<size_t>>> targets;
+  for (const uint32_t ost : OstsOf(server)) targets.push_back(ReplayTarget(server, ost, boot));
+  const std::vector<Result<size_t>> all = co_await async::WhenAll(std::move(targets));
+  size_t repeated = 0;
+  for (const Result<size_t>& one : all) {
+    if (!one) co_return false;
+    repeated += *one;
+  }
+  if (repeated > 0) SHEEN_LOG(Info, "{} has restarted: {} writes repeated", server, repeated);
+  co_return true;
+}
+
+async::Task<Result<size_t>> ShardContext::ReplayTarget(std::string server, uint32_t ost,
+                                                       uint64_t boot) {
   rpc::Client* const client = ClientOf(server);
   KeptWrites* const kept = &state_->kept_writes;
   size_t repeated = 0;
-  for (const KeptWrites::Key& key : kept->ToReplay(OstsOf(server), boot)) {
+  for (const KeptWrites::Key& key : kept->ToReplay({ost}, boot)) {
     const std::optional<KeptWrite> write = kept->Find(key);
     if (!write) continue;
     rpc::Call call;
     call.opcode = write->opcode;
-    call.target = write->ost;
+    call.target = ost;
     call.body = ReplayBody(*write);
     call.bulk = write->bytes;
     call.replay_xid = write->xid;
@@ -243,16 +263,15 @@ async::Task<bool> ShardContext::ReplayWrites(std::string server, uint64_t boot) 
       SHEEN_LOG(Error,
                 "{}: OST {} does not answer what it is told again after the restart: {}; until it "
                 "does all else waits that this client has to ask of {}, of its other OSTs too",
-                server, write->ost, KeptFilesText(*kept, write->ost), server);
+                server, ost, KeptFilesText(*kept, ost), server);
     }
-    if (EndsReplay(code)) co_return false;
+    if (EndsReplay(code)) co_return std::unexpected(answer.error());
     // kStale: destroyed since, nobody can ask for the bytes. Told before it is not seen any more:
     // a sync that waits for the replay looks then.
     if (code != Errc::kStale) TellLost(state_, *write, server, answer.error());
     kept->Drop(key);
   }
-  if (repeated > 0) SHEEN_LOG(Info, "{} has restarted: {} writes repeated", server, repeated);
-  co_return true;
+  co_return repeated;
 }
 
 }  // namespace sheen::client

@@ -11,7 +11,8 @@ namespace sheen::client {
 namespace {
 
 constexpr uint32_t kSlotsPerShard = 64;
-// For what was held back: 16 MiB of chunks under way, more than any disk or network needs.
+// For what was held back: 16 MiB of chunks under way, more than any disk or network needs. And as
+// many for what may have to wait for S3.
 constexpr uint32_t kSlotsForHeld = 32;
 constexpr Nanos kRetryFirst = std::chrono::milliseconds(20);
 constexpr Nanos kRetryMax = std::chrono::seconds(1);
@@ -143,8 +144,10 @@ rpc::Client* ShardContext::ClientOf(const std::string& server) {
   rpc::ClientOptions options;
   options.server_name = server;
   options.addresses = AddressesOf(server);
-  options.slot_base = 1 + ordinal_ * (kSlotsPerShard + kSlotsForHeld);
+  constexpr uint32_t kAllSlots = kSlotsPerShard + kSlotListsForHeld * kSlotsForHeld;
+  options.slot_base = 1 + ordinal_ * kAllSlots;
   options.slot_count = kSlotsPerShard;
+  options.slot_lists_apart = kSlotListsForHeld;
   options.slot_count_apart = kSlotsForHeld;
   options.checksums = state_->options.checksums;
   options.client_name = state_->options.client_name;

@@ -106,6 +106,8 @@ class ShardContext final {
   void OnLockCallback(const std::string& body, rpc::Client::AnswerFunction answer);
   // Until the MDS knows all that is open, or only that handle, or the time has come; false then.
   async::Task<bool> TellOpens(std::shared_ptr<OpenFile> file, Nanos until, uint64_t only = 0);
+  // The same with one try; what is left is for whoever watches it.
+  async::Task<bool> TellOpensOnce(std::shared_ptr<OpenFile> file, Nanos until, uint64_t only);
   async::Task<void> TellOpensThen(std::shared_ptr<OpenFile> file, std::function<void()> done);
   async::Task<void> TellAllOpens();
   async::Task<void> WatchLocalOpens();
@@ -134,7 +136,8 @@ class ShardContext final {
   // recovery.cc: after a new session or a server's restart.
   async::Task<void> RecoverMds(bool server_restarted);
   async::Task<void> AwaitOtherRecovery(uint64_t stamp);
-  async::Task<void> Redeclare();
+  // False: the connection ended first.
+  async::Task<bool> Redeclare(uint64_t stamp);
   async::Task<void> ConfirmCredentials(Nanos deadline);
   // replay.cc: returns when no shard can get an answer of an earlier boot of the server any more.
   async::Task<void> AwaitEndOfBoot(std::string server, uint64_t boot);
@@ -144,6 +147,8 @@ class ShardContext final {
   // The same for an OSS, by one shard; the others wait.
   async::Task<bool> ReplayOst(std::string server);
   async::Task<bool> ReplayWrites(std::string server, uint64_t boot);
+  // Gives how many; errors: the connection ended first.
+  async::Task<Result<size_t>> ReplayTarget(std::string server, uint32_t ost, uint64_t boot);
   std::set<uint32_t> OstsOf(const std::string& server) const;
   bool EndEarlierBoot(const std::string& server, uint64_t boot);
   // After the MDS has evicted this client: the OSSs refuse its sessions, so on every shard new ones
@@ -152,6 +157,7 @@ class ShardContext final {
   void RenewOstSessions();
   // file_lock_ops.cc. False: the connection ended first.
   async::Task<bool> DeclareFileLocks();
+  // Errors: those of Mds; kDisconnected: the connection ended, or what the MDS has lost is first.
   async::Task<Status> Reopen(Fid fid, uint64_t handle, uint32_t flags, CredentialId who,
                              Nanos until = Nanos::max());
 

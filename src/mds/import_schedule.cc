@@ -45,17 +45,19 @@ void ImportSchedule::GiveDue(const std::string& agent, Nanos now,
   }
 }
 
-void ImportSchedule::Describe(v1::ListRepositoriesReply* all) const {
+void ImportSchedule::Describe(Nanos now, v1::ListRepositoriesReply* all) const {
   const std::scoped_lock lock(mutex_);
   for (const v1::Repository& repository : all->repositories()) {
-    if (repository.import_every_s() == 0) continue;
     const auto found = entries_.find(repository.id());
+    const bool running = found != entries_.end() && !found->second.agent.empty() &&
+                         now - found->second.heard < kLost;
+    if (repository.import_every_s() == 0 && !running) continue;
     v1::ImportState* const state = all->add_imports();
     state->set_repository(repository.id());
     if (found == entries_.end()) continue;
     const Entry& entry = found->second;
-    state->set_running(!entry.agent.empty());
-    state->set_agent(entry.agent);
+    state->set_running(running);
+    if (running) state->set_agent(entry.agent);
     state->set_ended_ns(entry.ended_wall_ns);
     if (entry.ended) *state->mutable_last() = entry.last;
   }

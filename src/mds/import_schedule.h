@@ -25,8 +25,9 @@ class ImportSchedule final {
   void Hear(const v1::AgentHeartbeatRequest& heartbeat, Nanos now, int64_t wall_ns);
   // Of `all`'s repositories those that `agent` is to compare, as its `imports_due`.
   void GiveDue(const std::string& agent, Nanos now, v1::ListRepositoriesReply* all);
-  // As its `imports`.
-  void Describe(v1::ListRepositoriesReply* all) const;
+  // As its `imports`: of those that are compared by themselves, and of those that are ordered no
+  // more whose last comparison has not ended yet.
+  void Describe(Nanos now, v1::ListRepositoriesReply* all) const;
   // The next comparison is due at once: the settings are others.
   void Forget(uint32_t repository);
 

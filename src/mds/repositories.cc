@@ -206,7 +206,7 @@ async::Task<Result<v1::ListRepositoriesReply>> Repositories::ListRepositories(
   v1::ListRepositoriesReply out;
   if (!out.ParseFromString(reply)) co_return Fail(Errc::kProtocol, "a bad list");
   for (const v1::AgentEntry& agent : Agents()) *out.add_agents() = agent;
-  schedule_.Describe(&out);
+  schedule_.Describe(core_->Now(), &out);
   co_return out;
 }
 

@@ -36,6 +36,11 @@ void AgentPool::RegisterShard(async::Shard* shard, rpc::Transport* transport) {
   sides_.back()->transport = transport;
 }
 
+void AgentPool::OnWanted(std::function<void()> wanted) {
+  const std::scoped_lock lock(mutex_);
+  wanted_ = std::move(wanted);
+}
+
 void AgentPool::SetAgents(std::vector<AgentInfo> agents) {
   const std::scoped_lock lock(mutex_);
   if (agents == agents_) return;
@@ -210,8 +215,20 @@ void AgentPool::Hasten(uint64_t id) {
   side->shard->Spawn(SendHasten(side, current.agent, request.SerializeAsString()));
 }
 
+async::Task<void> AgentPool::AwaitAgents(Side* side, Nanos* look) {
+  std::function<void()> wanted;
+  {
+    const std::scoped_lock lock(mutex_);
+    wanted = wanted_;
+  }
+  if (wanted) wanted();
+  co_await side->shard->Sleep(*look);
+  *look = std::min(*look * 2, kLook);
+}
+
 async::Task<Result<io::Buffer>> AgentPool::FetchFromSome(Side* side, const FetchOrder* order) {
   const Nanos since = side->shard->Now();
+  Nanos look = kLookFirst;
   std::string failed;
   Error last(Errc::kUnavailable, "no agent is there; start a sheen-agent");
   for (;;) {
@@ -220,7 +237,7 @@ async::Task<Result<io::Buffer>> AgentPool::FetchFromSome(Side* side, const Fetch
     Refresh(side);
     const AgentPointer agent = Choose(side, failed);
     if (agent == nullptr) {
-      co_await side->shard->Sleep(kLook);
+      co_await AwaitAgents(side, &look);
       continue;
     }
     Result<io::Buffer> got = co_await FetchFrom(
@@ -229,7 +246,7 @@ async::Task<Result<io::Buffer>> AgentPool::FetchFromSome(Side* side, const Fetch
     if (got || !IsOfTheWay(got.error().code())) co_return got;
     last = Annotate(got.error(), agent->info.name + ": ");
     // With one agent there is nobody else to ask; it may be coming back.
-    if (failed == agent->info.name) co_await side->shard->Sleep(kLook);
+    if (failed == agent->info.name) co_await AwaitAgents(side, &look);
     failed = agent->info.name;
   }
   const double seconds = std::chrono::duration<double>(patience()).count();

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -33,11 +34,16 @@ class AgentPool final : public BlockSource {
   static constexpr Nanos kPatience = std::chrono::seconds(60);
   static constexpr Nanos kConnectBound = std::chrono::seconds(2);
   static constexpr Nanos kLook = std::chrono::milliseconds(100);
+  // The first look for an agent that was asked for; each further one after twice the time.
+  static constexpr Nanos kLookFirst = std::chrono::milliseconds(2);
 
   explicit AgentPool(std::string fsname) : identity_(std::move(fsname)) {}
   ~AgentPool() override;
 
   void RegisterShard(async::Shard* shard, rpc::Transport* transport);
+  // Called, on a registered shard and again and again, while an order finds no agent that serves:
+  // who knows of agents is to be asked now. Any thread.
+  void OnWanted(std::function<void()> wanted);
   // Any thread. Orders of agents that are gone move.
   void SetAgents(std::vector<AgentInfo> agents);
   // Instead of kPatience; any thread.
@@ -90,6 +96,8 @@ class AgentPool final : public BlockSource {
   async::Task<Result<io::Buffer>> FetchFrom(Side* side, AgentPointer agent,
                                             const FetchOrder* order, Nanos connect_until);
   async::Task<Result<io::Buffer>> FetchFromSome(Side* side, const FetchOrder* order);
+  // Until it is worth looking for an agent again.
+  async::Task<void> AwaitAgents(Side* side, Nanos* look);
   async::Task<void> SendHasten(Side* side, AgentPointer agent, std::string body);
   // While orders are under way: those of agents whose connection has ended are taken back.
   async::Task<void> Watch(Side* side);
@@ -102,6 +110,7 @@ class AgentPool final : public BlockSource {
   std::atomic<int64_t> patience_ns_{kPatience.count()};
   std::mutex mutex_;  // guards what follows
   std::vector<AgentInfo> agents_;
+  std::function<void()> wanted_;
   uint64_t version_ = 0;
 };
 

@@ -55,9 +55,11 @@ async::Task<Status> LazyLoader::Load(Place place, Range range, bool change) {
       co_return Fail(Errc::kIo, fmt::format("'{}' is in S3, and this server has no agents",
                                             missing.source.key));
     }
-    demand_ns_.store(async::Shard::Current()->Now().count(), std::memory_order_relaxed);
+    demands_.fetch_add(1);
     const std::vector<Joined> joined = Join(place, missing, Urgency::kDemand);
     const std::optional<Error> failed = co_await AwaitAll(&joined, change);
+    demand_ns_.store(async::Shard::Current()->Now().count(), std::memory_order_relaxed);
+    demands_.fetch_sub(1);
     if (failed) co_return std::unexpected(*failed);
   }
   co_return Fail(Errc::kIo, place.key.id.ToString() +

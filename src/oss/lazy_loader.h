@@ -144,7 +144,8 @@ class LazyLoader final {
   std::atomic<uint64_t> prefetches_{0};
   std::atomic<uint64_t> fetched_bytes_{0};
   std::atomic<uint64_t> restore_rate_{0};
-  std::atomic<int64_t> demand_ns_{0};  // when somebody had to wait last
+  std::atomic<int64_t> demand_ns_{0};  // when somebody had to wait last, or did so no more
+  std::atomic<uint64_t> demands_{0};   // who waits now
   async::Semaphore restore_blocks_{kRestoreBlocks};  // of the restores' shard, as the next
   std::map<ObjectKey, std::shared_ptr<RestoreJob>> restores_;
   uint64_t restore_waiters_ = 0;

@@ -10,7 +10,7 @@ namespace {
 
 constexpr Nanos kLinger = std::chrono::seconds(2);
 constexpr Nanos kLook = std::chrono::milliseconds(20);
-// So long after a demand had to wait another is expected; restores then have less room, in shorter
+// So long after a demand has waited another is expected; restores then have less room, in shorter
 // runs, so that little is on its way when it comes.
 constexpr Nanos kDemandsGoOn = std::chrono::milliseconds(250);
 constexpr uint64_t kBlocksBesideDemands = 16;
@@ -38,6 +38,7 @@ struct LazyLoader::RestoreJob {
 };
 
 bool LazyLoader::DemandsGoOn() const {
+  if (demands_.load() > 0) return true;
   const Nanos last(demand_ns_.load(std::memory_order_relaxed));
   return last != Nanos(0) && async::Shard::Current()->Now() - last < kDemandsGoOn;
 }
@@ -138,6 +139,11 @@ async::Task<void> LazyLoader::RunRestore(std::shared_ptr<RestoreJob> job) {
   const auto left = co_await job->place.target->FindMissing(job->place.io, job->place.key.id, 0,
                                                             UINT64_MAX, false, 1);
   if (left) job->complete = left->blocks.empty();
+  // Who hears that it is complete asks no more: it must not be absent again after a restart.
+  if (left && left->blocks.empty()) {
+    const Status kept = co_await job->place.target->Commit(job->place.io);
+    if (!kept) job->complete = std::unexpected(kept.error());
+  }
   if (!brought) job->complete = std::unexpected(brought.error());
   if (!left) job->complete = std::unexpected(left.error());
   job->done = true;

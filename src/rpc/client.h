@@ -120,8 +120,9 @@ struct Call {
   bool this_connection = false;
   // A change that may be executed twice: it has no slot.
   bool needs_slot = true;
-  // A change that others wait for, who may have all slots: it has one of slot_count_apart.
-  bool slot_apart = false;
+  // A change that others wait for, who may have all slots: it has one of the list apart of this
+  // number, from 1 to ClientOptions::slot_lists_apart. 0: one of the ordinary slots.
+  uint32_t slot_list_apart = 0;
   // Lives until the server cannot be executing the call any more, although Execute has returned.
   std::shared_ptr<void> keep;
   // Gets the call's ticket before Execute first waits: for Cancel().
@@ -151,8 +152,10 @@ struct ClientOptions {
   std::vector<Address> addresses;  // of one server; tried in turn
   uint32_t slot_base = 1;          // slots [slot_base, slot_base + slot_count) are this shard's
   uint32_t slot_count = 64;
-  // And so many behind them for calls with `slot_apart`; for those of each target the same ones.
-  uint32_t slot_count_apart = 0;
+  // And behind them so many lists of so many for calls with `slot_list_apart`; for those of each
+  // target the same ones.
+  uint32_t slot_lists_apart = 0;
+  uint32_t slot_count_apart = 0;  // of each list
   bool checksums = true;    // body and bulk CRCs
   std::string client_name;  // host and mount point, for the server's log
   uint64_t features = 0;    // rpc::Feature bits that this side knows

@@ -95,27 +95,32 @@ void Client::State::Submit(Pending* pending) {
 }
 
 Client::State::List* Client::State::WaitersOf(const Pending& pending) {
-  if (pending.call.slot_apart) return &ApartOf(pending.call.target)->waiters;
+  const Call& call = pending.call;
+  if (call.slot_list_apart != 0) return &ApartOf(call.target, call.slot_list_apart)->waiters;
   return pending.recovery ? &recovery_waiters_ : &slot_waiters_;
 }
 
-Client::State::Apart* Client::State::ApartOf(uint32_t target) {
-  const auto [at, is_new] = apart_.try_emplace(target);
+Client::State::Apart* Client::State::ApartOf(uint32_t target, uint32_t list) {
+  SHEEN_ASSERT(list >= 1 && list <= options_.slot_lists_apart);
+  const auto [at, is_new] = apart_.try_emplace({target, list});
+  const uint32_t first =
+      options_.slot_base + options_.slot_count + (list - 1) * options_.slot_count_apart;
   for (uint32_t i = 0; is_new && i < options_.slot_count_apart; ++i) {
-    at->second.free_slots.push_back(options_.slot_base + options_.slot_count + i);
+    at->second.free_slots.push_back(first + i);
   }
   return &at->second;
 }
 
 std::vector<Client::State::List*> Client::State::Lists() {
   std::vector<List*> lists = {&active_, &slot_waiters_, &recovery_waiters_};
-  for (auto& [target, apart] : apart_) lists.push_back(&apart.waiters);
+  for (auto& [key, apart] : apart_) lists.push_back(&apart.waiters);
   return lists;
 }
 
 bool Client::State::TakeSlot(Pending* pending) {
-  if (pending->call.slot_apart) {
-    std::vector<uint32_t>& free = ApartOf(pending->call.target)->free_slots;
+  const Call& call = pending->call;
+  if (call.slot_list_apart != 0) {
+    std::vector<uint32_t>& free = ApartOf(call.target, call.slot_list_apart)->free_slots;
     if (free.empty()) return false;
     pending->slot = free.back();
     free.pop_back();
@@ -133,8 +138,10 @@ bool Client::State::TakeSlot(Pending* pending) {
 }
 
 void Client::State::ReleaseSlot(uint32_t slot, uint32_t target) {
-  if (slot >= options_.slot_base + options_.slot_count) {
-    Apart* const apart = ApartOf(target);
+  const uint32_t first_apart = options_.slot_base + options_.slot_count;
+  if (slot >= first_apart) {
+    const uint32_t list = 1 + (slot - first_apart) / options_.slot_count_apart;
+    Apart* const apart = ApartOf(target, list);
     apart->free_slots.push_back(slot);
     ActivateWaiters(&apart->waiters);
     return;

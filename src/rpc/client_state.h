@@ -98,8 +98,8 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
     Pending* tail_ = nullptr;
   };
 
-  // Slots of calls with slot_apart. Those of one target must not wait for another's disk: a server
-  // tells the slots of its targets apart, so each has all of the numbers.
+  // Slots of calls with slot_list_apart. Those of one target must not wait for another's disk: a
+  // server tells the slots of its targets apart, so each has all of the numbers.
   struct Apart {
     std::vector<uint32_t> free_slots;
     List waiters;
@@ -113,7 +113,7 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   void Submit(Pending* pending);
   bool TakeSlot(Pending* pending);
   List* WaitersOf(const Pending& pending);
-  Apart* ApartOf(uint32_t target);
+  Apart* ApartOf(uint32_t target, uint32_t list);
   std::vector<List*> Lists();
   // Of a call to that target.
   void ReleaseSlot(uint32_t slot, uint32_t target);
@@ -200,7 +200,7 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   List active_;  // with an xid; in its order
   List slot_waiters_;
   List recovery_waiters_;
-  std::map<uint32_t, Apart> apart_;  // by target
+  std::map<std::pair<uint32_t, uint32_t>, Apart> apart_;  // by target and list
   XidTable<Pending> by_xid_;
   std::vector<uint32_t> free_slots_;
   // One slot is kept for calls of on_reconnect_, which the held calls would block otherwise.

@@ -114,4 +114,15 @@ grep -q '1 names deleted' "$WORK/out" || die "$(cat "$WORK/out")"
 gone "$D/sub/two" && has "$D/b" "second b" || die "import --import deleted did something else"
 repo import /data >"$WORK/out" 2>"$WORK/error" && die "a conflict is no failure any more"
 has "$D/b" "third b" || die "an import by hand"
+
+# A link that cannot be removed is compared as before; one that goes makes no names again.
+repo update /data --import new --every 1s >/dev/null || die "--every 1s"
+sheen dev kill agent0 --name "$NAME" >/dev/null || die "kill"
+refused 'is still linked' repo remove /data
+sheen dev start agent0 --name "$NAME" >/dev/null || die "start"
+put at_last "at last"
+soon "a new object, after a removal that failed" has "$D/at_last" "at last"
+repo remove /data >"$WORK/out" || die "repo remove: $(cat "$WORK/out")"
+gone "$D/at_last" || die "a name that S3 has stays"
+has "$D/written" here || die "a changed file went with the link"
 say ok

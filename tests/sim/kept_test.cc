@@ -179,6 +179,32 @@ TEST_F(SimKeptScene, AnUnmountHasThePatienceThatItIsGiven) {
   cluster_.network()->Heal("alice", "oss0");
 }
 
+// The same with changes that an MDS is told again after its restart and never answers; as long as
+// one request may take, on a mount that limits that.
+TEST_F(SimKeptScene, AnUnmountHasThePatienceThatItIsGivenWithTheMds) {
+  for (const bool limited : {false, true}) {
+    Filesystem* const carol =
+        cluster_.AddClient(limited ? "dave" : "carol", limited ? seconds(35) : Nanos::max());
+    cluster_.Run([](Filesystem* fs, std::string name) -> async::Task<void> {
+      const auto made = co_await fs->MakeNode(0, fs->root(), name, {.mode = S_IFDIR | 0755});
+      EXPECT_TRUE(made) << (made ? "" : made.error().ToString());
+    }(carol, limited ? "d" : "c"));
+    ASSERT_GT(carol->state()->kept_requests.size(), 0U);
+    ASSERT_TRUE(cluster_.faults("mds0")->Arm(
+        "server.received.mds_make_node",
+        {.action = rpc::FaultAction::kDelay, .count = 1000, .delay_ms = 36'000'000}));
+    cluster_.PowerCutMds(nullptr);
+    Pass(seconds(5));
+    const Nanos begun = cluster_.shard()->Now();
+    const Status unmounted = cluster_.RemoveClient(carol, limited ? Nanos::max() : seconds(35));
+    ASSERT_FALSE(unmounted);
+    EXPECT_EQ(unmounted.error().code(), Errc::kIo) << unmounted.error().ToString();
+    EXPECT_GT(cluster_.shard()->Now() - begun, seconds(34));
+    EXPECT_LT(cluster_.shard()->Now() - begun, seconds(60));
+    cluster_.faults("mds0")->Disarm();
+  }
+}
+
 // A target that can commit nothing any more: nobody waits for it, and the unmount says so.
 TEST_F(SimKeptScene, AnUnmountSaysWhatADiskHasRefused) {
   Written("f", "bytes");

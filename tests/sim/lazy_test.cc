@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "client/hsm.h"
+#include "client/state.h"
 #include "mds/service.h"
 #include "mdt/repository_records.h"
 #include "support/sim_agents.h"
@@ -233,6 +234,85 @@ TEST(LazySim, AnObjectThatChangesBetweenTwoRangesIsAnErrorAndNeverMixed) {
   world.Import("f", bytes);
   const Model fresh = ModelOf(world.s3, "p/f", bytes);
   world.cluster.Run(ReadAnywhere(&world, alice, fid, &fresh, 60));
+}
+
+async::Task<void> OpenForWriting(Filesystem* fs, Fid fid, uint64_t* out) {
+  const auto opened = co_await fs->Open(0, fid, O_RDWR);
+  EXPECT_TRUE(opened) << (opened ? "" : opened.error().ToString());
+  if (opened) *out = opened->handle;
+}
+
+async::Task<void> CreateForWriting(Filesystem* fs, std::string name, Fid* fid, uint64_t* out) {
+  const auto made =
+      co_await fs->Create(0, fs->root(), std::move(name), {.mode = 0644, .flags = O_RDWR});
+  EXPECT_TRUE(made) << (made ? "" : made.error().ToString());
+  if (!made) co_return;
+  *fid = made->attr.fid;
+  *out = made->handle;
+}
+
+// At the beginning of each MiB of [first, end).
+async::Task<void> WriteInEachMiB(Filesystem* fs, Fid fid, uint64_t handle, uint64_t first,
+                                 uint64_t end) {
+  const std::vector<std::byte> data(4096, std::byte{0x5A});
+  for (uint64_t at = first; at < end && !::testing::Test::HasFailure(); ++at) {
+    const auto wrote = co_await fs->Write(fid, handle, at * kMiB, data, {});
+    EXPECT_TRUE(wrote) << (wrote ? "" : wrote.error().ToString());
+  }
+}
+
+async::Task<void> ReadByte(Filesystem* fs, std::string name, std::byte* out) {
+  const auto found = co_await fs->Lookup(0, fs->root(), std::move(name));
+  EXPECT_TRUE(found) << (found ? "" : found.error().ToString());
+  if (!found) co_return;
+  const auto opened = co_await fs->Open(0, found->fid, O_RDONLY);
+  EXPECT_TRUE(opened) << (opened ? "" : opened.error().ToString());
+  if (!opened) co_return;
+  const auto read = co_await fs->Read(found->fid, opened->handle, 3 * kMiB, {out, 1});
+  EXPECT_TRUE(read) << (read ? "" : read.error().ToString());
+  static_cast<void>(co_await fs->Close(found->fid, opened->handle));
+}
+
+// Writes to parts of blocks that are in S3 wait for it; what is held back of other files does not
+// wait for them.
+TEST(LazySim, WhatWaitsForS3HoldsUpNothingElse) {
+  constexpr uint64_t kBlocks = 80;  // on an OST more than there are slots, wherever they are
+  std::byte seen{};  // outlives who reads into it
+  LazyWorld world(TestSeed());
+  SimCluster& cluster = world.cluster;
+  world.Link();
+  world.s3->Put("p/f", kBlocks * kMiB);
+  world.Import("f", kBlocks * kMiB);
+  Filesystem* alice = cluster.AddClient("alice");
+  Filesystem* bob = cluster.AddClient("bob");
+  const Fid absent = world.Find(alice, "f");
+  uint64_t handle = 0;
+  cluster.Run(OpenForWriting(alice, absent, &handle));
+  // Until there are locks, with which the rest is held back.
+  for (int i = 0; i < 3; ++i) cluster.Run(WriteInEachMiB(alice, absent, handle, 0, 16));
+  world.s3->Kill(0);
+  world.s3->Kill(1);
+  cluster.Run(WriteInEachMiB(alice, absent, handle, 16, kBlocks));
+  async::RunFor(cluster.shard(), std::chrono::seconds(5));
+  const uint64_t waiting = alice->state()->held_budget.bytes.load();
+  EXPECT_GT(waiting, 4096 * kBlocks / 2) << "they do not wait for S3";
+  for (const char* const name : {"a", "b", "c", "d"}) {
+    uint64_t other = 0;
+    Fid fid;
+    cluster.Run(CreateForWriting(alice, name, &fid, &other));
+    cluster.Run(WriteInEachMiB(alice, fid, other, 0, 4));
+    EXPECT_GT(alice->state()->held_budget.bytes.load(), waiting) << "nothing is held back";
+    const Nanos begun = cluster.shard()->Now();
+    seen = {};
+    cluster.Run(ReadByte(bob, name, &seen));
+    EXPECT_EQ(seen, std::byte{0x5A});
+    EXPECT_LT(cluster.shard()->Now() - begun, std::chrono::seconds(2));
+    if (HasFailure()) break;
+  }
+  world.s3->Start(0);
+  cluster.Run([](Filesystem* fs, Fid fid) -> async::Task<void> {
+    EXPECT_TRUE(co_await fs->Fsync(fid));
+  }(alice, absent));
 }
 
 // One file under everything at once: its writer, releases, readers.

@@ -109,6 +109,10 @@ SimCluster::SimCluster(SimOptions options)
   EXPECT_TRUE(formatted) << (formatted ? "" : formatted.error().ToString());
   mds_disk_.WouldBlockEvery(options.would_block_every);
   for (uint32_t i = 0; i < options.ost_count; ++i) osts_.push_back(std::make_unique<Ost>(i));
+  for (uint32_t i = 1; options.one_oss && i < options.ost_count; ++i) {
+    osts_[i]->path += std::to_string(i);
+    osts_[0]->files.MakeDurableDirectory(osts_[i]->path);
+  }
   StartMds();
   StartOss();
   shard_.Post([this] { shard_.Spawn(Heartbeats()); });
@@ -236,7 +240,7 @@ async::Task<void> SimCluster::OpenTargets() {
       format.ost_index = ost->index;
       format.now_ns = clock_.Wall().count();
       format.size_limit_bytes = options_.ost_bytes;
-      auto made = co_await ost::Format(ost->io.get(), ost->store.get(), format);
+      auto made = co_await ost::Format(IoOf(*ost), ost->store.get(), format);
       EXPECT_TRUE(made) << (made ? "" : made.error().ToString());
       ost->formatted = true;
     }
@@ -247,50 +251,63 @@ async::Task<void> SimCluster::OpenTargets() {
     open.pool = &pool_;
     open.lock_directory = false;
     open.machine_boot_id = "sim" + std::to_string(machine_boot_);
-    auto target = co_await ost::Target::Open(ost->io.get(), std::move(open));
+    auto target = co_await ost::Target::Open(IoOf(*ost), std::move(open));
     EXPECT_TRUE(target) << (target ? "" : target.error().ToString());
     if (target) ost->target = std::move(*target);
   }
 }
 
+io::FileIo* SimCluster::IoOf(const Ost& ost) const {
+  return options_.one_oss ? osts_[0]->io.get() : ost.io.get();
+}
+
 void SimCluster::StartOss() {
   Run(OpenTargets());
   oss_ = std::make_unique<Oss>();
-  for (auto& ost : osts_) {
-    Oss::Server& oss = oss_->servers.emplace_back();
-    const std::string node = "oss" + std::to_string(ost->index);
-    oss.service = std::make_unique<oss::OssService>(oss::OssOptions{.faults = faults(node)});
-    oss.service->AddTarget(ost->index, ost->target.get());
-    oss.service->RegisterShard(&shard_, ost->io.get());
-    v1::RegisterServerRequest request;
-    request.set_fsname(kFsname);
-    request.mutable_server()->set_name(node);
-    request.mutable_server()->add_hosts(node);
-    request.mutable_server()->set_data_port(7990);
-    request.mutable_server()->set_control_port(7991);
+  if (options_.one_oss) {
+    StartServer(0, osts_.size());
+    return;
+  }
+  for (size_t i = 0; i < osts_.size(); ++i) StartServer(i, i + 1);
+}
+
+void SimCluster::StartServer(size_t first, size_t end) {
+  Oss::Server& oss = oss_->servers.emplace_back();
+  const std::string node = "oss" + std::to_string(first);
+  oss.service = std::make_unique<oss::OssService>(oss::OssOptions{.faults = faults(node)});
+  oss.service->RegisterShard(&shard_, IoOf(*osts_[first]));
+  v1::RegisterServerRequest request;
+  request.set_fsname(kFsname);
+  request.mutable_server()->set_name(node);
+  request.mutable_server()->add_hosts(node);
+  request.mutable_server()->set_data_port(7990);
+  request.mutable_server()->set_control_port(7991);
+  for (size_t i = first; i < end; ++i) {
+    const Ost& ost = *osts_[i];
+    oss.service->AddTarget(ost.index, ost.target.get());
     v1::TargetEntry* entry = request.add_targets();
-    const ost::Superblock& superblock = ost->target->superblock();
-    entry->set_name(ost->target->name());
-    entry->set_index(ost->index);
+    const ost::Superblock& superblock = ost.target->superblock();
+    entry->set_name(ost.target->name());
+    entry->set_index(ost.index);
     entry->set_uuid(superblock.uuid.bytes.data(), superblock.uuid.bytes.size());
     entry->set_generation(superblock.generation);
-    auto registered = mds_->service->RegisterServer(request);
-    ASSERT_TRUE(registered) << registered.error().ToString();
-    rpc::ServerIdentity identity;
-    identity.fsname = kFsname;
-    identity.server_name = registered->server_name();
-    identity.boot = oss.service->Boot();
-    identity.recovered_transno = oss.service->RecoveredTransno();
-    identity.features = oss::OssService::kFeatures;
-    oss.sessions = std::make_unique<rpc::SessionTable>(identity, oss.service.get());
-    Run(LoadSessions(oss.service.get(), oss.sessions.get()));
-    oss.server = std::make_unique<rpc::Server>(&shard_, oss.sessions.get(), oss.service.get(),
-                                               rpc::ServerOptions{.faults = faults(node)});
-    oss.transport = std::make_unique<rpc::SimTransport>(&network_, node);
-    oss.listener = ListenOn(oss.transport.get(), 7990, oss.server.get());
-    if (agents_ != nullptr) agents_->Attach(node, oss.service.get());
-    oss.service->StartBackground(&shard_);
   }
+  auto registered = mds_->service->RegisterServer(request);
+  ASSERT_TRUE(registered) << registered.error().ToString();
+  rpc::ServerIdentity identity;
+  identity.fsname = kFsname;
+  identity.server_name = registered->server_name();
+  identity.boot = oss.service->Boot();
+  identity.recovered_transno = oss.service->RecoveredTransno();
+  identity.features = oss::OssService::kFeatures;
+  oss.sessions = std::make_unique<rpc::SessionTable>(identity, oss.service.get());
+  Run(LoadSessions(oss.service.get(), oss.sessions.get()));
+  oss.server = std::make_unique<rpc::Server>(&shard_, oss.sessions.get(), oss.service.get(),
+                                             rpc::ServerOptions{.faults = faults(node)});
+  oss.transport = std::make_unique<rpc::SimTransport>(&network_, node);
+  oss.listener = ListenOn(oss.transport.get(), 7990, oss.server.get());
+  if (agents_ != nullptr) agents_->Attach(node, oss.service.get());
+  oss.service->StartBackground(&shard_);
 }
 
 void SimCluster::StopOss() {
@@ -305,10 +322,10 @@ void SimCluster::StopOss() {
   }
   oss_.reset();
   for (auto& ost : osts_) {
-    Run([](Ost* o) -> async::Task<void> {
-      const Status closed = co_await o->target->Close(o->io.get());
+    Run([](Ost* o, io::FileIo* io) -> async::Task<void> {
+      const Status closed = co_await o->target->Close(io);
       EXPECT_TRUE(closed) << (closed ? "" : closed.error().ToString());
-    }(ost.get()));
+    }(ost.get(), IoOf(*ost)));
     ost->target.reset();
   }
 }
@@ -331,7 +348,9 @@ async::Task<void> SimCluster::Heartbeats() {
 }
 
 mds::MdsService* SimCluster::mds() { return mds_->service.get(); }
-oss::OssService* SimCluster::oss(uint32_t ost) { return oss_->servers.at(ost).service.get(); }
+oss::OssService* SimCluster::oss(uint32_t ost) {
+  return oss_->servers.at(options_.one_oss ? 0 : ost).service.get();
+}
 
 void SimCluster::SetAgents(std::unique_ptr<SimAgentsBase> agents) {
   agents_ = std::move(agents);

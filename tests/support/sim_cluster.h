@@ -33,6 +33,7 @@ struct SimOptions {
   uint64_t would_block_every = 0;  // see kv::MemoryDisk
   uint32_t ost_count = 2;
   uint64_t ost_bytes = 0;  // size limit of each; 0: none
+  bool one_oss = false;    // oss0 serves all of them, from one disk; else each has its own
 };
 
 // Seed of a test: SHEEN_SEED, else a fresh one; printed, so that a failure can be repeated.
@@ -119,6 +120,9 @@ class SimCluster final {
   struct Control;
 
   void StartOss();
+  // An OSS of the OSTs from `first` on, before `end`.
+  void StartServer(size_t first, size_t end);
+  io::FileIo* IoOf(const Ost& ost) const;
   void StopOss();
   async::Task<void> OpenTargets();
   async::Task<void> Heartbeats();

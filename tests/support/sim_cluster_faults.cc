@@ -33,10 +33,10 @@ void SimCluster::StopDeadOss() {
   }
   oss_.reset();
   for (auto& ost : osts_) {
-    Run([](Ost* o) -> async::Task<void> {
-      const Status closed = co_await o->target->Close(o->io.get());
+    Run([](Ost* o, io::FileIo* io) -> async::Task<void> {
+      const Status closed = co_await o->target->Close(io);
       static_cast<void>(closed);
-    }(ost.get()));
+    }(ost.get(), IoOf(*ost)));
     ost->target.reset();
   }
 }

@@ -238,6 +238,7 @@ Status OssDaemon::StartRegistrar() {
   options.on_registered = [this](const std::string& name) { RememberName(name); };
   options.on_map = [this](const v1::ClusterMap& map) { node_->ApplyKept(map); };
   registrar_ = std::make_unique<Registrar>(std::move(options));
+  agents_->OnWanted([this] { registrar_->Hurry(); });
   registrar_->Start();
   return {};
 }

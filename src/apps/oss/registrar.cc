@@ -12,6 +12,7 @@ namespace {
 constexpr Nanos kRetryWaitMin = std::chrono::milliseconds(200);
 constexpr Nanos kRetryWaitMax = std::chrono::seconds(5);
 constexpr Nanos kGoodbyeWait = std::chrono::seconds(1);
+constexpr Nanos kHurriedGap = std::chrono::milliseconds(50);
 
 }  // namespace
 
@@ -58,9 +59,8 @@ void Registrar::ThreadMain() {
     registered = registered || Register();
     // The first heartbeat follows at once: with it the targets count as up.
     if (registered) registered = Heartbeat();
-    wait = registered ? options_.heartbeat_interval : std::min(wait * 2, kRetryWaitMax);
-    if (!Sleep(wait)) return;
-    if (registered) wait = kRetryWaitMin;
+    wait = registered ? kRetryWaitMin : std::min(wait * 2, kRetryWaitMax);
+    if (!(registered ? SleepUntilNextBeat() : Sleep(wait))) return;
   }
 }
 
@@ -122,6 +122,23 @@ bool Registrar::Sleep(Nanos duration) {
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, duration, [this] { return stopping_; });
   return !stopping_;
+}
+
+bool Registrar::SleepUntilNextBeat() {
+  const auto next = std::chrono::steady_clock::now() + options_.heartbeat_interval;
+  if (!Sleep(std::min(kHurriedGap, options_.heartbeat_interval))) return false;
+  std::unique_lock lock(mutex_);
+  changed_.wait_until(lock, next, [this] { return stopping_ || (hurried_ && !in_trouble_); });
+  hurried_ = false;
+  return !stopping_;
+}
+
+void Registrar::Hurry() {
+  {
+    const std::lock_guard lock(mutex_);
+    hurried_ = true;
+  }
+  changed_.notify_all();
 }
 
 void Registrar::NoteTrouble(const Error& error, std::string_view what) {

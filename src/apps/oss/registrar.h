@@ -1,6 +1,7 @@
 // Registrar: keeps an OSS known to the MGS. A thread of its own registers, sends a heartbeat with
 // the targets' space every second, and registers again when the MGS does not know the server (any
-// more). While the MGS is away it tries again, waiting 0.2 s to 5 s in between.
+// more). While the MGS is away it tries again, waiting 0.2 s to 5 s in between. Who wants to know
+// what the MGS answers now (Hurry) does not wait for the second.
 //
 // Start() and Stop() belong to the main thread; WaitForName() may be called on any.
 #pragma once
@@ -42,6 +43,9 @@ class Registrar final {
   // Says goodbye, so that the targets are down at once; waits a second at most for the MGS to hear
   // it.
   void Stop();
+  // The next heartbeat goes at once (50 ms after the last at the soonest), while the MGS answers:
+  // what it says is wanted now. Any thread; does not block.
+  void Hurry();
   // Blocks until the MGS knows the server and that its targets are up, and gives the name; the
   // error that is in the way after `patience`, and registration goes on.
   Result<std::string> WaitForName(Nanos patience);
@@ -55,14 +59,16 @@ class Registrar final {
   void SayGoodbye();
   // False: it is time to stop.
   bool Sleep(Nanos duration);
+  bool SleepUntilNextBeat();
   void NoteTrouble(const Error& error, std::string_view what);
 
   RegistrarOptions options_;
   rpc::MgsClient client_;
   std::thread thread_;
-  std::mutex mutex_;  // guards stopping_, name_, trouble_
+  std::mutex mutex_;  // guards stopping_, hurried_, name_, trouble_
   std::condition_variable changed_;
   bool stopping_ = false;
+  bool hurried_ = false;
   std::string name_;
   Error trouble_;
   uint64_t map_version_ = 0;  // the registrar's thread only, as the next

@@ -15,6 +15,7 @@
 #include "apps/common/words.h"
 #include "apps/sheen/dev_state.h"
 #include "apps/sheen/hsm.h"
+#include "apps/sheen/repo_remove.h"
 #include "apps/sheen/repo_settings.h"
 #include "rpc/grpc_repositories.h"
 
@@ -27,6 +28,7 @@ constexpr Nanos kCheckPatience = std::chrono::seconds(40);
 constexpr auto kProgressLook = std::chrono::milliseconds(200);
 constexpr auto kAgentPatience = std::chrono::seconds(8);
 constexpr auto kAgentLook = std::chrono::milliseconds(200);
+constexpr auto kRemoveLook = std::chrono::milliseconds(100);
 constexpr int kFailuresShown = 20;
 // Changes wait until the clients are back that were there before a restart of the MDS: 20 s.
 constexpr Nanos kChangePatience = std::chrono::seconds(60);
@@ -61,17 +63,6 @@ Result<rpc::Address> AgentAddress(const RepoFlags& flags, v1::ListRepositoriesRe
               "HOST:CONTROLPORT (or `sheen dev up --agent`)");
 }
 
-Result<v1::Repository> FindRepository(const v1::ListRepositoriesReply& all,
-                                      const std::string& path) {
-  std::string known;
-  for (const v1::Repository& repository : all.repositories()) {
-    if (repository.path() == NormalPath(path)) return repository;
-    known += (known.empty() ? "" : ", ") + repository.path();
-  }
-  return Fail(Errc::kNoEntry, fmt::format("{} is no data repository; there {}", path,
-                                          known.empty() ? "are none" : "are: " + known));
-}
-
 Json AsJson(const v1::ImportProgress& progress) {
   return {{"done", progress.done()},
           {"error", progress.error()},
@@ -94,14 +85,6 @@ Json AsJson(const v1::ImportState& state) {
               {"ended_ns", state.ended_ns()}};
   if (state.ended_ns() != 0) out["last"] = AsJson(state.last());
   return out;
-}
-
-const v1::ImportState* StateOf(const v1::ListRepositoriesReply& all,
-                               const v1::Repository& repository) {
-  for (const v1::ImportState& state : all.imports()) {
-    if (state.repository() == repository.id()) return &state;
-  }
-  return nullptr;
 }
 
 // One line of RFC 4180.
@@ -178,7 +161,9 @@ Status Report(const RepoFlags& flags, const v1::ImportProgress& progress) {
 
 // Of a repository that is compared with S3 by itself: its lines of the status.
 void ShowComparison(const v1::Repository& repository, const v1::ImportState& state) {
-  std::printf("    compared every %u s: %s%s%s\n", repository.import_every_s(),
+  const uint32_t every = repository.import_every_s();
+  std::printf("    compared %s: %s%s%s\n",
+              every == 0 ? "for the last time" : fmt::format("every {} s", every).c_str(),
               ImportText(repository.import_what()).c_str(),
               state.running() ? "; now by " : "", state.agent().c_str());
   if (state.ended_ns() == 0) return;
@@ -372,47 +357,29 @@ Status RepoShow(const RepoFlags& flags) {
   return {};
 }
 
-// What comes by itself would make names again that were just taken away.
-Status EndComparisons(const RepoFlags& flags) {
-  constexpr int kLooks = 600;
-  for (int look = 0; look < kLooks; ++look) {
-    SHEEN_TRY_ASSIGN(const v1::ListRepositoriesReply all, ListAll(flags));
-    SHEEN_TRY_ASSIGN(const v1::Repository link, FindRepository(all, flags.path));
-    const v1::ImportState* const state = StateOf(all, link);
-    const bool ordered = link.import_every_s() != 0;
-    if (!ordered && (state == nullptr || !state->running())) return {};
-    if (ordered) {
-      SHEEN_TRY_ASSIGN(const rpc::Address address, MdsAddress(flags));
-      v1::UpdateRepositoryRequest request;
-      *request.mutable_repository() = link;
-      request.mutable_repository()->set_import_every_s(0);
-      SHEEN_TRY(rpc::RepositoryClient(address, kChangePatience).UpdateRepository(request));
-    } else {
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    }
-  }
-  return Fail(Errc::kBusy, fmt::format("{} is still being compared with S3; it is linked, without "
-                                       "--every now; try again",
-                                       flags.path));
-}
-
 Status RepoRemove(const RepoFlags& flags) {
-  SHEEN_TRY(EndComparisons(flags));
-  // Only what S3 has just as it is here: it is asked, not believed.
-  uint64_t dropped = 0;
-  if (!flags.keep_data) {
-    SHEEN_TRY_ASSIGN(dropped, DropNames(flags));
-  }
   SHEEN_TRY_ASSIGN(const rpc::Address address, MdsAddress(flags));
-  v1::RemoveRepositoryRequest request;
-  request.set_path(flags.path);
-  request.set_keep_data(flags.keep_data);
-  SHEEN_TRY_ASSIGN(const v1::RemoveRepositoryReply removed,
-                   rpc::RepositoryClient(address, kRemovePatience).RemoveRepository(request));
+  RemoveCalls calls;
+  calls.list = [&flags] { return ListAll(flags); };
+  calls.update = [&address](const v1::Repository& wanted) -> Status {
+    v1::UpdateRepositoryRequest request;
+    *request.mutable_repository() = wanted;
+    SHEEN_TRY(rpc::RepositoryClient(address, kChangePatience).UpdateRepository(request));
+    return {};
+  };
+  if (!flags.keep_data) calls.drop_names = [&flags] { return DropNames(flags); };
+  calls.remove = [&flags, &address] {
+    v1::RemoveRepositoryRequest request;
+    request.set_path(flags.path);
+    request.set_keep_data(flags.keep_data);
+    return rpc::RepositoryClient(address, kRemovePatience).RemoveRepository(request);
+  };
+  calls.pause = [] { std::this_thread::sleep_for(kRemoveLook); };
+  SHEEN_TRY_ASSIGN(const RemovedLink removed, RemoveLink(flags.path, calls));
   if (flags.json) {
     const Json out = {{"path", flags.path},
-                      {"dropped", dropped},
-                      {"kept", removed.kept()}};
+                      {"dropped", removed.dropped},
+                      {"kept", removed.counts.kept()}};
     std::printf("%s\n", out.dump(2).c_str());
     return {};
   }
@@ -423,8 +390,8 @@ Status RepoRemove(const RepoFlags& flags) {
     return {};
   }
   std::printf("; %llu files that S3 has were taken away, %llu stay\n",
-              static_cast<unsigned long long>(dropped),
-              static_cast<unsigned long long>(removed.kept()));
+              static_cast<unsigned long long>(removed.dropped),
+              static_cast<unsigned long long>(removed.counts.kept()));
   return {};
 }
 

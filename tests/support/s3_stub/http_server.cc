@@ -18,6 +18,7 @@ namespace {
 constexpr size_t kHeadBytesMax = 64 * 1024;
 constexpr uint64_t kBodyBytesMax = 1ULL << 30;
 constexpr size_t kSendBytesMax = 256 * 1024;
+constexpr double kPieceBytes = 64 * 1024;
 
 std::string_view Trim(std::string_view text) {
   const size_t first = text.find_first_not_of(" \t\r\n");
@@ -86,9 +87,11 @@ double HttpServer::Bucket::Available(Clock::time_point now) {
     tokens += rate * std::chrono::duration<double>(now - last).count();
   }
   last = now;
-  tokens = std::min(tokens, std::max(rate / 50, 4096.0));  // 20 ms of it
+  tokens = std::min(tokens, Most());
   return tokens;
 }
+
+double HttpServer::Bucket::Most() const { return std::max(rate / 50, 4096.0); }  // 20 ms of it
 
 HttpServer::HttpServer(Handler handler) : handler_(std::move(handler)) {}
 HttpServer::~HttpServer() { Stop(); }
@@ -289,7 +292,7 @@ void HttpServer::Begin(Connection* connection, Request request) {
 void HttpServer::Send(Connection* connection) {
   if (!connection->answering) return;
   if (!SendHead(connection)) return;
-  while (connection->body_sent < connection->body_bytes) {
+  if (connection->body_sent < connection->body_bytes) {
     const Response& response = connection->response;
     if (response.cut_after && connection->body_sent >= *response.cut_after) {
       Close(connection, false);
@@ -297,6 +300,10 @@ void HttpServer::Send(Connection* connection) {
     }
     if (response.stall_after && connection->body_sent >= *response.stall_after) return;
     if (!SendBody(connection)) return;
+    if (connection->body_sent < connection->body_bytes) {
+      connection->wake_at = Clock::now();  // others' turn
+      return;
+    }
   }
   Finished(connection);
 }
@@ -321,15 +328,25 @@ bool HttpServer::SendHead(Connection* connection) {
   return true;
 }
 
+// No trickle: less than a piece is waited for, while others send.
 size_t HttpServer::Allowance(Connection* connection, uint64_t wanted) {
   const auto now = Clock::now();
-  double allowed = static_cast<double>(wanted);
   total_.rate = total_rate_;
-  for (Bucket* const bucket : {&connection->stream, &total_}) {
-    if (bucket->rate > 0) allowed = std::min(allowed, bucket->Available(now));
+  double allowed = static_cast<double>(wanted);
+  double piece = std::min(allowed, kPieceBytes);
+  for (const Bucket* const bucket : {&connection->stream, &total_}) {
+    if (bucket->rate > 0) piece = std::min(piece, bucket->Most());
   }
-  if (allowed < 1) {
-    connection->wake_at = now + std::chrono::milliseconds(2);
+  double wait_seconds = 0;
+  for (Bucket* const bucket : {&connection->stream, &total_}) {
+    if (bucket->rate <= 0) continue;
+    const double available = bucket->Available(now);
+    allowed = std::min(allowed, available);
+    wait_seconds = std::max(wait_seconds, (piece - available) / bucket->rate);
+  }
+  if (allowed < piece) {
+    connection->wake_at = now + std::chrono::duration_cast<Clock::duration>(
+                                    std::chrono::duration<double>(wait_seconds));
     return 0;
   }
   return static_cast<size_t>(allowed);

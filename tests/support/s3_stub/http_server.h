@@ -77,6 +77,7 @@ class HttpServer final {
     double tokens = 0;
     Clock::time_point last{};
     double Available(Clock::time_point now);
+    double Most() const;
   };
 
   void Loop();

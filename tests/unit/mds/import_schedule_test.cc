@@ -40,7 +40,7 @@ class ImportScheduleTest : public ::testing::Test {
   }
   v1::ImportState State() {
     v1::ListRepositoriesReply reply = all_;
-    schedule_.Describe(&reply);
+    schedule_.Describe(now_, &reply);
     EXPECT_EQ(reply.imports_size(), 1);
     return reply.imports(0);
   }
@@ -96,6 +96,26 @@ TEST_F(ImportScheduleTest, OtherSettingsMakeItDueAtOnce) {
   EXPECT_EQ(Beat("a", true, true), Ids{});
   schedule_.Forget(1);
   EXPECT_EQ(Beat("a"), Ids{1});
+}
+
+TEST_F(ImportScheduleTest, WhatStillRunsIsShownWhenItIsOrderedNoMore) {
+  EXPECT_EQ(Beat("a"), Ids{1});
+  all_.mutable_repositories(0)->set_import_every_s(0);
+  EXPECT_TRUE(State().running());
+  EXPECT_EQ(State().agent(), "a");
+  EXPECT_EQ(Beat("a", true, true), Ids{});
+  v1::ListRepositoriesReply reply = all_;
+  schedule_.Describe(now_, &reply);
+  EXPECT_EQ(reply.imports_size(), 0);
+}
+
+TEST_F(ImportScheduleTest, WhatAnAgentTookWithItDoesNotRun) {
+  EXPECT_EQ(Beat("a"), Ids{1});
+  all_.mutable_repositories(0)->set_import_every_s(0);
+  now_ += ImportSchedule::kLost;
+  v1::ListRepositoriesReply reply = all_;
+  schedule_.Describe(now_, &reply);
+  EXPECT_EQ(reply.imports_size(), 0);
 }
 
 }  // namespace

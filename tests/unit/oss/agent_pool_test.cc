@@ -272,6 +272,37 @@ TEST_F(AgentPoolTest, AnAgentThatComesInTimeIsFound) {
   EXPECT_TRUE(Finish(&done));
 }
 
+TEST_F(AgentPoolTest, WhoFindsNoAgentAsksForOneAndGoesOnWhenItIsKnown) {
+  a_ = std::make_unique<AgentProcess>(&network_, "a");
+  a_->service.work = milliseconds(1);
+  int asked = 0;
+  // The answer takes a moment.
+  pool_.OnWanted([&] {
+    if (asked++ > 0) return;
+    shard_.AddTimer(clock_.Monotonic() + milliseconds(3),
+                    [this] { pool_.SetAgents({a_->Info()}); });
+  });
+  const Nanos began = clock_.Monotonic();
+  EXPECT_TRUE(Run(Order()));
+  EXPECT_LT(clock_.Monotonic() - began, milliseconds(50));
+  EXPECT_GE(asked, 1);
+  // Nobody asks while one serves.
+  asked = 100;
+  EXPECT_TRUE(Run(Order()));
+  EXPECT_EQ(asked, 100);
+}
+
+TEST_F(AgentPoolTest, WhoseOnlyAgentDoesNotAnswerAsksForAnother) {
+  a_ = std::make_unique<AgentProcess>(&network_, "a");
+  b_ = std::make_unique<AgentProcess>(&network_, "b");
+  b_->service.work = milliseconds(1);
+  pool_.SetAgents({a_->Info()});
+  network_.Kill("a");
+  pool_.OnWanted([&] { pool_.SetAgents({b_->Info()}); });
+  EXPECT_TRUE(Run(Order()));
+  EXPECT_EQ(b_->service.orders, 1);
+}
+
 TEST_F(AgentPoolTest, ALongQueueAtAnAgentIsNoReasonToGiveUp) {
   a_ = std::make_unique<AgentProcess>(&network_, "a");
   a_->service.work = seconds(200);

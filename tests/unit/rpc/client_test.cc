@@ -82,21 +82,22 @@ TEST_F(ClientTest, MutatingCallsInFlightAreBoundedBySlots) {
   async::RunFor(&shard, seconds(1));
 }
 
-// Slots that others may have all of; each target has its own.
+// Slots that others may have all of; each target and each list has its own.
 TEST_F(ClientTest, ATargetThatHangsTakesNoSlotOfAnother) {
   StartServer();
   ClientOptions options = DefaultClientOptions();
   options.slot_count = 4;
+  options.slot_lists_apart = 2;
   options.slot_count_apart = 2;
   StartClient(options);
   ASSERT_TRUE(Execute(Look("warm up")).has_value());
   async::Semaphore hold(0);
   server->service.hold = &hold;
   server->service.hold_target = 1;
-  const auto apart = [](uint32_t target, const std::string& body) {
+  const auto apart = [](uint32_t target, const std::string& body, uint32_t list = 1) {
     Call call = Mutate(body);
     call.target = target;
-    call.slot_apart = true;
+    call.slot_list_apart = list;
     return call;
   };
   std::vector<std::optional<Result<Answer>>> hung(3);
@@ -110,9 +111,21 @@ TEST_F(ClientTest, ATargetThatHangsTakesNoSlotOfAnother) {
     EXPECT_TRUE(answer.has_value()) << answer.error().ToString();
   }
   EXPECT_TRUE(Execute(Mutate("with a slot of the others")).has_value());
+  std::vector<std::optional<Result<Answer>>> second(3);
+  for (size_t i = 0; i < second.size(); ++i) {
+    Start(apart(1, "second" + std::to_string(i), 2), &second[i]);
+  }
+  async::RunFor(&shard, milliseconds(100));
+  EXPECT_EQ(server->service.running.size(), 4U) << "the second list has as many";
   hold.Release(&shard, 100);
   async::RunFor(&shard, milliseconds(100));
   for (const auto& answer : hung) EXPECT_TRUE(answer && answer->has_value());
+  for (const auto& answer : second) EXPECT_TRUE(answer && answer->has_value());
+  std::set<uint32_t> slots;
+  for (const auto& [key, kept] : disk.slots) slots.insert(std::get<2>(key));
+  for (uint32_t i = 0; i < 4; ++i) {
+    EXPECT_TRUE(slots.contains(options.slot_base + options.slot_count + i)) << i;
+  }
 }
 
 TEST_F(ClientTest, DeadlineEndsACallAndItsLateAnswerIsIgnored) {
