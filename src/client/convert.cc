@@ -58,6 +58,7 @@ Result<Attr> AttrFromWire(const v1::Attr& wire) {
   attr.size_epoch = wire.size_epoch();
   attr.has_access_acl = wire.has_access_acl();
   attr.has_default_acl = wire.has_default_acl();
+  attr.no_xattrs = wire.no_xattrs();
   return attr;
 }
 

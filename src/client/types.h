@@ -41,6 +41,7 @@ struct Attr {
   uint64_t size_epoch = 0;
   bool has_access_acl = false;
   bool has_default_acl = false;
+  bool no_xattrs = false;  // none at all; else unknown
 
   bool operator==(const Attr&) const = default;
 };

@@ -24,12 +24,22 @@ std::string FidValue(const Fid& fid) {
   return out.Take();
 }
 
-// The kernel asks for the access ACL of every directory that a path leads through.
-bool KnownWithoutAcl(State* state, const Fid& fid, const std::string& name) {
+std::optional<Attr> AttrUnderLock(State* state, const Fid& fid) {
+  return state->locks.FindAttr(fid, state->Here()->shard()->Now());
+}
+
+// Attributes tell of xattrs, whose changes move the ctime. The kernel asks for the access ACL of
+// every directory that a path leads through, and for the capability of every file that is written.
+bool KnownWithout(State* state, const Fid& fid, const std::string& name) {
   const bool access = name == "system.posix_acl_access";
-  if (!access && name != "system.posix_acl_default") return false;
-  const std::optional<Attr> known = state->locks.FindAttr(fid, state->Here()->shard()->Now());
-  return known && !(access ? known->has_access_acl : known->has_default_acl);
+  const bool acl = access || name == "system.posix_acl_default";
+  const size_t dot = name.find('.');
+  const std::string_view space = std::string_view(name).substr(0, dot);
+  const bool kept = space == "user" || space == "trusted" || space == "security";
+  if (!acl && (!kept || dot == std::string::npos || dot + 1 == name.size())) return false;
+  const std::optional<Attr> known = AttrUnderLock(state, fid);
+  if (!known) return false;
+  return known->no_xattrs || (acl && !(access ? known->has_access_acl : known->has_default_acl));
 }
 
 async::Task<Result<std::string>> FromMds(State* state, CredentialId who, Fid fid,
@@ -55,7 +65,7 @@ async::Task<Result<std::string>> Filesystem::GetXattr(CredentialId who, Fid fid,
     SHEEN_CO_TRY_ASSIGN(const layout::Layout layout, layout::Decode(answer.encoded));
     co_return EncodeLov(layout, fid);
   }
-  if (KnownWithoutAcl(state, fid, name)) co_return Fail(Errc::kNoData);
+  if (KnownWithout(state, fid, name)) co_return Fail(Errc::kNoData);
   const bool capability = name == kCapability;
   const int64_t now = state->Here()->shard()->Now().count();
   if (capability) {
@@ -101,6 +111,8 @@ async::Task<Status> Filesystem::SetXattr(CredentialId who, Fid fid, std::string 
 
 async::Task<Result<std::vector<std::string>>> Filesystem::ListXattr(CredentialId who, Fid fid) {
   if (IsDotLustre(fid)) co_return std::vector<std::string>();
+  const std::optional<Attr> known = AttrUnderLock(state_.get(), fid);
+  if (known && known->no_xattrs) co_return std::vector<std::string>();
   v1::ListXattrRequest request;
   FidToWire(fid, request.mutable_fid());
   rpc::Call call = MakeCall(rpc::Opcode::kMdsListXattr, who, request);
