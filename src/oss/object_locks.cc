@@ -231,21 +231,35 @@ void ObjectLocks::Release(const ObjectKey& key, lock::LockName name) {
 }
 
 std::optional<std::vector<ObjectLocks::Held>> ObjectLocks::HeldBy(uint64_t session) {
-  // Some of what it is losing may be gone already, and none of it is its own any more.
-  if (IsLosing(session) || IsAwaited(session)) return std::nullopt;
-  std::vector<Held> held;
+  auto held = HeldByEach({session});
+  if (held.empty()) return std::nullopt;
+  return std::move(held.begin()->second);
+}
+
+std::map<uint64_t, std::vector<ObjectLocks::Held>> ObjectLocks::HeldByEach(
+    const std::set<uint64_t>& sessions) {
+  std::map<uint64_t, std::vector<Held>> held;
+  // Some of what one is losing may be gone already, and none of it is its own any more.
+  for (const uint64_t session : sessions) {
+    if (!IsLosing(session) && !IsAwaited(session)) held[session];
+  }
+  std::set<uint64_t> at_work;
   for (Bucket& bucket : buckets_) {
     const std::scoped_lock lock(bucket.mutex);
     for (const auto& [key, object] : bucket.objects) {
       if (!object.table) continue;
-      for (const lock::LockName& name : object.table->NamesOf(session)) {
-        if ((name.id & kAccessBit) != 0) return std::nullopt;
-        const std::optional<lock::ExtentGrant> grant = object.table->Find(name);
-        if (grant) held.push_back({key, name.id, grant->extent});
+      for (auto& [session, locks] : held) {
+        for (const lock::LockName& name : object.table->NamesOf(session)) {
+          if ((name.id & kAccessBit) != 0) at_work.insert(session);
+          const std::optional<lock::ExtentGrant> grant = object.table->Find(name);
+          if (grant) locks.push_back({key, name.id, grant->extent});
+        }
       }
     }
   }
-  if (IsLosing(session)) return std::nullopt;
+  std::erase_if(held, [&](const auto& entry) {
+    return at_work.contains(entry.first) || IsLosing(entry.first);
+  });
   return held;
 }
 

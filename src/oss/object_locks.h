@@ -107,6 +107,9 @@ class ObjectLocks final {
   // What the session holds; nothing while it is at work, is about to lose it, or has still to say
   // what it held before a restart.
   std::optional<std::vector<Held>> HeldBy(uint64_t session);
+  // The same for many, with one look at all objects. By session; those without an answer are not
+  // in it.
+  std::map<uint64_t, std::vector<Held>> HeldByEach(const std::set<uint64_t>& sessions);
   // What it held in an earlier life of the server, which noted it when the client had gone. Before
   // the first request.
   void Reinstate(uint64_t session, const std::vector<Held>& held);

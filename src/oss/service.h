@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -123,15 +124,28 @@ class OssService final : public rpc::Service,
 
  private:
   async::Task<void> ForgetHolders(std::set<uint64_t> sessions);
-  // `gone`: nobody is forgotten if that session has come back since.
+  // When it had no connection any more.
   struct Gone {
     const rpc::Session* session = nullptr;
     int64_t since_ns = 0;
   };
-  async::Task<Status> ForgetHoldersLocked(std::set<uint64_t> sessions, std::optional<Gone> gone);
+  // One of those that wait to be settled; of whoever waits.
+  struct Leaving {
+    Gone gone;
+    std::optional<bool> settled;     // false: not yet
+    std::optional<std::string> row;  // empty: it has no locks; none: nothing is to be noted
+  };
   bool IsBackLocked(const Gone& gone) const;
-  // It keeps its locks, and is waited for no more.
-  async::Task<Status> NoteGoneLocked(Gone gone, std::vector<ObjectLocks::Held> held);
+  // Each keeps its locks, if it has any, and is waited for no more. Alone over the holders' rows.
+  async::Task<void> SettleTogether(std::vector<Leaving*> leaving);
+  // The next of leaving_, and `first`, which is among them.
+  std::vector<Leaving*> TakeLeaving(Leaving* first);
+  std::optional<std::string> RowOf(const rpc::Session& session,
+                                   std::vector<ObjectLocks::Held> held) const;
+  // REQUIRES: it has a row.
+  void NoteLeavingLocked(const Leaving& leaving, kv::Batch* batch);
+  // Of sessions that have come back: into the batch that they are waited for. Gives which.
+  std::set<uint64_t> TakeComing(uint64_t session_id, kv::Batch* batch);
   // Those noted by the last boot: their locks stand again.
   async::Task<Status> TakeGone();
   // A restart need not wait for a client that has gone and has left nothing here.
@@ -173,6 +187,9 @@ class OssService final : public rpc::Service,
   std::set<uint64_t> fenced_;          // session ids
   std::set<uint64_t> holders_;         // sessions that may hold locks
   std::set<uint64_t> gone_;            // whose locks are noted in a row
+  // Who waits for holders_lock_, to be noted with whoever has it next.
+  std::vector<Leaving*> leaving_;
+  std::set<uint64_t> coming_;
 
   // Shard-confined to the shard of StartBackground.
   async::Shard* background_shard_ = nullptr;

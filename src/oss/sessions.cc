@@ -26,6 +26,8 @@ constexpr Nanos kRequestsLook = std::chrono::milliseconds(2);
 // How often it is tried to note what a client has left that has gone.
 constexpr Nanos kSettleAgain = std::chrono::seconds(1);
 constexpr Nanos kStopLook = std::chrono::milliseconds(50);
+// Rows of clients that have gone, in one batch: 200 KiB each at most.
+constexpr size_t kNotedTogetherMax = 64;
 constexpr char kSessionPrefix = 's';
 constexpr char kFencePrefix = 'f';
 constexpr char kHolderPrefix = 'l';
@@ -230,54 +232,99 @@ async::Task<void> OssService::SettleIdle(std::shared_ptr<rpc::Session> session, 
 }
 
 async::Task<bool> OssService::SettleOnce(Gone gone) {
-  const uint64_t session_id = gone.session->id();
   // What it was answered until now is durable after this.
   for (const auto& [index, target] : targets_) {
     const Status committed = co_await target->Commit(CurrentIo());
     if (!committed) co_return true;  // it has stopped, and says so everywhere
   }
-  const async::RwGuard guard = co_await holders_lock_.Exclusive();
+  Leaving leaving{gone, std::nullopt};
   {
     std::lock_guard mutex_guard(mutex_);
-    const bool ended = !sessions_.contains(session_id) || fenced_.contains(session_id);
-    if (ended || IsBackLocked(gone)) co_return true;
+    leaving_.push_back(&leaving);
   }
-  std::optional<std::vector<ObjectLocks::Held>> held = locks_.HeldBy(session_id);
-  if (!held) co_return false;
-  Status written;
-  if (held->empty()) {
-    written = co_await ForgetHoldersLocked({session_id}, gone);
-  } else if (held->size() <= kGoneLocksMax) {
-    written = co_await NoteGoneLocked(gone, std::move(*held));
-  }
-  if (!written) {
-    SHEEN_LOG(Warn, "a client that has gone is not noted: {}", written.error().ToString());
-  }
-  co_return true;
-}
-
-async::Task<void> OssService::ForgetHolders(std::set<uint64_t> sessions) {
   const async::RwGuard guard = co_await holders_lock_.Exclusive();
-  const Status written = co_await ForgetHoldersLocked(std::move(sessions), std::nullopt);
-  if (!written) SHEEN_LOG(Error, "lost locks are not noted: {}", written.error().ToString());
+  if (!leaving.settled) co_await SettleTogether(TakeLeaving(&leaving));
+  co_return *leaving.settled;
 }
 
-async::Task<Status> OssService::ForgetHoldersLocked(std::set<uint64_t> sessions,
-                                                    std::optional<Gone> gone) {
+std::vector<OssService::Leaving*> OssService::TakeLeaving(Leaving* first) {
+  std::lock_guard guard(mutex_);
+  std::erase(leaving_, first);
+  const size_t others = std::min(leaving_.size(), kNotedTogetherMax - 1);
+  std::vector<Leaving*> taken(leaving_.begin(), leaving_.begin() + static_cast<ptrdiff_t>(others));
+  leaving_.erase(leaving_.begin(), leaving_.begin() + static_cast<ptrdiff_t>(others));
+  taken.push_back(first);
+  return taken;
+}
+
+async::Task<void> OssService::SettleTogether(std::vector<Leaving*> leaving) {
+  std::set<uint64_t> sessions;
+  {
+    std::lock_guard guard(mutex_);
+    for (Leaving* const one : leaving) {
+      const uint64_t session_id = one->gone.session->id();
+      const bool ended = !sessions_.contains(session_id) || fenced_.contains(session_id);
+      if (!ended && !IsBackLocked(one->gone)) sessions.insert(session_id);
+      if (!sessions.contains(session_id)) one->settled = true;
+    }
+  }
+  std::map<uint64_t, std::vector<ObjectLocks::Held>> held = locks_.HeldByEach(sessions);
+  for (Leaving* const one : leaving) {
+    if (one->settled) continue;
+    const auto found = held.find(one->gone.session->id());
+    one->settled = found != held.end();
+    if (*one->settled) one->row = RowOf(*one->gone.session, std::move(found->second));
+  }
   kv::Batch batch;
   {
     std::lock_guard guard(mutex_);
     // One that has come back is waited for as before. Under the mutex: its first request finds it
     // there, and then it is seen here to have a connection, or it does not.
-    if (gone && IsBackLocked(*gone)) co_return Status();
+    for (const Leaving* const one : leaving) {
+      if (one->row && !IsBackLocked(one->gone)) NoteLeavingLocked(*one, &batch);
+    }
+  }
+  if (batch.empty()) co_return;
+  const Status written = co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch));
+  if (!written) {
+    SHEEN_LOG(Warn, "clients that have gone are not noted: {}", written.error().ToString());
+  }
+}
+
+std::optional<std::string> OssService::RowOf(const rpc::Session& session,
+                                             std::vector<ObjectLocks::Held> held) const {
+  if (held.empty()) return "";
+  if (held.size() > kGoneLocksMax) return std::nullopt;
+  return Encode({SessionTarget()->boot(), session.client_uuid(), std::move(held)});
+}
+
+// With locks it stays among the holders, for a start that cannot go by what is noted.
+void OssService::NoteLeavingLocked(const Leaving& leaving, kv::Batch* batch) {
+  const uint64_t session_id = leaving.gone.session->id();
+  if (!leaving.row->empty()) {
+    // Who comes back meanwhile finds it here, and waits for this to be undone.
+    gone_.insert(session_id);
+    batch->Put(ost::kMetaFamily, GoneKey(session_id), *leaving.row);
+  } else if (holders_.erase(session_id) + gone_.erase(session_id) > 0) {
+    batch->Delete(ost::kSessionFamily, Key(kHolderPrefix, session_id));
+    batch->Delete(ost::kMetaFamily, GoneKey(session_id));
+  }
+}
+
+async::Task<void> OssService::ForgetHolders(std::set<uint64_t> sessions) {
+  const async::RwGuard rows_guard = co_await holders_lock_.Exclusive();
+  kv::Batch batch;
+  {
+    std::lock_guard guard(mutex_);
     for (const uint64_t session_id : sessions) {
       if (holders_.erase(session_id) + gone_.erase(session_id) == 0) continue;
       batch.Delete(ost::kSessionFamily, Key(kHolderPrefix, session_id));
       batch.Delete(ost::kMetaFamily, GoneKey(session_id));
     }
   }
-  if (batch.empty()) co_return Status();
-  co_return co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch));
+  if (batch.empty()) co_return;
+  const Status written = co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch));
+  if (!written) SHEEN_LOG(Error, "lost locks are not noted: {}", written.error().ToString());
 }
 
 bool OssService::IsBackLocked(const Gone& gone) const {
@@ -285,46 +332,45 @@ bool OssService::IsBackLocked(const Gone& gone) const {
          gone.session->idle_since_ns.load() != gone.since_ns;
 }
 
-// It stays among the holders, for a start that cannot go by what is noted.
-async::Task<Status> OssService::NoteGoneLocked(Gone gone, std::vector<ObjectLocks::Held> held) {
-  const uint64_t session_id = gone.session->id();
-  kv::Batch batch;
-  {
-    std::lock_guard guard(mutex_);
-    if (IsBackLocked(gone)) co_return Status();
-    // Who comes back meanwhile finds it here, and waits for this to be undone.
-    gone_.insert(session_id);
-  }
-  batch.Put(ost::kMetaFamily, GoneKey(session_id),
-            Encode({SessionTarget()->boot(), gone.session->client_uuid(), std::move(held)}));
-  co_return co_await SessionTarget()->WriteSessionRows(CurrentIo(), std::move(batch));
-}
-
+// Clients that come back together, after a network's failure say, are noted together: while one
+// writes the others gather.
 async::Task<Status> OssService::RememberHolder(uint64_t session_id) {
   ost::Target* const target = SessionTarget();
-  Uuid client;
   {
     std::lock_guard guard(mutex_);
-    const auto known = sessions_.find(session_id);
-    if (target == nullptr || known == sessions_.end()) {
+    if (target == nullptr || !sessions_.contains(session_id)) {
       co_return Fail(Errc::kNoEntry, "the session is not known here");
     }
     if (holders_.contains(session_id) && !gone_.contains(session_id)) co_return Status();
-    client = known->second;
+    coming_.insert(session_id);
   }
   const async::RwGuard guard = co_await holders_lock_.Exclusive();
-  {
-    std::lock_guard mutex_guard(mutex_);
-    if (!sessions_.contains(session_id)) co_return Fail(Errc::kNoEntry, "the session has ended");
-  }
   kv::Batch batch;
-  batch.Put(ost::kSessionFamily, Key(kHolderPrefix, session_id), MarkOf(client));
-  batch.Delete(ost::kMetaFamily, GoneKey(session_id));
-  SHEEN_CO_TRY(co_await target->WriteSessionRows(CurrentIo(), std::move(batch)));
+  const std::set<uint64_t> noted = TakeComing(session_id, &batch);
+  if (!batch.empty()) {
+    SHEEN_CO_TRY(co_await target->WriteSessionRows(CurrentIo(), std::move(batch)));
+  }
   std::lock_guard mutex_guard(mutex_);
-  holders_.insert(session_id);
-  gone_.erase(session_id);
+  for (const uint64_t id : noted) {
+    holders_.insert(id);
+    gone_.erase(id);
+  }
+  if (!sessions_.contains(session_id)) co_return Fail(Errc::kNoEntry, "the session has ended");
   co_return Status();
+}
+
+std::set<uint64_t> OssService::TakeComing(uint64_t session_id, kv::Batch* batch) {
+  std::lock_guard guard(mutex_);
+  const bool noted = holders_.contains(session_id) && !gone_.contains(session_id);
+  // Else by one before this, that could not write it.
+  if (!noted) coming_.insert(session_id);
+  std::set<uint64_t> taken = std::exchange(coming_, {});
+  std::erase_if(taken, [this](uint64_t id) { return !sessions_.contains(id); });
+  for (const uint64_t id : taken) {
+    batch->Put(ost::kSessionFamily, Key(kHolderPrefix, id), MarkOf(sessions_.at(id)));
+    batch->Delete(ost::kMetaFamily, GoneKey(id));
+  }
+  return taken;
 }
 
 async::Task<void> OssService::WaitForRequests() {

@@ -117,6 +117,40 @@ TEST_F(GoneSessionsTest, WhatWasNotedStandsAgainOverAnyNumberOfRestarts) {
   EXPECT_EQ(GoneRows(), 0U);
 }
 
+// A network that failed: all go and come back at once. What is written for each would take as long
+// as they are many.
+TEST_F(GoneSessionsTest, ManyThatGoAndComeBackTogetherAreNotedTogether) {
+  constexpr uint64_t kCount = 100;
+  std::vector<std::shared_ptr<rpc::Session>> all;
+  for (uint64_t i = 0; i < kCount; ++i) {
+    const std::array<uint8_t, 16> secret{static_cast<uint8_t>(i)};
+    all.push_back(std::make_shared<rpc::Session>(100 + i, Uuid::Random(), secret));
+    ASSERT_TRUE(world.Run(service->Save(all[i]->id(), all[i]->client_uuid(), secret)));
+    ASSERT_EQ(Write(all[i], static_cast<uint32_t>(10 + i), 9), Errc::kOk);
+  }
+  // Of whom one has nothing any more.
+  ASSERT_TRUE(world.Run(service->Remove(all.back()->id())));
+  all.pop_back();
+  ASSERT_TRUE(world.Commit());
+  uint64_t before = world.fuse->used();
+  for (const auto& session : all) {
+    world.shard.Post([this, session] { service->OnSessionIdle(session); });
+  }
+  async::RunFor(&world.shard, seconds(3));
+  EXPECT_EQ(GoneRows(), all.size());
+  EXPECT_LT(world.fuse->used() - before, 20U) << "writes and syncs";
+  before = world.fuse->used();
+  std::vector<std::optional<Status>> resumed(all.size());
+  for (size_t i = 0; i < all.size(); ++i) world.Start(service->Resumed(all[i]->id()), &resumed[i]);
+  async::RunFor(&world.shard, seconds(3));
+  for (const auto& status : resumed) EXPECT_TRUE(status && *status);
+  EXPECT_EQ(GoneRows(), 0U);
+  EXPECT_LT(world.fuse->used() - before, 10U);
+  // And each is waited for after a restart.
+  Restart();
+  EXPECT_GT(TimeOfWrite(bob_, 2), seconds(15));
+}
+
 // A program that does not know these rows reads no others than before, and waits for the client.
 TEST_F(GoneSessionsTest, AnOlderProgramFindsWhatItKnows) {
   ASSERT_EQ(Write(alice_, 1, 9), Errc::kOk);
