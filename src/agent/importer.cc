@@ -33,10 +33,11 @@ void Importer::NoteFailure(const std::string& key, const std::string& reason) {
 // Type, owner, mode and times; the target of a symbolic link.
 async::Task<Status> Importer::Complete(Item* item) {
   s3::Client* const client = &options_.link->client;
-  const s3::CallOptions call{.priority = s3::Priority::kAhead, .stop = &stop_};
   if (options_.head) {
     co_await heads_.Acquire(1);
-    const auto info = co_await client->Head({.key = item->entry.key(), .call = call});
+    const auto info = co_await client->Head(
+        {.key = item->entry.key(),
+         .call = {.priority = s3::Priority::kQuestion, .stop = &stop_}});
     heads_.Release(async::Shard::Current(), 1);
     if (!info) {
       item->status = std::unexpected(info.error());
@@ -56,7 +57,8 @@ async::Task<Status> Importer::Complete(Item* item) {
   std::string target(item->entry.size(), '\0');
   const MutableByteSpan into(reinterpret_cast<std::byte*>(target.data()), target.size());
   s3::GetRangeRequest request{.key = item->entry.key(), .offset = 0, .size = target.size(),
-                              .etag = item->entry.etag(), .call = call};
+                              .etag = item->entry.etag(),
+                              .call = {.priority = s3::Priority::kAhead, .stop = &stop_}};
   co_await heads_.Acquire(1);
   const auto got = co_await client->GetRange(std::move(request), into);
   heads_.Release(async::Shard::Current(), 1);

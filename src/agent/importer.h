@@ -42,14 +42,15 @@ struct ImporterOptions {
   uint32_t what = kImportDefault;  // v1::ImportPolicy bits
   bool remove = false;             // instead: names that S3 has just as they are here go
   uint32_t list_concurrency = 8;
-  uint64_t heads_max = 48;    // requests at a time
   uint64_t batches_max = 4;
 };
 
 class Importer final : public s3::ListSink {
  public:
   explicit Importer(ImporterOptions options)
-      : options_(std::move(options)), heads_(options_.heads_max), batches_(options_.batches_max) {}
+      : options_(std::move(options)),
+        heads_(options_.link->heads_max),
+        batches_(options_.batches_max) {}
 
   async::Task<void> Run();
   v1::ImportProgress Progress() const;

@@ -9,7 +9,7 @@ namespace sheen::agent {
 
 async::Task<Importer::Gone> Importer::IsGone(std::string key) {
   co_await heads_.Acquire(1);
-  const s3::CallOptions call{.priority = s3::Priority::kAhead, .stop = &stop_};
+  const s3::CallOptions call{.priority = s3::Priority::kQuestion, .stop = &stop_};
   const auto info = co_await options_.link->client.Head({.key = key, .call = call});
   heads_.Release(async::Shard::Current(), 1);
   if (info) co_return Gone::kNo;

@@ -20,6 +20,7 @@ struct Link {
        Nanos s3_timeout);
 
   const v1::Repository repository;
+  const uint64_t heads_max;  // of an import at a time
   s3::CredentialProvider credentials;
   s3::Client client;
 };

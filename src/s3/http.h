@@ -7,6 +7,7 @@
 // Requests belong to a link, which bounds how many are under way, how many start a second and how
 // many bytes a second come. Within a link who waits goes in the order of Priority; some of the
 // places are kept for demands, and while there are demands prefetches have an eighth of the places.
+// Questions (HEADs of imports) carry no bytes: they may have places of their own.
 // Bodies arrive in the caller's buffer, or in a sink that slows the sender down (the transfer is
 // paused when kStreamBytesMax wait to be taken).
 //
@@ -38,13 +39,15 @@
 
 namespace sheen::s3 {
 
-// Somebody waits for it; it will be wanted soon (read-ahead, imports); whole files, some day.
-enum class Priority : uint8_t { kDemand = 0, kAhead = 1, kPrefetch = 2 };
-inline constexpr size_t kPriorities = 3;
+// Somebody waits for it; it will be wanted soon (read-ahead, imports); whole files, some day;
+// imports' questions, which are as kAhead where the link has no places for them.
+enum class Priority : uint8_t { kDemand = 0, kAhead = 1, kPrefetch = 2, kQuestion = 3 };
+inline constexpr size_t kPriorities = 4;
 
 struct LinkOptions {
   uint32_t concurrency = 32;            // requests under way
   uint32_t kept_for_demand = 4;         // of these places; at most concurrency - 1
+  uint32_t questions = 0;               // kQuestion under way, besides these; 0: among them
   double requests_per_second = 0;       // 0: no limit
   double bytes_per_second = 0;          // of bodies received; 0: no limit
   std::string ca_file;                  // PEM; empty: the system's

@@ -60,7 +60,14 @@ bool HttpEngine::Link::DemandsGoOn(Nanos now) const {
 }
 
 std::optional<size_t> HttpEngine::Link::NextClass(Nanos now) const {
-  if (active >= options.concurrency) return std::nullopt;
+  const std::optional<size_t> next = NextWithBody(now);
+  if (next) return next;
+  if (waiting[3].empty() || active_of[3] >= options.questions) return std::nullopt;
+  return 3;
+}
+
+std::optional<size_t> HttpEngine::Link::NextWithBody(Nanos now) const {
+  if (active - active_of[3] >= options.concurrency) return std::nullopt;
   if (!waiting[0].empty()) return 0;
   const uint32_t others = options.concurrency - options.kept_for_demand;
   if (active_of[1] + active_of[2] >= others) return std::nullopt;
@@ -121,6 +128,11 @@ void HttpEngine::SetLimits(uint32_t link, LinkOptions options) {
     std::swap(old.options, fresh.options);
     old.requests = fresh.requests;
     old.bytes = fresh.bytes;
+    while (old.options.questions == 0 && !old.waiting[3].empty()) {
+      old.waiting[3].front()->priority = Priority::kAhead;
+      old.waiting[1].push_back(std::move(old.waiting[3].front()));
+      old.waiting[3].pop_front();
+    }
     // Transfers under way refer to the list that they were started with.
     if (fresh.options.resolve != old.options.resolve && old.active == 0) {
       std::swap(old.resolve, fresh.resolve);
@@ -145,6 +157,8 @@ void HttpEngine::Submit(std::shared_ptr<Transfer> transfer) {
   transfer->engine = this;
   Command([this, transfer = std::move(transfer)] {
     Link& link = *links_[transfer->call.link];
+    const bool question = transfer->priority == Priority::kQuestion;
+    if (question && link.options.questions == 0) transfer->priority = Priority::kAhead;
     link.waiting[IndexOf(*transfer)].push_back(transfer);
     ++link.counters->waiting;
   });

@@ -58,6 +58,7 @@ class HttpEngine final : private Transfer::Engine {
     bool ThrottlesAny() const;
     // The class whose next one may start; nullopt: none may.
     std::optional<size_t> NextClass(Nanos now) const;
+    std::optional<size_t> NextWithBody(Nanos now) const;
     bool DemandsGoOn(Nanos now) const;
 
     uint32_t active = 0;

@@ -250,5 +250,41 @@ TEST_F(ImporterTest, AListingThatBreaksIsAnError) {
   EXPECT_NE(done.error().find("AccessDenied"), std::string::npos);
 }
 
+async::Task<int> RunToEnd(Importer* importer) {
+  co_await importer->Run();
+  co_return 0;
+}
+
+async::Task<int> CancelWhenActive(Importer* importer, const s3::HttpClient* http,
+                                  const Link* link, uint32_t wanted, uint32_t* seen) {
+  const Nanos until = async::Shard::Current()->Now() + std::chrono::seconds(30);
+  while (async::Shard::Current()->Now() < until && *seen < wanted) {
+    co_await async::Shard::Current()->Sleep(std::chrono::milliseconds(5));
+    *seen = http->Counters(link->client.link()).active;
+  }
+  importer->Cancel();
+  co_return 0;
+}
+
+async::Task<std::vector<int>> RunUntilActive(Importer* importer, const s3::HttpClient* http,
+                                             const Link* link, uint32_t wanted, uint32_t* seen) {
+  std::vector<async::Task<int>> tasks;
+  tasks.push_back(RunToEnd(importer));
+  tasks.push_back(CancelWhenActive(importer, http, link, wanted, seen));
+  co_return co_await async::WhenAll(std::move(tasks));
+}
+
+TEST_F(ImporterTest, MoreHeadsAreUnderWayThanBodiesHavePlaces) {
+  for (int i = 0; i < 150; ++i) Put("p/f" + std::to_string(i));
+  stub_.AddFault({.kind = "slow", .operation = "head", .times = 0, .value = 600'000});
+  Importer importer({.link = link_,
+                     .mds = {.import = [this](const auto& request) { return Take(request); }},
+                     .pool = &pool_});
+  uint32_t seen = 0;
+  static_cast<void>(shard_.Await(RunUntilActive(&importer, &http_, link_.get(), 150, &seen)));
+  EXPECT_EQ(seen, 150U);
+  EXPECT_EQ(importer.Progress().failed(), 150U);
+}
+
 }  // namespace
 }  // namespace sheen::agent
