@@ -48,7 +48,9 @@ struct ImporterOptions {
 class Importer final : public s3::ListSink {
  public:
   explicit Importer(ImporterOptions options)
-      : options_(std::move(options)), heads_(options_.link->heads_max), batches_(options_.batches_max) {}
+      : options_(std::move(options)),
+        heads_(options_.link->heads_max),
+        batches_(options_.batches_max) {}
 
   async::Task<void> Run();
   v1::ImportProgress Progress() const;

@@ -3,8 +3,8 @@
 namespace sheen::agent {
 namespace {
 
-// Where none is ordered. A server that takes 30 ms for an answer and 5,500 requests a second has 165
-// HEADs under way.
+// Where none is ordered. A server that takes 30 ms for an answer and 5,500 requests a second has
+// 165 HEADs under way.
 constexpr uint32_t kConcurrency = 64;
 constexpr uint32_t kQuestions = 192;
 // Where it is: HEADs have no places of their own, and read-ahead is to find some.

@@ -227,6 +227,65 @@ TEST_F(HttpTest, QuestionsHavePlacesBesideThoseOfBodies) {
   EXPECT_EQ(run(0, 4), 4U);
 }
 
+async::Task<Status> AskUntil(Client* client, Priority priority, bool head, Cancellation* stop) {
+  if (head) {
+    const auto info =
+        co_await client->Head({.key = "k", .call = {.priority = priority, .stop = stop}});
+    co_return info ? Status() : Status(std::unexpected(info.error()));
+  }
+  Collector sink;
+  const Result<RangeResult> got = co_await client->GetRange(
+      {.key = "k", .offset = 0, .size = 10, .call = {.priority = priority, .stop = stop}}, &sink);
+  co_return got ? Status() : Status(std::unexpected(got.error()));
+}
+
+constexpr uint32_t kAsked = 25;
+
+// Until nothing more can begin; then all are ended.
+async::Task<Status> EndWhenActive(Client* client, HttpClient* http, uint32_t active, uint32_t* seen,
+                                  Cancellation* stop) {
+  const Nanos until = async::Shard::Current()->Now() + std::chrono::seconds(30);
+  LinkCounters counters;
+  while (async::Shard::Current()->Now() < until &&
+         (counters.active < active || counters.active + counters.waiting < kAsked)) {
+    co_await async::Shard::Current()->Sleep(std::chrono::milliseconds(5));
+    counters = http->Counters(client->link());
+  }
+  *seen = counters.active;
+  stop->Cancel();
+  co_return Status();
+}
+
+TEST_F(HttpTest, QuestionsHavePlacesBesideThoseOfBodies) {
+  Add("k", kSize);
+  // Nothing is answered.
+  stub_.AddFault({.kind = "slow", .times = 0, .value = 600'000});
+  const auto run = [this](uint32_t questions, uint32_t expected) {
+    ClientOptions options = Options();
+    options.link.concurrency = 4;
+    options.link.kept_for_demand = 1;
+    options.link.questions = questions;
+    options.retry.idle_limit = std::chrono::minutes(10);
+    Make(options, Given("stub-access-key", "stub-secret-key"));
+    Cancellation stop;
+    uint32_t seen = 0;
+    std::vector<async::Task<Status>> tasks;
+    for (int i = 0; i < 12; ++i) {
+      tasks.push_back(AskUntil(&client(), Priority::kQuestion, true, &stop));
+    }
+    for (int i = 0; i < 12; ++i) {
+      tasks.push_back(AskUntil(&client(), Priority::kAhead, false, &stop));
+    }
+    tasks.push_back(AskUntil(&client(), Priority::kDemand, false, &stop));
+    tasks.push_back(EndWhenActive(&client(), &http_, expected, &seen, &stop));
+    static_cast<void>(shard_.Await(All(std::move(tasks))));
+    return seen;
+  };
+  // Three ahead and a demand, and six questions; or all of them in four places.
+  EXPECT_EQ(run(6, 10), 10U);
+  EXPECT_EQ(run(0, 4), 4U);
+}
+
 // Half a minute of it.
 constexpr uint64_t kSlowBytes = 300'000'000;
 
