@@ -306,9 +306,9 @@ bool Filesystem::KeepPages(const Attr& opened) {
   return state_->kernel.KeepPages(opened, settled);
 }
 
-bool Filesystem::KeepListing(const Attr& opened) {
+KernelListing Filesystem::OpenListing(const Attr& opened) {
   const std::shared_ptr<OpenFile> file = state_->files.Find(opened.fid);
-  return state_->kernel.KeepListing(opened, file && file->handles().size() == 1);
+  return state_->kernel.OpenListing(opened, file && file->handles().size() == 1);
 }
 
 void Filesystem::ChangedHere(const Fid& fid) {

@@ -81,7 +81,7 @@ class Filesystem final {
   Nanos PromiseAttr(const Attr& attr);
   // Of a file just opened: the pages that the caller may have of it are as they should be.
   bool KeepPages(const Attr& opened);
-  bool KeepListing(const Attr& opened);  // of a directory
+  KernelListing OpenListing(const Attr& opened);  // of a directory
   // Attributes were changed by this mount in a way that the kernel has not seen.
   void ChangedHere(const Fid& fid);
   // The MDS keeps file locks; appends take turns by one.

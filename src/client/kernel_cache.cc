@@ -108,17 +108,18 @@ bool KernelCache::KeepPages(const Attr& attr, bool settled) {
   return std::exchange(found->second.pages_ctime_ns, now_ns) == now_ns && settled;
 }
 
-bool KernelCache::KeepListing(const Attr& attr, bool alone) {
-  if (notifier_.load(std::memory_order_relaxed) == nullptr) return false;
+KernelListing KernelCache::OpenListing(const Attr& attr, bool alone) {
+  if (notifier_.load(std::memory_order_relaxed) == nullptr) return KernelListing::kNone;
   Bucket& bucket = BucketOf(attr.fid);
   const std::scoped_lock lock(bucket.mutex);
   const auto found = bucket.nodes.find(attr.fid);
-  if (found == bucket.nodes.end()) return false;
+  if (found == bucket.nodes.end()) return KernelListing::kNew;
   Node& node = found->second;
-  const bool keep = node.listed && node.pages_ctime_ns == attr.ctime_ns;
-  node.pages_ctime_ns = keep || alone ? attr.ctime_ns : kNoPages;
-  node.listed = true;
-  return keep;
+  if (node.listed && node.pages_ctime_ns == attr.ctime_ns) return KernelListing::kKeep;
+  // The pages of before are gone when the kernel asks for the first of the new listing.
+  node.pages_ctime_ns = kNoPages;
+  node.begun_ctime_ns = alone ? attr.ctime_ns : kNoPages;
+  return KernelListing::kNew;
 }
 
 void KernelCache::NoteListing(const Fid& fid, bool bare) {
@@ -126,8 +127,11 @@ void KernelCache::NoteListing(const Fid& fid, bool bare) {
   const std::scoped_lock lock(bucket.mutex);
   const auto found = bucket.nodes.find(fid);
   if (found == bucket.nodes.end()) return;
-  found->second.listed = true;
-  if (bare) found->second.pages_ctime_ns = kNoPages;
+  Node& node = found->second;
+  node.listed = true;
+  const int64_t begun = std::exchange(node.begun_ctime_ns, kNoPages);
+  if (begun != kNoPages) node.pages_ctime_ns = begun;
+  if (bare) node.pages_ctime_ns = kNoPages;
 }
 
 void KernelCache::NoteMove(const Fid& fid, KernelName name, Nanos now) {
@@ -229,7 +233,9 @@ void KernelCache::Told(const Fid& fid) {
     Node& node = found->second;
     if (--node.notices > 0) return;
     waiting.swap(node.waiting);
-    if (node.lookups == 0) bucket.nodes.erase(found);
+    // Of the root the kernel counts none, and may have been told of it anew.
+    const bool told = node.attr_until > Nanos(0) || node.listed;
+    if (node.lookups == 0 && !told) bucket.nodes.erase(found);
   }
   for (const auto& done : waiting) done();
 }
@@ -266,9 +272,10 @@ void KernelCache::RecallAll(Nanos now, std::function<void()> done) {
     std::vector<Fid> fids;
     {
       const std::scoped_lock lock(bucket.mutex);
-      for (const auto& [fid, node] : bucket.nodes) {
-        const bool kept = node.attr_until > now || !node.names.empty() || node.listed;
-        if (kept || node.notices > 0) fids.push_back(fid);
+      for (auto& [fid, node] : bucket.nodes) {
+        // The next opening drops it.
+        node.listed = false;
+        if (node.attr_until > now || !node.names.empty() || node.notices > 0) fids.push_back(fid);
       }
     }
     for (const Fid& fid : fids) {

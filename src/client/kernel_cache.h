@@ -15,7 +15,7 @@
 // Never promised: absent names, whose recall would be one notice a name; attributes of
 // files that are being written, here or elsewhere; names of a directory in which another client
 // has lately removed or renamed (their recall waits for changes of our own in that directory).
-// Listings are in pages of the directory, which every opening keeps or drops (KeepListing) and a
+// Listings are in pages of the directory, which every opening keeps or drops (OpenListing) and a
 // recall of its attributes drops.
 //
 // Locks are worth nothing when their connection has ended or was not proved to live for
@@ -99,12 +99,12 @@ class KernelCache final {
   // every change of data moves the ctime, and the last opening found the same.
   bool KeepPages(const Attr& attr, bool settled);
   // A directory is opened here, with attributes as of now; `alone`: nobody of this mount had it
-  // open before. True: the listing that the kernel may have of it is as it should be: the last
-  // opening found this very ctime, which every change of names moves, and nobody who had opened it
-  // before that could still bring an older listing in.
-  bool KeepListing(const Attr& attr, bool alone);
-  // The kernel is about to have a part of a listing. `bare`, without attributes: kept it would cost a
-  // lookup for each name, so the next opening drops it.
+  // open before. kKeep: the kernel began the listing after an opening that found this very ctime,
+  // which every change of names moves, and nobody who had opened it before that could bring an
+  // older one in.
+  KernelListing OpenListing(const Attr& attr, bool alone);
+  // The kernel asks for a part of a listing. `bare`, without attributes: kept it would cost a lookup
+  // for each name, so the next opening drops it.
   void NoteListing(const Fid& fid, bool bare);
   // A rename of this mount is about to give `fid` the name: the kernel moves what it keeps.
   void NoteMove(const Fid& fid, KernelName name, Nanos now);
@@ -142,6 +142,7 @@ class KernelCache final {
     Nanos shared_until{0};  // a directory: names are not promised
     uint32_t notices = 0;   // under way
     int64_t pages_ctime_ns = kNoPages;  // at the last opening, if it was settled
+    int64_t begun_ctime_ns = kNoPages;  // of a new listing of which nothing was asked for yet
     bool listed = false;                // a directory: the kernel may have its listing
     std::vector<Name> names;
     std::vector<std::function<void()>> waiting;  // for `notices` to be 0

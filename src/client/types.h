@@ -165,6 +165,10 @@ struct LockWait {
 
 enum class SeekKind : uint8_t { kData, kHole };
 
+// What an opening of a directory tells the kernel: to keep no listing, to begin a new one, or to go
+// on with the one that it may have.
+enum class KernelListing : uint8_t { kNone, kNew, kKeep };
+
 // How long the caller may keep an answer; 0: not at all.
 struct KernelPromise {
   Nanos attr{0};

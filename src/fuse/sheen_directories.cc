@@ -200,8 +200,9 @@ async::Task<void> OpenDir(fuse_req_t req, Fid fid, fuse_file_info file) {
     co_return;
   }
   file.fh = opened->handle;
-  file.cache_readdir = 1;
-  file.keep_cache = fs->KeepListing(opened->attr) ? 1 : 0;
+  const client::KernelListing kept = fs->OpenListing(opened->attr);
+  file.cache_readdir = kept != client::KernelListing::kNone ? 1 : 0;
+  file.keep_cache = kept == client::KernelListing::kKeep ? 1 : 0;
   if (fuse_reply_open(req, &file) != 0) co_await CloseDir(fs, fid, opened->handle);
 }
 

@@ -221,7 +221,8 @@ async::Task<void> AgentPool::AwaitAgents(Side* side, Nanos* look) {
     const std::scoped_lock lock(mutex_);
     wanted = wanted_;
   }
-  if (wanted) wanted();
+  // The ordinary heartbeats find those that come later.
+  if (wanted && *look < kLook) wanted();
   co_await side->shard->Sleep(*look);
   *look = std::min(*look * 2, kLook);
 }

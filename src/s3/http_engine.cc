@@ -61,9 +61,10 @@ bool HttpEngine::Link::DemandsGoOn(Nanos now) const {
 
 std::optional<size_t> HttpEngine::Link::NextClass(Nanos now) const {
   const std::optional<size_t> next = NextWithBody(now);
-  if (next) return next;
-  if (waiting[3].empty() || active_of[3] >= options.questions) return std::nullopt;
-  return 3;
+  // Where requests a second are scarce a prefetch would take them all.
+  if (next && *next < 2) return next;
+  if (!waiting[3].empty() && active_of[3] < options.questions) return 3;
+  return next;
 }
 
 std::optional<size_t> HttpEngine::Link::NextWithBody(Nanos now) const {

@@ -177,7 +177,8 @@ void ShowComparison(const v1::Repository& repository, const v1::ImportState& sta
 
 volatile std::sig_atomic_t interrupted = 0;
 
-// Of an import: an interrupt cancels it at the agent, and what it has done is reported.
+// Of an import: an interrupt cancels it at the agent, and what it has done is reported. A removal
+// ends with the link as it was.
 class InterruptCatcher final {
  public:
   InterruptCatcher() : before_(::signal(SIGINT, [](int) { interrupted = 1; })) {}
@@ -374,7 +375,12 @@ Status RepoRemove(const RepoFlags& flags) {
     request.set_keep_data(flags.keep_data);
     return rpc::RepositoryClient(address, kRemovePatience).RemoveRepository(request);
   };
-  calls.pause = [] { std::this_thread::sleep_for(kRemoveLook); };
+  calls.pause = []() -> Status {
+    std::this_thread::sleep_for(kRemoveLook);
+    if (interrupted == 0) return {};
+    return Fail(Errc::kInterrupted, "interrupted; the link is as it was");
+  };
+  const InterruptCatcher catcher;
   SHEEN_TRY_ASSIGN(const RemovedLink removed, RemoveLink(flags.path, calls));
   if (flags.json) {
     const Json out = {{"path", flags.path},

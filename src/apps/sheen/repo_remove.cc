@@ -23,7 +23,7 @@ Status EndComparisons(const std::string& path, const RemoveCalls& calls, uint32_
       continue;
     }
     if (state == nullptr || !state->running()) return {};
-    calls.pause();
+    SHEEN_TRY(calls.pause());
   }
   return Fail(Errc::kBusy, fmt::format("{} is still being compared with S3; try again", path));
 }

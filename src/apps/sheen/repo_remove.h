@@ -19,7 +19,7 @@ struct RemoveCalls {
   std::function<Status(const v1::Repository&)> update;
   std::function<Result<uint64_t>()> drop_names;  // empty: they stay
   std::function<Result<v1::RemoveRepositoryReply>()> remove;
-  std::function<void()> pause;  // 0.1 s between two looks
+  std::function<Status()> pause;  // 0.1 s between two looks; kInterrupted: the user gives up
 };
 
 struct RemovedLink {

@@ -28,8 +28,10 @@ class RepoRemoveTest : public ::testing::Test {
       all_.clear_repositories();
       return v1::RemoveRepositoryReply();
     };
-    calls_.pause = [this] {
-      if (++pauses_ == comparison_looks_) running_ = false;
+    calls_.pause = [this]() -> Status {
+      if (++pauses_ == interrupted_at_) return Fail(Errc::kInterrupted, "interrupted");
+      if (pauses_ == comparison_looks_) running_ = false;
+      return {};
     };
   }
   Result<v1::ListRepositoriesReply> List() {
@@ -53,6 +55,7 @@ class RepoRemoveTest : public ::testing::Test {
   bool running_ = true;
   int comparison_looks_ = 3;
   int pauses_ = 0;
+  int interrupted_at_ = 0;
   int updates_ = 0;
   int updates_max_ = 100;
   bool s3_is_away_ = false;
@@ -75,6 +78,15 @@ TEST_F(RepoRemoveTest, ALinkWhoseNamesStayIsComparedAsBefore) {
   EXPECT_EQ(removed.error().message(), "S3 is away");
   EXPECT_EQ(Every(), 300U);
   EXPECT_EQ(all_.repositories(0).concurrency(), 7U);
+}
+
+TEST_F(RepoRemoveTest, ALinkWhoseRemovalIsInterruptedIsComparedAsBefore) {
+  interrupted_at_ = 2;
+  const Result<RemovedLink> removed = RemoveLink("/data", calls_);
+  ASSERT_FALSE(removed);
+  EXPECT_EQ(removed.error().code(), Errc::kInterrupted);
+  EXPECT_EQ(Every(), 300U);
+  EXPECT_EQ(all_.repositories_size(), 1);
 }
 
 TEST_F(RepoRemoveTest, ALinkThatTheMdsDoesNotTakeAwayIsComparedAsBefore) {

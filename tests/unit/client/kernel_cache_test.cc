@@ -183,32 +183,38 @@ TEST_F(KernelCacheTest, PagesAreKeptWhileEveryOpeningFindsTheSameVersion) {
 }
 
 TEST_F(KernelCacheTest, AListingIsKeptWhileEveryOpeningFindsTheSameVersion) {
+  using enum KernelListing;
   const Attr attr = Have(5);
-  EXPECT_FALSE(kernel.KeepListing(attr, true)) << "the kernel does not know it";
+  EXPECT_EQ(kernel.OpenListing(attr, true), kNew) << "the kernel does not know it";
   Entry(attr);
-  EXPECT_FALSE(kernel.KeepListing(attr, true)) << "the kernel may have anything";
-  EXPECT_TRUE(kernel.KeepListing(attr, true));
-  EXPECT_TRUE(kernel.KeepListing(attr, false)) << "who has it open reads the same";
-  EXPECT_FALSE(kernel.KeepListing(Have(6), false));
-  EXPECT_FALSE(kernel.KeepListing(Have(6), true)) << "of who had it open before, maybe";
-  EXPECT_TRUE(kernel.KeepListing(Have(6), true));
+  EXPECT_EQ(kernel.OpenListing(attr, true), kNew) << "the kernel may have anything";
+  EXPECT_EQ(kernel.OpenListing(attr, true), kNew) << "and has it still, maybe";
   kernel.NoteListing(kFile, false);
-  EXPECT_TRUE(kernel.KeepListing(Have(6), true));
+  EXPECT_EQ(kernel.OpenListing(attr, true), kKeep);
+  EXPECT_EQ(kernel.OpenListing(attr, false), kKeep) << "who has it open reads the same";
+  EXPECT_EQ(kernel.OpenListing(Have(6), false), kNew);
+  kernel.NoteListing(kFile, false);
+  EXPECT_EQ(kernel.OpenListing(Have(6), true), kNew) << "of who had it open before, maybe";
+  kernel.NoteListing(kFile, false);
+  EXPECT_EQ(kernel.OpenListing(Have(6), true), kKeep);
   kernel.NoteListing(kFile, true);
-  EXPECT_FALSE(kernel.KeepListing(Have(6), true)) << "names alone are not worth it";
-  EXPECT_TRUE(kernel.KeepListing(Have(6), true));
+  EXPECT_EQ(kernel.OpenListing(Have(6), true), kNew) << "names alone are not worth it";
+  kernel.SetNotifier(nullptr);
+  EXPECT_EQ(kernel.OpenListing(Have(6), true), kNone) << "nobody could make it forget";
 }
 
 TEST_F(KernelCacheTest, AListingIsForgottenWithTheAttributes) {
+  using enum KernelListing;
   const Attr attr = Have(5);
   Entry(attr);
-  kernel.KeepListing(attr, true);
-  EXPECT_TRUE(kernel.KeepListing(attr, true));
+  kernel.OpenListing(attr, true);
+  kernel.NoteListing(kFile, false);
+  EXPECT_EQ(kernel.OpenListing(attr, true), kKeep);
   CallBack(lock::kLookup);
   ASSERT_EQ(notices.size(), 1u);
   EXPECT_EQ(notices[0].data_length, 0u);
   TellAll();
-  EXPECT_TRUE(kernel.KeepListing(attr, true));
+  EXPECT_EQ(kernel.OpenListing(attr, true), kKeep);
   CallBack(lock::kAttrBits);
   ASSERT_EQ(notices.size(), 1u);
   EXPECT_EQ(notices[0].data_offset, 0u);
@@ -216,8 +222,9 @@ TEST_F(KernelCacheTest, AListingIsForgottenWithTheAttributes) {
   EXPECT_FALSE(answered);
   TellAll();
   EXPECT_TRUE(answered);
-  EXPECT_FALSE(kernel.KeepListing(attr, true));
+  EXPECT_EQ(kernel.OpenListing(attr, true), kNew);
   // Its attributes are not promised any more, and it is listed all the same.
+  kernel.NoteListing(kFile, false);
   kernel.Recall(kFile, lock::kAttrBits, kNow + KernelCache::kKeep, true, {});
   ASSERT_EQ(notices.size(), 1u);
   EXPECT_FALSE(notices[0].attributes);
@@ -225,10 +232,11 @@ TEST_F(KernelCacheTest, AListingIsForgottenWithTheAttributes) {
   TellAll();
   kernel.Recall(kFile, lock::kAttrBits, kNow + KernelCache::kKeep, true, {});
   EXPECT_TRUE(notices.empty()) << "once";
-  // Who has it open reads it again.
+  // When all locks are lost the next opening drops it.
+  kernel.OpenListing(attr, true);
   kernel.NoteListing(kFile, false);
-  kernel.Recall(kFile, lock::kAttrBits, kNow + KernelCache::kKeep, true, {});
-  EXPECT_EQ(notices.size(), 1u);
+  kernel.RecallAll(kNow + KernelCache::kKeep, {});
+  EXPECT_EQ(kernel.OpenListing(attr, true), kNew);
 }
 
 TEST_F(KernelCacheTest, StoppingLetsWaitersGo) {

@@ -227,63 +227,88 @@ TEST_F(HttpTest, QuestionsHavePlacesBesideThoseOfBodies) {
   EXPECT_EQ(run(0, 4), 4U);
 }
 
-async::Task<Status> AskUntil(Client* client, Priority priority, bool head, Cancellation* stop) {
-  if (head) {
-    const auto info =
-        co_await client->Head({.key = "k", .call = {.priority = priority, .stop = stop}});
-    co_return info ? Status() : Status(std::unexpected(info.error()));
-  }
-  Collector sink;
+constexpr int kStreams = 6;
+constexpr size_t kPart = 3'000'000;
+
+async::Task<Status> Stream(Client* client, Collector* sink, Priority priority, Cancellation* stop) {
   const Result<RangeResult> got = co_await client->GetRange(
-      {.key = "k", .offset = 0, .size = 10, .call = {.priority = priority, .stop = stop}}, &sink);
+      {.key = "long", .offset = 0, .size = 4'000'000'000,
+       .call = {.priority = priority, .stop = stop}},
+      sink);
   co_return got ? Status() : Status(std::unexpected(got.error()));
 }
 
-constexpr uint32_t kAsked = 25;
-
-// Until nothing more can begin; then all are ended.
-async::Task<Status> EndWhenActive(Client* client, HttpClient* http, uint32_t active, uint32_t* seen,
-                                  Cancellation* stop) {
+// Until `count` of them have received kPart more than `from`; gives how many have half of it.
+async::Task<int> AwaitProgress(const std::vector<Collector>* sinks, std::vector<size_t> from,
+                               int count) {
   const Nanos until = async::Shard::Current()->Now() + std::chrono::seconds(30);
-  LinkCounters counters;
-  while (async::Shard::Current()->Now() < until &&
-         (counters.active < active || counters.active + counters.waiting < kAsked)) {
-    co_await async::Shard::Current()->Sleep(std::chrono::milliseconds(5));
-    counters = http->Counters(client->link());
+  const auto grown = [&](size_t bytes) {
+    int out = 0;
+    for (int i = 0; i < kStreams; ++i) out += sinks->at(i).data.size() >= from[i] + bytes ? 1 : 0;
+    return out;
+  };
+  while (grown(kPart) < count && async::Shard::Current()->Now() < until) {
+    co_await async::Shard::Current()->Sleep(std::chrono::milliseconds(2));
   }
-  *seen = counters.active;
-  stop->Cancel();
+  co_return grown(kPart / 2);
+}
+
+std::vector<size_t> SizesOf(const std::vector<Collector>& sinks) {
+  std::vector<size_t> out;
+  for (const Collector& sink : sinks) out.push_back(sink.data.size());
+  return out;
+}
+
+struct Progress {
+  int before = 0;
+  int beside = 0;
+  int after = 0;
+};
+
+async::Task<void> Demand(Client* client, Cancellation* stop, async::OneShot<bool>* ended) {
+  static_cast<void>(co_await AskUntil(client, Priority::kDemand, true, stop));
+  ended->Set(true);
+}
+
+async::Task<Status> DemandFor(Client* client, const std::vector<Collector>* sinks,
+                              Cancellation* stop_streams, Progress* progress) {
+  progress->before = co_await AwaitProgress(sinks, SizesOf(*sinks), kStreams);
+  Cancellation stop;
+  async::OneShot<bool> ended;
+  async::Shard::Current()->Spawn(Demand(client, &stop, &ended));
+  // What was on its way to the sinks comes.
+  static_cast<void>(co_await AwaitProgress(sinks, SizesOf(*sinks), 1));
+  progress->beside = co_await AwaitProgress(sinks, SizesOf(*sinks), 2);
+  stop.Cancel();
+  co_await ended;
+  progress->after = co_await AwaitProgress(sinks, SizesOf(*sinks), kStreams);
+  stop_streams->Cancel();
   co_return Status();
 }
 
-TEST_F(HttpTest, QuestionsHavePlacesBesideThoseOfBodies) {
+TEST_F(HttpTest, PrefetchesUnderWayPauseForADemandAllButAnEighthAndGoOnAfterIt) {
+  Add("long", 4'000'000'000);
   Add("k", kSize);
-  // Nothing is answered.
-  stub_.AddFault({.kind = "slow", .times = 0, .value = 600'000});
-  const auto run = [this](uint32_t questions, uint32_t expected) {
-    ClientOptions options = Options();
-    options.link.concurrency = 4;
-    options.link.kept_for_demand = 1;
-    options.link.questions = questions;
-    options.retry.idle_limit = std::chrono::minutes(10);
-    Make(options, Given("stub-access-key", "stub-secret-key"));
-    Cancellation stop;
-    uint32_t seen = 0;
-    std::vector<async::Task<Status>> tasks;
-    for (int i = 0; i < 12; ++i) {
-      tasks.push_back(AskUntil(&client(), Priority::kQuestion, true, &stop));
-    }
-    for (int i = 0; i < 12; ++i) {
-      tasks.push_back(AskUntil(&client(), Priority::kAhead, false, &stop));
-    }
-    tasks.push_back(AskUntil(&client(), Priority::kDemand, false, &stop));
-    tasks.push_back(EndWhenActive(&client(), &http_, expected, &seen, &stop));
-    static_cast<void>(shard_.Await(All(std::move(tasks))));
-    return seen;
-  };
-  // Three ahead and a demand, and six questions; or all of them in four places.
-  EXPECT_EQ(run(6, 10), 10U);
-  EXPECT_EQ(run(0, 4), 4U);
+  stub_.SetLimits({.rates = {.stream_bytes_per_second = 10'000'000}});
+  // The demand is not answered before it is ended.
+  stub_.AddFault({.kind = "slow", .key = "k", .times = 0, .value = 600'000});
+  ClientOptions options = Options();
+  options.link.concurrency = 16;
+  options.link.kept_for_demand = 4;
+  options.retry.idle_limit = std::chrono::minutes(10);
+  Make(options, Given("stub-access-key", "stub-secret-key"));
+  std::vector<Collector> sinks(kStreams);
+  Cancellation stop;
+  Progress progress;
+  std::vector<async::Task<Status>> tasks;
+  for (Collector& sink : sinks) {
+    tasks.push_back(Stream(&client(), &sink, Priority::kPrefetch, &stop));
+  }
+  tasks.push_back(DemandFor(&client(), &sinks, &stop, &progress));
+  static_cast<void>(shard_.Await(All(std::move(tasks))));
+  EXPECT_EQ(progress.before, kStreams);
+  EXPECT_EQ(progress.beside, 2);
+  EXPECT_EQ(progress.after, kStreams);
 }
 
 // Half a minute of it.
