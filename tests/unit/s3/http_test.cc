@@ -222,6 +222,90 @@ TEST_F(HttpTest, QuestionsHavePlacesBesideThoseOfBodies) {
   EXPECT_EQ(run(0, 4), 4U);
 }
 
+constexpr int kStreams = 6;
+constexpr size_t kPart = 3'000'000;
+
+async::Task<Status> Stream(Client* client, Collector* sink, Priority priority, Cancellation* stop) {
+  const Result<RangeResult> got = co_await client->GetRange(
+      {.key = "long", .offset = 0, .size = 4'000'000'000,
+       .call = {.priority = priority, .stop = stop}},
+      sink);
+  co_return got ? Status() : Status(std::unexpected(got.error()));
+}
+
+// Until `count` of them have received kPart more than `from`; gives how many have half of it.
+async::Task<int> AwaitProgress(const std::vector<Collector>* sinks, std::vector<size_t> from,
+                               int count) {
+  const Nanos until = async::Shard::Current()->Now() + std::chrono::seconds(30);
+  const auto grown = [&](size_t bytes) {
+    int out = 0;
+    for (int i = 0; i < kStreams; ++i) out += sinks->at(i).data.size() >= from[i] + bytes ? 1 : 0;
+    return out;
+  };
+  while (grown(kPart) < count && async::Shard::Current()->Now() < until) {
+    co_await async::Shard::Current()->Sleep(std::chrono::milliseconds(2));
+  }
+  co_return grown(kPart / 2);
+}
+
+std::vector<size_t> SizesOf(const std::vector<Collector>& sinks) {
+  std::vector<size_t> out;
+  for (const Collector& sink : sinks) out.push_back(sink.data.size());
+  return out;
+}
+
+struct Progress {
+  int before = 0;
+  int beside = 0;
+  int after = 0;
+};
+
+async::Task<void> Demand(Client* client, Cancellation* stop, async::OneShot<bool>* ended) {
+  static_cast<void>(co_await AskUntil(client, Priority::kDemand, true, stop));
+  ended->Set(true);
+}
+
+async::Task<Status> DemandFor(Client* client, const std::vector<Collector>* sinks,
+                              Cancellation* stop_streams, Progress* progress) {
+  progress->before = co_await AwaitProgress(sinks, SizesOf(*sinks), kStreams);
+  Cancellation stop;
+  async::OneShot<bool> ended;
+  async::Shard::Current()->Spawn(Demand(client, &stop, &ended));
+  // What was on its way to the sinks comes.
+  static_cast<void>(co_await AwaitProgress(sinks, SizesOf(*sinks), 1));
+  progress->beside = co_await AwaitProgress(sinks, SizesOf(*sinks), 2);
+  stop.Cancel();
+  co_await ended;
+  progress->after = co_await AwaitProgress(sinks, SizesOf(*sinks), kStreams);
+  stop_streams->Cancel();
+  co_return Status();
+}
+
+TEST_F(HttpTest, PrefetchesUnderWayPauseForADemandAllButAnEighthAndGoOnAfterIt) {
+  Add("long", 4'000'000'000);
+  Add("k", kSize);
+  stub_.SetLimits({.rates = {.stream_bytes_per_second = 10'000'000}});
+  // The demand is not answered before it is ended.
+  stub_.AddFault({.kind = "slow", .key = "k", .times = 0, .value = 600'000});
+  ClientOptions options = Options();
+  options.link.concurrency = 16;
+  options.link.kept_for_demand = 4;
+  options.retry.idle_limit = std::chrono::minutes(10);
+  Make(options, Given("stub-access-key", "stub-secret-key"));
+  std::vector<Collector> sinks(kStreams);
+  Cancellation stop;
+  Progress progress;
+  std::vector<async::Task<Status>> tasks;
+  for (Collector& sink : sinks) {
+    tasks.push_back(Stream(&client(), &sink, Priority::kPrefetch, &stop));
+  }
+  tasks.push_back(DemandFor(&client(), &sinks, &stop, &progress));
+  static_cast<void>(shard_.Await(All(std::move(tasks))));
+  EXPECT_EQ(progress.before, kStreams);
+  EXPECT_EQ(progress.beside, 2);
+  EXPECT_EQ(progress.after, kStreams);
+}
+
 // Half a minute of it.
 constexpr uint64_t kSlowBytes = 300'000'000;
 
