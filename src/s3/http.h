@@ -6,7 +6,8 @@
 //
 // Requests belong to a link, which bounds how many are under way, how many start a second and how
 // many bytes a second come. Within a link who waits goes in the order of Priority; some of the
-// places are kept for demands, and while there are demands prefetches have an eighth of the places.
+// places are kept for demands, and while there are demands prefetches have an eighth of the places;
+// those that were under way before pause.
 // Questions (HEADs of imports) carry no bytes: they may have places of their own.
 // Bodies arrive in the caller's buffer, or in a sink that slows the sender down (the transfer is
 // paused when kStreamBytesMax wait to be taken).

@@ -51,12 +51,26 @@ bool HttpEngine::Link::WaitsAny() const {
   return std::ranges::any_of(waiting, [](const auto& queue) { return !queue.empty(); });
 }
 
-bool HttpEngine::Link::ThrottlesAny() const {
-  return std::ranges::any_of(throttled, [](const auto& queue) { return !queue.empty(); });
-}
-
 bool HttpEngine::Link::DemandsGoOn(Nanos now) const {
   return active_of[0] > 0 || (demand_at != Nanos(0) && now - demand_at < kDemandsGoOn);
+}
+
+uint32_t HttpEngine::Link::PrefetchesBeside() const {
+  return std::max(1U, options.concurrency / kPrefetchPart);
+}
+
+uint32_t HttpEngine::Link::ReceivingPrefetches() const {
+  return active_of[2] - static_cast<uint32_t>(throttled[2].size());
+}
+
+std::optional<size_t> HttpEngine::Link::NextThrottled(Nanos now) const {
+  for (size_t queue = 0; queue < kPriorities; ++queue) {
+    if (throttled[queue].empty()) continue;
+    const bool gives_way =
+        queue == 2 && DemandsGoOn(now) && ReceivingPrefetches() >= PrefetchesBeside();
+    if (!gives_way) return queue;
+  }
+  return std::nullopt;
 }
 
 std::optional<size_t> HttpEngine::Link::NextClass(Nanos now) const {
@@ -73,8 +87,8 @@ std::optional<size_t> HttpEngine::Link::NextWithBody(Nanos now) const {
   const uint32_t others = options.concurrency - options.kept_for_demand;
   if (active_of[1] + active_of[2] >= others) return std::nullopt;
   if (!waiting[1].empty()) return 1;
-  const uint32_t beside = std::max(1U, options.concurrency / kPrefetchPart);
-  if (waiting[2].empty() || (active_of[2] >= beside && DemandsGoOn(now))) return std::nullopt;
+  const bool gives_way = active_of[2] >= PrefetchesBeside() && DemandsGoOn(now);
+  if (waiting[2].empty() || gives_way) return std::nullopt;
   return 2;
 }
 
@@ -249,12 +263,13 @@ Nanos HttpEngine::NextWork(Nanos now) {
   Nanos wait = active_.empty() ? kLongestWait : kIdleCheckEvery;
   if (curl_deadline_ >= Nanos(0)) wait = std::min(wait, curl_deadline_ - now);
   for (const auto& link : links_) {
-    if (link->ThrottlesAny()) wait = std::min(wait, link->bytes.Wait(now));
+    if (link->NextThrottled(now)) wait = std::min(wait, link->bytes.Wait(now));
+    const Nanos quiet_at = link->demand_at + kDemandsGoOn;
+    const bool gives_way = !link->waiting[2].empty() || !link->throttled[2].empty();
+    if (gives_way && quiet_at > now) wait = std::min(wait, quiet_at - now);
     if (!link->WaitsAny()) continue;
     const Nanos turn = link->NextClass(now) ? link->requests.Wait(now) : Nanos(0);
     if (turn > Nanos(0)) wait = std::min(wait, turn);
-    const Nanos quiet_at = link->demand_at + kDemandsGoOn;
-    if (!link->waiting[2].empty() && quiet_at > now) wait = std::min(wait, quiet_at - now);
   }
   return std::max(wait, Nanos(0));
 }
@@ -382,7 +397,11 @@ void HttpEngine::DoHasten(const std::shared_ptr<Transfer>& transfer) {
 
 bool HttpEngine::MayReceive(Transfer* transfer) {
   Link& link = *links_[transfer->call.link];
-  if (link.bytes.Ready(SystemClock().Monotonic())) return true;
+  const Nanos now = SystemClock().Monotonic();
+  const bool gives_way = transfer->priority == Priority::kPrefetch &&
+                         link.ReceivingPrefetches() > link.PrefetchesBeside() &&
+                         link.DemandsGoOn(now);
+  if (!gives_way && link.bytes.Ready(now)) return true;
   if (!transfer->paused_for_rate) {
     transfer->paused_for_rate = true;
     link.throttled[IndexOf(*transfer)].push_back(transfer->shared_from_this());
@@ -399,10 +418,9 @@ void HttpEngine::Received(Transfer* transfer, size_t bytes) {
 // One piece of each is let through at a time: it puts the bucket into debt again.
 void HttpEngine::ReleaseThrottled(Link* link, Nanos now) {
   while (link->bytes.Ready(now)) {
-    const auto first =
-        std::ranges::find_if(link->throttled, [](const auto& queue) { return !queue.empty(); });
-    if (first == std::end(link->throttled)) return;
-    auto& queue = *first;
+    const std::optional<size_t> first = link->NextThrottled(now);
+    if (!first) return;
+    auto& queue = link->throttled[*first];
     const std::shared_ptr<Transfer> next = std::move(queue.front());
     queue.pop_front();
     next->paused_for_rate = false;

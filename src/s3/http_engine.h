@@ -55,7 +55,11 @@ class HttpEngine final : private Transfer::Engine {
     TokenBucket bytes;
     curl_slist* resolve = nullptr;
     bool WaitsAny() const;
-    bool ThrottlesAny() const;
+    // The class whose next one that is paused may go on.
+    std::optional<size_t> NextThrottled(Nanos now) const;
+    // Beside demands so many prefetches are under way, and so many receive.
+    uint32_t PrefetchesBeside() const;
+    uint32_t ReceivingPrefetches() const;
     // The class whose next one may start; nullopt: none may.
     std::optional<size_t> NextClass(Nanos now) const;
     std::optional<size_t> NextWithBody(Nanos now) const;
@@ -65,7 +69,7 @@ class HttpEngine final : private Transfer::Engine {
     uint32_t active_of[kPriorities] = {};
     Nanos demand_at{0};  // a demand began or ended last
     std::deque<std::shared_ptr<Transfer>> waiting[kPriorities];
-    std::deque<std::shared_ptr<Transfer>> throttled[kPriorities];  // paused for the byte rate
+    std::deque<std::shared_ptr<Transfer>> throttled[kPriorities];  // paused: rate, or demands
     std::shared_ptr<SharedCounters> counters;
   };
 
