@@ -103,8 +103,8 @@ class KernelCache final {
   // which every change of names moves, and nobody who had opened it before that could bring an
   // older one in.
   KernelListing OpenListing(const Attr& attr, bool alone);
-  // The kernel asks for a part of a listing. `bare`, without attributes: kept it would cost a lookup
-  // for each name, so the next opening drops it.
+  // The kernel asks for a part of a listing. `bare`, without attributes: kept it would cost a
+  // lookup for each name, so the next opening drops it.
   void NoteListing(const Fid& fid, bool bare);
   // A rename of this mount is about to give `fid` the name: the kernel moves what it keeps.
   void NoteMove(const Fid& fid, KernelName name, Nanos now);
