@@ -13,6 +13,7 @@ namespace sheen::client {
 namespace {
 
 constexpr Nanos kUnmountWait = std::chrono::seconds(10);
+constexpr Nanos kUnmountLook = std::chrono::milliseconds(10);
 constexpr Nanos kGoodbyeTimeout = std::chrono::seconds(3);
 constexpr Nanos kPollStep = std::chrono::milliseconds(2);
 
@@ -150,12 +151,13 @@ Nanos AskUntil(const State& state, Nanos until) {
 async::Task<void> CommitChanges(State* state, Nanos until) {
   ShardContext* const here = state->Here();
   async::Shard* const shard = here->shard();
-  Status committed;
-  do {
+  Status committed = co_await here->CommitMds(std::min(shard->Now() + kUnmountWait, until));
+  // A restarted server that is being told what it lost is asked for as long as that takes, by
+  // however many connections, or as there is patience.
+  while (!committed && state->replay_unfinished && shard->Now() < until) {
+    co_await shard->Sleep(kUnmountLook);
     committed = co_await here->CommitMds(std::min(shard->Now() + kUnmountWait, until));
-    // A restarted server that is being told what it lost is asked for as long as that takes, or as
-    // there is patience.
-  } while (!committed && state->replaying_mds && shard->Now() < until);
+  }
   if (committed) co_return;
   SHEEN_LOG(Warn,
             "unmount: mds0 has not said that the last {} changes are on its disk: {}; they are "

@@ -49,6 +49,11 @@ void EndTurn(State* state, uint64_t stamp) {
   state->recovered_stamp = stamp;
 }
 
+bool RejoinIsDue(State* state) {
+  const std::scoped_lock lock(state->recovery_mutex);
+  return std::exchange(state->rejoin_due, false);
+}
+
 bool IsRecovering(State* state) {
   const std::scoped_lock lock(state->recovery_mutex);
   return state->recovering;
@@ -88,6 +93,8 @@ async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
     const uint64_t session = state_->identity.Session(kMdsName).session_id;
     const std::scoped_lock lock(state_->recovery_mutex);
     evicted = std::exchange(state_->recovered_session, session) != session;
+    // Also when this recovery is interrupted: for the one that comes to its end.
+    state_->rejoin_due |= evicted;
   }
   SHEEN_LOG(Info, "mds0 {}: declaring open files again",
             evicted            ? "has ended the session"
@@ -125,7 +132,7 @@ async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
     EndTurn(state_, 0);
     co_return;
   }
-  if (evicted) co_await RejoinOsts();
+  if (RejoinIsDue(state_)) co_await RejoinOsts();
   EndTurn(state_, stamp);
   // The first ordinary request: now this client is back.
   StartRefresh();

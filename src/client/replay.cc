@@ -132,20 +132,24 @@ async::Task<void> ShardContext::AwaitEndOfBoot(std::string server, uint64_t boot
 
 // One after the other: each may need what the one before it did.
 async::Task<bool> ShardContext::ReplayMds() {
+  state_->replay_unfinished = true;
   state_->replaying_mds = true;
   const bool done = co_await ReplayRequests();
   state_->replaying_mds = false;
+  if (done) state_->replay_unfinished = false;
   // Else ordinary requests would go on without it.
   if (!done) mds_->EndConnection("what it had lost could not be repeated in time");
   co_return done;
 }
 
 async::Task<bool> ShardContext::ReplayRequests() {
-  const uint64_t boot = state_->identity.Session(kMdsName).server_boot;
-  co_await AwaitEndOfBoot(kMdsName, boot);
-  // It may have restarted since: that boot has lost what this one has been told.
+  const rpc::ServerSession before = state_->identity.Session(kMdsName);
+  co_await AwaitEndOfBoot(kMdsName, before.server_boot);
+  // It may have restarted since: that boot has lost what this one has been told. Or it has ended
+  // the session, with the slots by which it knows what it has executed.
   const rpc::ServerSession session = state_->identity.Session(kMdsName);
-  if (session.server_boot != boot) co_return false;
+  if (session.server_boot != before.server_boot) co_return false;
+  if (session.session_id != before.session_id) co_return false;
   state_->kept_requests.Committed(session.recovered_transno);
   KeptRequests* const kept = &state_->kept_requests;
   size_t repeated = 0;

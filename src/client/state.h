@@ -82,11 +82,14 @@ class State final {
   // its requests has a deadline.
   std::atomic<uint64_t> recovery_steps{0};
   std::atomic<bool> replaying_mds{false};
+  // From the beginning of a replay until one has come to its end, by whichever connection.
+  std::atomic<bool> replay_unfinished{false};
   // SessionStamp at which the MDS had been told all that it had lost.
   std::atomic<uint64_t> replayed_stamp{0};
-  std::mutex recovery_mutex;  // guards the three below
+  std::mutex recovery_mutex;  // guards the four below
   uint64_t recovered_stamp = 0;
   uint64_t recovered_session = 0;
+  bool rejoin_due = false;  // the OSSs refuse the sessions of the time before the last eviction
   bool recovering = false;
 };
 

@@ -37,4 +37,10 @@ void NoteBack(Core* core, const rpc::Request& request, ClientSession* session) {
   if (!declares_file_locks) core->file_locks.Declared(session->id());
 }
 
+Status CheckInTime(Core* core, const ClientSession& session) {
+  if (!session.awaited.load() || core->recovery.Active(core->Now())) return {};
+  return Fail(Errc::kStale, "what was answered before the restart is repeated too late: others may "
+                            "have gone on without it");
+}
+
 }  // namespace sheen::mds

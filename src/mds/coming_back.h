@@ -5,6 +5,8 @@
 // Thread-safe.
 #pragma once
 
+#include "sheen/result.h"
+
 namespace sheen::rpc {
 struct Request;
 }
@@ -16,5 +18,9 @@ class ClientSession;
 
 // For each request of a client, before it runs.
 void NoteBack(Core* core, const rpc::Request& request, ClientSession* session);
+
+// Before a change that the session repeats is made once more. Errors: kStale, others may have gone
+// on without it: the time for coming back is over, and the session had not come back in it.
+Status CheckInTime(Core* core, const ClientSession& session);
 
 }  // namespace sheen::mds

@@ -271,6 +271,7 @@ Status Run::Commit(OpContext* context, mdt::Txn* txn) {
     recovering_ = true;
     return Fail(Errc::kWouldBlock, "clients are still to come back");
   }
+  if (job_.replay && job_.slot != 0) SHEEN_TRY(CheckInTime(core_, *job_.session));
   SHEEN_TRY(AnnounceChanges(*context, *txn));
   const uint64_t transno = txn->transno();
   const std::vector<uint64_t> rows = txn->ChangedRows();

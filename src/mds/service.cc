@@ -150,7 +150,7 @@ Status MdsService::Open() {
       continue;
     }
     core.handles.AddSession(stored.id);
-    session->awaited.store(!idle.contains(stored.id));
+    session->awaited.store(true);  // also an idle one, for which nobody waits
     (idle.contains(stored.id) ? known.idle : known.awaited).push_back(session);
     if (!idle.contains(stored.id)) awaited_ids.push_back(stored.id);
   }

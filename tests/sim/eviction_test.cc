@@ -104,5 +104,22 @@ TEST(SimEvictionTest, AClientThatIsAwayForLongerThanItsLeaseComesBackByItself) {
   cluster.Run(writer.GoOn(alice, bob));
 }
 
+// The first of its connections after the eviction ends before all is declared again. The next one
+// finds nothing new about the session; that the OSSs refuse the old ones is as true as before.
+TEST(SimEvictionTest, AClientThatIsCutOffWhileItComesBackGoesOn) {
+  SimCluster cluster({.seed = TestSeed()});
+  Filesystem* const alice = cluster.AddClient("alice");
+  Filesystem* const bob = cluster.AddClient("bob");
+  EvictedWriter writer;
+  cluster.Run(writer.Begin(alice, bob));
+  const std::string point = "server.received.mds_open";
+  ASSERT_TRUE(cluster.faults("mds0")->Arm(point, {.action = rpc::FaultAction::kDrop, .count = 1}));
+  cluster.Evict(alice);
+  const auto cut_off = [&] { return cluster.faults("mds0")->HitsOf(point) > 0; };
+  ASSERT_TRUE(async::RunUntil(cluster.shard(), cut_off, std::chrono::seconds(60)));
+  async::RunFor(cluster.shard(), std::chrono::seconds(30));
+  cluster.Run(writer.GoOn(alice, bob));
+}
+
 }  // namespace
 }  // namespace sheen::test

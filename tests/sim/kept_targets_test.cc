@@ -47,8 +47,9 @@ async::Task<void> ReadFile(Filesystem* fs, std::string name, std::string* out) {
 // Of two targets of one server one does not answer what it is told again: what the other one had
 // lost is there before it would be too late.
 TEST(SimKeptTwoOstTest, ATargetThatDoesNotAnswerLosesNothingOfOthers) {
-  SimCluster cluster({.seed = TestSeed(), .ost_count = 2, .one_oss = true});
-  Random random(TestSeed());
+  const uint64_t seed = TestSeed();
+  SimCluster cluster({.seed = seed, .ost_count = 2, .one_oss = true});
+  Random random(seed);
   Filesystem* alice = cluster.AddClient("alice");
   Filesystem* bob = cluster.AddClient("bob");
   std::vector<std::string> names;

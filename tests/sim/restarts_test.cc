@@ -172,5 +172,30 @@ TEST_F(SimRestartsScene, WhatIsRepeatedIsKeptForTheBootThatAnswers) {
   second.End(&cluster_);
 }
 
+async::Task<void> CutOff(SimCluster* cluster, Nanos from, Nanos until) {
+  co_await cluster->shard()->Sleep(from);
+  cluster->network()->Partition("alice", "mds0");
+  cluster->network()->Break("alice", "mds0");
+  co_await cluster->shard()->Sleep(until - from);
+  cluster->faults("mds0")->Disarm();
+  cluster->network()->Heal("alice", "mds0");
+}
+
+// An unmount while the MDS is told what it had lost, cut off just when that looks again, which it
+// does every 10 s: it waits for the next connection, which tells the rest.
+TEST_F(SimRestartsScene, AnUnmountOutlivesTheConnectionOfTheReplay) {
+  cluster_.Run(MakeDirectory(alice_, "d"));
+  ASSERT_GT(alice_->state()->kept_requests.size(), 0U);
+  const std::string point = "server.received.mds_make_node";
+  ASSERT_TRUE(cluster_.faults("mds0")->Arm(
+      point, {.action = rpc::FaultAction::kDelay, .count = 1, .delay_ms = 3'600'000}));
+  cluster_.PowerCutMds(nullptr);
+  ASSERT_TRUE(AwaitHits(point));
+  const auto cut = cluster_.Begin(CutOff(&cluster_, seconds(8), seconds(12)));
+  EXPECT_TRUE(cluster_.RemoveClient(alice_));
+  cluster_.Finish(cut);
+  cluster_.Run(LookUp(bob_, "d"));
+}
+
 }  // namespace
 }  // namespace sheen::test
