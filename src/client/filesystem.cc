@@ -166,6 +166,18 @@ async::Task<void> CommitChanges(State* state, Nanos until) {
   state->gave_up = true;
 }
 
+// Of a mount that keeps nothing for a server that loses it.
+async::Task<void> CommitOsts(State* state) {
+  ShardContext* const here = state->Here();
+  const std::shared_ptr<const Cluster> cluster = state->cluster.Get();
+  for (const auto& [ost, server] : cluster->ost_servers) {
+    rpc::Call call = MakeCall(rpc::Opcode::kOstSync, 0, v1::OstSyncRequest());
+    call.deadline = here->shard()->Now() + kUnmountWait;
+    const auto answer = co_await here->Ost(ost, std::move(call));
+    if (!answer) state->gave_up = true;
+  }
+}
+
 // What the application was told to be written, and is on no disk as far as is known here.
 bool HasUnwritten(State* state) {
   return state->held_budget.bytes.load() > 0 || !state->kept_writes.empty();
@@ -266,7 +278,11 @@ async::Task<Status> Filesystem::Unmount(Nanos patience) {
               "report (sizes of closed files) the servers will find out themselves",
               state->background.load());
   }
-  if (state->kept_requests.size() > 0) co_await CommitChanges(state, AskUntil(*state, until));
+  const bool keeps = state->options.recovery;
+  if (!keeps || state->kept_requests.size() > 0) {
+    co_await CommitChanges(state, AskUntil(*state, until));
+  }
+  if (!keeps) co_await CommitOsts(state);
   state->stopping = true;
   co_await StopAll(state, here);
   co_await AwaitZero(here, &state->background, Nanos::max());

@@ -8,6 +8,7 @@
 #include "client/convert.h"
 #include "client/glimpse.h"
 #include "client/layout_lock.h"
+#include "client/page_ops.h"
 #include "client/state.h"
 
 namespace sheen::client {
@@ -19,13 +20,6 @@ std::string ServerOf(State* state, uint32_t ost) {
   const std::shared_ptr<const Cluster> cluster = state->cluster.Get();
   const auto server = cluster->ost_servers.find(ost);
   return server == cluster->ost_servers.end() ? std::string() : server->second;
-}
-
-uint64_t OstSession(State* state, uint32_t ost) {
-  const std::string server = ServerOf(state, ost);
-  if (server.empty()) return 0;
-  const rpc::ServerSession session = state->identity.Session(server);
-  return (session.features & rpc::kExtentLocks) != 0 ? session.session_id : 0;
 }
 
 // Cut at objects, and at the windows of chunks. Empty: a part has no object yet.
@@ -92,6 +86,10 @@ async::Task<Status> SendChunk(State* state, OpenFile* file, HeldChunkPtr chunk) 
     v1::OstWriteRequest request;
     ObjectToWire(component, chunk->stripe, request.mutable_object());
     ToWire(state, *chunk, view, &request);
+    if (state->kernel.tells()) {
+      const layout::ObjectId object = layout::ObjectOf(component, chunk->stripe);
+      request.set_pages(AskForPages(state, *file, chunk->ost, object));
+    }
     rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, file->WhoOf(chunk->handle), request);
     call.bulk = chunk->bytes();
     call.bulk_owner = chunk;
@@ -102,6 +100,7 @@ async::Task<Status> SendChunk(State* state, OpenFile* file, HeldChunkPtr chunk) 
         co_await OstCall<v1::OstWriteReply>(state->Here(), chunk->ost, std::move(call));
     if (answered) {
       state->grants.Add(chunk->ost, answered->reply.grant());
+      if (answered->reply.pages_known()) NotePagesKnown(state, request.pages());
       file->NoteChange(view.layout, {chunk->component, chunk->stripe},
                        ObjectFromWire(answered->reply.attr()), answered->transno);
       co_return Status();
@@ -173,15 +172,6 @@ async::Task<void> WatchAge(State* state, std::shared_ptr<OpenFile> file) {
   } while (!file->held()->StopAging());
 }
 
-async::Task<void> SendCancel(State* state, uint32_t ost, v1::OstLockCancelRequest request) {
-  const BackgroundMark mark(state);
-  rpc::Call call = MakeCall(rpc::Opcode::kOstLockCancel, 0, request);
-  const auto answered =
-      co_await OstCall<v1::OstLockCancelReply>(state->Here(), ost, std::move(call));
-  // Not given back, it is called back when somebody wants it.
-  static_cast<void>(answered);
-}
-
 void HeldToWire(const ExtentLock& lock, v1::HeldLock* wire) {
   wire->set_target(lock.ost);
   ObjectToWire(lock.object, wire->mutable_object());
@@ -191,6 +181,21 @@ void HeldToWire(const ExtentLock& lock, v1::HeldLock* wire) {
 }
 
 }  // namespace
+
+uint64_t OstSession(State* state, uint32_t ost) {
+  const std::string server = ServerOf(state, ost);
+  if (server.empty()) return 0;
+  const rpc::ServerSession session = state->identity.Session(server);
+  return (session.features & rpc::kExtentLocks) != 0 ? session.session_id : 0;
+}
+
+async::Task<void> SendCancel(State* state, uint32_t ost, v1::OstLockCancelRequest request) {
+  const BackgroundMark mark(state);
+  rpc::Call call = MakeCall(rpc::Opcode::kOstLockCancel, 0, request);
+  const auto answered =
+      co_await OstCall<v1::OstLockCancelReply>(state->Here(), ost, std::move(call));
+  static_cast<void>(answered);
+}
 
 // ---- the tables ----
 
@@ -329,7 +334,7 @@ void ShardContext::OnExtentCallback(const std::string& body, rpc::Client::Answer
   const bool readable = callback.ParseFromString(body);
   const std::shared_ptr<OpenFile> file = readable ? state_->extents.Find(callback.lock()) : nullptr;
   if (!file) {
-    answer();
+    ForgetCalledPages(this, callback.lock(), std::move(answer));
     return;
   }
   const HeldWrites::Called called = file->held()->Callback(callback.lock(), shard_->Now());
@@ -354,6 +359,9 @@ async::Task<void> ShardContext::GiveBack(std::shared_ptr<OpenFile> file, uint64_
 
 // After a reconnect: what this client holds there. What was given in another session is lost.
 async::Task<void> ShardContext::RecoverOst(std::string server, bool restarted) {
+  // Changed since the connection ended, they were not called back, or by nobody who knew of them.
+  ForgetPagesOf(state_, OstsOf(server));
+  if (restarted) NoteUnkept(server);
   if (!co_await ReplayOst(server)) co_return;
   ClientOf(server)->ReplayDone();
   const rpc::ServerSession session = state_->identity.Session(server);

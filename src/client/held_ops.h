@@ -69,6 +69,10 @@ inline bool HasHeld(const std::shared_ptr<OpenFile>& file) {
 // For a write through: asks for a lock if one may help, and for space.
 uint64_t AskForLock(State* state, OpenFile* file, const layout::Layout& layout, ObjectPlace place,
                     v1::OstWriteRequest* request);
+// The session that this client has with the OST's server; 0: none, or it knows no locks.
+uint64_t OstSession(State* state, uint32_t ost);
+// In the background; what is not given back is called back when somebody wants it.
+async::Task<void> SendCancel(State* state, uint32_t ost, v1::OstLockCancelRequest request);
 // `lock`: of AskForLock. `reply` nullptr: the write failed.
 void TakeLock(State* state, OpenFile* file, uint32_t ost, uint64_t lock,
               const v1::OstWriteReply* reply);

@@ -18,6 +18,7 @@ uint64_t SpaceOf(uint64_t begin, uint64_t end) {
 // ---- GrantPool ----
 
 bool GrantPool::Take(uint32_t ost, uint64_t bytes) {
+  if (!counted_) return true;
   const std::scoped_lock lock(mutex_);
   uint64_t& have = bytes_[ost];
   if (have < bytes) return false;
@@ -26,6 +27,7 @@ bool GrantPool::Take(uint32_t ost, uint64_t bytes) {
 }
 
 uint64_t GrantPool::TakeUpTo(uint32_t ost, uint64_t bytes) {
+  if (!counted_) return 0;
   const std::scoped_lock lock(mutex_);
   const auto found = bytes_.find(ost);
   if (found == bytes_.end()) return 0;
@@ -35,7 +37,7 @@ uint64_t GrantPool::TakeUpTo(uint32_t ost, uint64_t bytes) {
 }
 
 void GrantPool::Add(uint32_t ost, uint64_t bytes) {
-  if (bytes == 0) return;
+  if (bytes == 0 || !counted_) return;
   const std::scoped_lock lock(mutex_);
   bytes_[ost] += bytes;
 }
@@ -47,6 +49,7 @@ uint64_t GrantPool::Have(uint32_t ost) const {
 }
 
 uint64_t GrantPool::Wanted(uint32_t ost) const {
+  if (!counted_) return 0;
   const uint64_t have = Have(ost);
   return have < kLow ? kHigh - have : 0;
 }

@@ -41,6 +41,9 @@ class GrantPool final {
   static constexpr uint64_t kLow = 16 << 20;
   static constexpr uint64_t kHigh = 48 << 20;
 
+  // Not `counted`: as much as anybody wants is there, none is asked for; a server may be full.
+  explicit GrantPool(bool counted = true) : counted_(counted) {}
+
   // All or nothing.
   bool Take(uint32_t ost, uint64_t bytes);
   uint64_t TakeUpTo(uint32_t ost, uint64_t bytes);
@@ -50,6 +53,7 @@ class GrantPool final {
   void Drop(uint32_t ost);  // the server has forgotten it
 
  private:
+  const bool counted_;
   mutable std::mutex mutex_;  // guards bytes_
   std::map<uint32_t, uint64_t> bytes_;
 };

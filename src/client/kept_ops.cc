@@ -1,4 +1,5 @@
 // What is done with KeptWrites while servers run: see kept_writes.h; after a restart: replay.cc.
+#include "base/log.h"
 #include "client/shard_context.h"
 #include "client/state.h"
 #include "sheen/v1/mds.pb.h"
@@ -15,6 +16,7 @@ constexpr size_t kFilesNamed = 8;  // in one line of the log
 }  // namespace
 
 void ShardContext::KeepRequest(const rpc::Call& call, const rpc::Answer& answer) {
+  if (!state_->options.recovery) return;
   if (answer.transno <= answer.last_committed || !rpc::IsMutating(call.opcode)) return;
   state_->kept_requests.Keep({.opcode = call.opcode,
                               .credential = call.credential,
@@ -24,6 +26,14 @@ void ShardContext::KeepRequest(const rpc::Call& call, const rpc::Answer& answer)
                               .body = call.body,
                               .reply = answer.body},
                              answer.last_committed);
+}
+
+void ShardContext::NoteUnkept(const std::string& server) {
+  if (state_->options.recovery || state_->unkept_lost.exchange(true)) return;
+  SHEEN_LOG(Warn,
+            "{} has restarted, and this mount keeps nothing (recovery=off): what was written may "
+            "be lost; every fsync says so until it is mounted anew",
+            server);
 }
 
 async::Task<Status> ShardContext::CommitMds(Nanos deadline) {
@@ -37,6 +47,7 @@ async::Task<Status> ShardContext::CommitMds(Nanos deadline) {
 
 void ShardContext::KeepWrite(const std::string& server, uint32_t ost, const rpc::Call& call,
                              const rpc::Answer& answer) {
+  if (!state_->options.recovery) return;
   state_->kept_writes.Committed(ost, answer.last_committed);
   if (answer.transno <= answer.last_committed || !rpc::IsMutating(call.opcode)) return;
   const rpc::ServerSession session = state_->identity.Session(server);

@@ -9,7 +9,7 @@ namespace {
 
 // Tick drops everything so long before a lease ends: a tick, and the time that telling takes.
 constexpr Nanos kBeforeLease = std::chrono::milliseconds(300);
-constexpr uint64_t kWholeListing = std::numeric_limits<int64_t>::max();
+constexpr uint64_t kWholeFile = std::numeric_limits<int64_t>::max();
 
 void RaiseTo(std::atomic<int64_t>* value, int64_t to) {
   int64_t current = value->load(std::memory_order_relaxed);
@@ -177,7 +177,7 @@ void KernelCache::Recall(const Fid& fid, uint32_t bits, Nanos now, bool by_other
       if ((bits & lock::kAttrBits) != 0) {
         notice.attributes = std::exchange(node.attr_until, Nanos(0)) > now;
         // Who has the directory open and rewinds sees a change by its mtime, which may be set back.
-        if (std::exchange(node.listed, false)) notice.data_length = kWholeListing;
+        if (std::exchange(node.listed, false)) notice.data_length = kWholeFile;
       }
       if ((bits & lock::kLookup) != 0) {
         for (Name& name : std::exchange(node.names, {})) {
@@ -220,6 +220,21 @@ void KernelCache::DataLost(const Fid& fid, uint64_t offset, uint64_t length) {
   notice.fid = fid;
   notice.data_offset = offset;
   notice.data_length = length;
+  notifier->Notify(std::move(notice));
+}
+
+void KernelCache::ForgetPages(const Fid& fid, std::function<void()> done) {
+  KernelNotifier* const notifier = notifier_.load();
+  if (notifier == nullptr) {
+    if (done) done();
+    return;
+  }
+  // Not among the node's own notices: who waits for names and attributes is not to wait for pages
+  // that a read holds.
+  KernelNotice notice;
+  notice.fid = fid;
+  notice.data_length = kWholeFile;
+  notice.done = std::move(done);
   notifier->Notify(std::move(notice));
 }
 

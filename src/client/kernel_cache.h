@@ -122,6 +122,11 @@ class KernelCache final {
   // Bytes of a write were not stored: the kernel may have them in pages all the same. It forgets
   // them soon.
   void DataLost(const Fid& fid, uint64_t offset, uint64_t length);
+  // Another client has changed the file: all its pages must go; `done` when they have, perhaps at
+  // once.
+  void ForgetPages(const Fid& fid, std::function<void()> done);
+  // Somebody keeps what is answered: who does not need not be called back.
+  bool tells() const { return notifier_.load(std::memory_order_relaxed) != nullptr; }
 
   // Might the kernel come to know the inode yet, by a reply that is on its way?
   bool MayKnow(const Fid& fid, Nanos now);

@@ -53,6 +53,12 @@ CredentialId OpenFile::WhoOf(uint64_t handle) const {
   return last_who_;
 }
 
+bool OpenFile::IsDirect(uint64_t handle) const {
+  const std::scoped_lock lock(mutex_);
+  const auto found = std::ranges::find(handles_, handle, &OpenHandle::id);
+  return found != handles_.end() && (found->flags & O_DIRECT) != 0;
+}
+
 CloseStart OpenFile::BeginClose(uint64_t handle) {
   const std::scoped_lock lock(mutex_);
   CloseStart start;

@@ -74,6 +74,8 @@ class OpenFile final {
   std::vector<OpenHandle> handles() const;
   // Who opened the handle; when it is not there any more, who opened the file last.
   CredentialId WhoOf(uint64_t handle) const;
+  // It was opened with O_DIRECT.
+  bool IsDirect(uint64_t handle) const;
 
   // Suspends while a close is under way: `while (file->closing()) co_await file->WaitClosed();`
   bool closing() const;

@@ -37,6 +37,10 @@ struct Options {
   // Bytes that the OSSs have answered and not committed are kept, up to so many, to be repeated to
   // a server that lost them; 0: none are.
   uint64_t kept_bytes_max = 256 << 20;
+  // False: nothing is kept for a server that loses what it has answered, no answers are kept there
+  // for this client, and no space is set aside. For measuring what these cost: after any restart
+  // of a server changes under way and every later fsync fail with kIo.
+  bool recovery = true;
   // Files are opened for reading under their attributes' lock, without asking the MDS.
   bool local_opens = true;
 };

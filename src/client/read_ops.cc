@@ -6,6 +6,7 @@
 #include "client/convert.h"
 #include "client/glimpse.h"
 #include "client/layout_lock.h"
+#include "client/page_ops.h"
 #include "client/read_plan.h"
 #include "client/state.h"
 
@@ -16,6 +17,7 @@ struct PieceRead {
   IoPiece io;
   ObjectState object;
   CredentialId who = 0;
+  const OpenFile* pages_of = nullptr;  // the kernel may keep what is read
 };
 
 Status CheckSums(const v1::OstReadReply& reply, const layout::Piece& piece, ByteSpan data,
@@ -52,6 +54,9 @@ async::Task<Status> ReadPiece(State* state, LayoutPtr layout, PieceRead* piece,
   request.set_offset(piece->io.piece.object_offset);
   request.set_length(static_cast<uint32_t>(piece->io.piece.length));
   request.set_layout_generation(layout->generation);
+  if (piece->pages_of != nullptr) {
+    request.set_pages(AskForPages(state, *piece->pages_of, ost, object));
+  }
   rpc::Call call = MakeCall(rpc::Opcode::kOstRead, piece->who, request);
   call.bulk_sink = out;
   Result<rpc::Answer> answer = co_await state->Here()->Ost(ost, std::move(call));
@@ -60,6 +65,7 @@ async::Task<Status> ReadPiece(State* state, LayoutPtr layout, PieceRead* piece,
   if (!reply.ParseFromString(answer->body) || answer->bulk_bytes > out.size()) {
     co_return std::unexpected(BadReply("OST " + std::to_string(ost)));
   }
+  if (reply.pages_known()) NotePagesKnown(state, request.pages());
   if (!answer->bulk.empty()) {
     std::memcpy(out.data(), answer->bulk.data(), answer->bulk_bytes);
   }
@@ -114,6 +120,7 @@ async::Task<Result<size_t>> Filesystem::Read(Fid fid, uint64_t handle, uint64_t 
   }
   if (HasHeld(file)) co_await WriteHeld(state, file);
   const CredentialId who = file->WhoOf(handle);
+  const bool keeps = state->kernel.tells() && !file->IsDirect(handle);
   for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {
     LayoutPtr layout;
     if (std::optional<LayoutPtr> held = HeldLayout(state, file.get())) {
@@ -125,7 +132,7 @@ async::Task<Result<size_t>> Filesystem::Read(Fid fid, uint64_t handle, uint64_t 
     std::vector<PieceRead> pieces;
     if (layout) {
       for (const IoPiece& io : PlanIo(*layout, offset, out.size(), state->options.max_rpc_bytes)) {
-        pieces.push_back({io, {}, who});
+        pieces.push_back({io, {}, who, keeps ? file.get() : nullptr});
       }
     }
     const Status done = co_await ReadPieces(state, layout, &pieces, offset, out);

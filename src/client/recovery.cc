@@ -76,6 +76,7 @@ async::Task<void> ShardContext::AwaitOtherRecovery(uint64_t stamp) {
 
 async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
   const uint64_t stamp = state_->SessionStamp();
+  if (server_restarted) NoteUnkept(kMdsName);
   file_lock_orders_.AskAgain();
   for (;;) {
     bool done = false;

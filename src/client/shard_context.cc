@@ -152,12 +152,14 @@ rpc::Client* ShardContext::ClientOf(const std::string& server) {
   options.checksums = state_->options.checksums;
   options.client_name = state_->options.client_name;
   options.faults = state_->options.faults;
+  options.names_slots = state_->options.recovery;
   if (server == kMdsName) {
     options.features = rpc::kInodeLocks | rpc::kFileLocks | rpc::kLayoutLocks;
     options.pulse = state_->pulses[ordinal_];
   } else {
     options.features = rpc::kExtentLocks | rpc::kOrigins;
-    if (state_->options.kept_bytes_max > 0) options.features |= rpc::kKeptWrites;
+    const bool keeps = state_->options.recovery && state_->options.kept_bytes_max > 0;
+    if (keeps) options.features |= rpc::kKeptWrites;
   }
   client = std::make_unique<rpc::Client>(shard_, transport_, &state_->identity, options);
   client->OnServerRequest([this](rpc::Opcode opcode, const std::string& body,

@@ -128,6 +128,8 @@ class ShardContext final {
   async::Task<Status> CommitOst(uint32_t ost);
   async::Task<void> CommitOld(uint32_t ost);
   async::Task<void> RecoverOst(std::string server, bool restarted);
+  // It has restarted: with Options::recovery off nobody knows what it has lost.
+  void NoteUnkept(const std::string& server);
   // `done` runs on this shard when the kernel has forgotten what the locks cover.
   void RecallFromKernel(const std::vector<HeldLock>& locks, bool by_others,
                         std::function<void()> done);

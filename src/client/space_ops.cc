@@ -154,6 +154,10 @@ async::Task<Result<uint64_t>> SeekStripe(State* state, LayoutPtr layout, ObjectP
 
 // What the MDS had answered, lost, and refused when it was repeated.
 Status Filesystem::TakeLostChange(const Fid& fid) {
+  if (state_->unkept_lost.load()) {
+    return Fail(Errc::kIo, fid.ToString() + ": a server has restarted and may have lost changes of "
+                                            "this mount, which has recovery=off: mount it anew");
+  }
   const std::optional<Error> lost = state_->lost_changes.Take(fid);
   if (!lost) return {};
   return std::unexpected(Annotate(*lost, fid.ToString() + ": "));

@@ -23,6 +23,7 @@
 #include "client/lock_cache.h"
 #include "client/migrations.h"
 #include "client/open_file.h"
+#include "client/page_registry.h"
 #include "client/replay_turns.h"
 #include "client/shard_calls.h"
 #include "client/shard_context.h"
@@ -56,9 +57,10 @@ class State final {
   ReplayTurns replay_turns;
   // Write-behind.
   ExtentBook extents;
-  GrantPool grants;
+  GrantPool grants{options.recovery};
   HeldBudget held_budget;
   LateErrors late_errors;
+  PageRegistry pages;
   // By file and directory: a change of names or attributes was lost. For the next fsync of it.
   LateErrors lost_changes;
   IdleLayouts idle_layouts;
@@ -69,6 +71,9 @@ class State final {
   std::atomic<uint64_t> next_handle{1};
   std::atomic<uint64_t> next_file_lock{1};  // ids of lock requests
   std::atomic<bool> unmounting{false};  // what is kept is committed without delay
+  // A server has restarted, and nothing was kept for it (Options::recovery): what it has lost is
+  // not known, so that no fsync may say that it is there.
+  std::atomic<bool> unkept_lost{false};
   std::atomic<bool> gave_up{false};     // Unmount did not wait for all that was to be stored
   std::atomic<bool> stopping{false};
   // Coroutines that nobody awaits: closes, map refreshes.

@@ -10,6 +10,7 @@
 #include "client/file_lock_orders.h"
 #include "client/glimpse.h"
 #include "client/layout_lock.h"
+#include "client/page_ops.h"
 #include "client/read_plan.h"
 #include "client/state.h"
 
@@ -47,11 +48,16 @@ async::Task<Status> WritePiece(const WriteJob* job, IoView view, layout::Piece p
   request.set_ctime_seen_ns(view.ctime_seen_ns);
   request.set_handle(job->handle);
   request.set_sync(job->options.sync);
+  request.set_write_back(job->options.write_back);
   State* const state = job->state;
   uint64_t lock = 0;
   if (MayHold(job->options)) {
     lock = AskForLock(state, job->file, *view.layout, {piece.component, piece.stripe}, &request);
   }
+  // Written through the kernel's cache, it is in pages there.
+  const bool keeps = state->kernel.tells() && !job->options.uncached;
+  const layout::ObjectId object = layout::ObjectOf(component, piece.stripe);
+  if (keeps) request.set_pages(AskForPages(state, *job->file, ost, object));
   const uint64_t granted = state->grants.TakeUpTo(ost, bytes.size() + 2 * kGrantUnit);
   request.set_granted_bytes(granted);
   rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, job->file->WhoOf(job->handle), request);
@@ -60,6 +66,7 @@ async::Task<Status> WritePiece(const WriteJob* job, IoView view, layout::Piece p
   auto answered = co_await OstCall<v1::OstWriteReply>(state->Here(), ost, std::move(call));
   TakeLock(state, job->file, ost, lock, answered ? &answered->reply : nullptr);
   if (!answered) co_return std::unexpected(answered.error());
+  if (answered->reply.pages_known()) NotePagesKnown(state, request.pages());
   const ObjectState seen = ObjectFromWire(answered->reply.attr());
   job->file->NoteChange(view.layout, {piece.component, piece.stripe}, seen, answered->transno);
   co_return Status();

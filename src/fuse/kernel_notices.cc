@@ -28,6 +28,10 @@ constexpr Nanos kLookAtStuck = std::chrono::milliseconds(10);
 
 Nanos MonotonicNow() { return SystemClock().Monotonic(); }
 
+bool IsDataOnly(const client::KernelNotice& notice) {
+  return notice.data_length > 0 && !notice.attributes && notice.names.empty();
+}
+
 }  // namespace
 
 KernelCalls CallsOf(const Session* session) {
@@ -103,7 +107,7 @@ void KernelNotices::NoteLateChange(fuse_ino_t node, const std::string& name) {
 }
 
 void KernelNotices::AddJobLocked(client::KernelNotice notice) {
-  queue_.push_back(std::make_shared<Job>(Job{std::move(notice)}));
+  queue_.push_back(std::make_shared<Job>(Job{std::move(notice), MonotonicNow()}));
   // The guard watches over what runs.
   if (running_.empty() && queue_.size() == 1) guard_wake_.notify_one();
   if (idle_ < queue_.size() && workers_.size() < kThreadsMax) {
@@ -209,7 +213,19 @@ std::vector<KernelNotices::JobPtr> KernelNotices::TakeStuckLocked(Nanos now) {
   }
   // Every thread waits for the kernel: nobody comes to tell what is queued.
   if (waiting == kThreadsMax) stuck.insert(stuck.end(), queue_.begin(), queue_.end());
-  std::erase_if(stuck, [](const JobPtr& job) { return job->finished; });
+  std::erase_if(stuck,
+                [](const JobPtr& job) { return job->finished || IsDataOnly(job->notice); });
+  return stuck;
+}
+
+std::vector<KernelNotices::JobPtr> KernelNotices::TakeStuckDataLocked(Nanos now) {
+  std::vector<JobPtr> stuck;
+  const auto look = [&stuck, now](const JobPtr& job) {
+    if (job->finished || !job->notice.done || !IsDataOnly(job->notice)) return;
+    if (now - job->added >= kDataStuck) stuck.push_back(job);
+  };
+  std::ranges::for_each(running_, look);
+  std::ranges::for_each(queue_, look);
   return stuck;
 }
 
@@ -237,9 +253,11 @@ void KernelNotices::Guard() {
     const Nanos now = MonotonicNow();
     StartDueLocked(now);
     const std::vector<JobPtr> stuck = TakeStuckLocked(now);
-    if (!stuck.empty()) {
+    const std::vector<JobPtr> stuck_data = TakeStuckDataLocked(now);
+    if (!stuck.empty() || !stuck_data.empty()) {
       lock.unlock();
-      EndStuck(stuck);
+      if (!stuck.empty()) EndStuck(stuck);
+      for (const JobPtr& job : stuck_data) Finish(job);
       lock.lock();
     }
     if (!running_.empty() || !queue_.empty()) wait = std::min(wait, kLookAtStuck);

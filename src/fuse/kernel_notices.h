@@ -3,7 +3,9 @@
 //
 //   attributes   INVAL_INODE, which waits for nothing of ours; an inode that the kernel does not
 //                know is told again while a reply with it may be on its way
-//   data         INVAL_INODE with a range, which waits for reads of it that are under way
+//   data         INVAL_INODE with a range, which waits for reads and writes of it that are under
+//                way, and for the write-back of mapped pages. These may wait for a server that does
+//                not answer: who wants the pages gone waits for kDataStuck at most
 //   names        INVAL_ENTRY with EXPIRE_ONLY, which waits for the directory's lock. A request of
 //                this mount may hold that while it waits for another client, which waits for us:
 //                after kStuck INC_EPOCH makes the kernel ask again for every name. It waits for
@@ -58,6 +60,7 @@ class KernelNotices final : public client::KernelNotifier {
  private:
   struct Job {
     client::KernelNotice notice;
+    Nanos added{0};
     Nanos begun{0};
     bool finished = false;  // `done` was called
   };
@@ -69,6 +72,7 @@ class KernelNotices final : public client::KernelNotifier {
   };
   static constexpr size_t kThreadsMax = 16;
   static constexpr Nanos kStuck = std::chrono::milliseconds(50);
+  static constexpr Nanos kDataStuck = std::chrono::seconds(1);
 
   void Guard();
   void Work();
@@ -82,6 +86,8 @@ class KernelNotices final : public client::KernelNotifier {
   void Finish(const JobPtr& job);
   // Jobs that wait for a lock of the kernel's, and that somebody waits for.
   std::vector<JobPtr> TakeStuckLocked(Nanos now);
+  // Of data alone, for too long: nothing that the kernel can be told helps.
+  std::vector<JobPtr> TakeStuckDataLocked(Nanos now);
   void EndStuck(const std::vector<JobPtr>& stuck);
   void AddJobLocked(client::KernelNotice notice);
   void AddLaterLocked(const std::vector<client::KernelName>& names, Nanos now);

@@ -292,6 +292,16 @@ std::vector<LockName> ExtentLocks::NamesOf(uint64_t owner) const {
   return names;
 }
 
+std::vector<uint64_t> ExtentLocks::Owners() const {
+  std::vector<uint64_t> owners;
+  auto it = locks_.begin();
+  while (it != locks_.end()) {
+    owners.push_back(it->first.owner);
+    it = locks_.upper_bound({owners.back(), UINT64_MAX});
+  }
+  return owners;
+}
+
 uint64_t ExtentLocks::steps() const {
   uint64_t sum = 0;
   for (const Trees& trees : trees_) {

@@ -123,6 +123,8 @@ class ExtentLocks final {
   bool Waits(LockName name) const;
   // Locks and requests of an owner.
   std::vector<LockName> NamesOf(uint64_t owner) const;
+  // Who has locks or requests here, each once.
+  std::vector<uint64_t> Owners() const;
   size_t granted_count() const { return locks_.size() - waiting_count_; }
   size_t waiting_count() const { return waiting_count_; }
   bool empty() const { return locks_.empty(); }

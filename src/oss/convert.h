@@ -7,6 +7,7 @@
 
 #include "lock/extent.h"
 #include "ost/target.h"
+#include "rpc/server.h"
 #include "sheen/v1/oss.pb.h"
 
 namespace sheen::oss {
@@ -26,5 +27,9 @@ ost::Owner OwnerOf(const v1::ObjectOwner& owner);
 void SetAttr(const ost::ObjectAttr& attr, v1::ObjectAttr* out);
 // Errors: kInvalid (more than kIoBytesMax), kFileTooBig (beyond the largest object).
 Status CheckIoRange(uint64_t offset, uint64_t length);
+// 0: of none.
+inline uint64_t SessionOf(const rpc::Request& request) {
+  return request.session ? request.session->id() : 0;
+}
 
 }  // namespace sheen::oss

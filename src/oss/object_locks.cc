@@ -227,6 +227,7 @@ bool ObjectLocks::HoldsLocked(Bucket* bucket, const ObjectKey& key, lock::LockNa
 }
 
 void ObjectLocks::Release(const ObjectKey& key, lock::LockName name) {
+  pages_.Remove(key, name);
   if ((name.id & kAccessBit) == 0) Leave(key, name);
 }
 
@@ -248,11 +249,13 @@ std::map<uint64_t, std::vector<ObjectLocks::Held>> ObjectLocks::HeldByEach(
     const std::scoped_lock lock(bucket.mutex);
     for (const auto& [key, object] : bucket.objects) {
       if (!object.table) continue;
-      for (auto& [session, locks] : held) {
-        for (const lock::LockName& name : object.table->NamesOf(session)) {
-          if ((name.id & kAccessBit) != 0) at_work.insert(session);
+      for (const uint64_t owner : object.table->Owners()) {
+        const auto wanted = held.find(owner);
+        if (wanted == held.end()) continue;
+        for (const lock::LockName& name : object.table->NamesOf(owner)) {
+          if ((name.id & kAccessBit) != 0) at_work.insert(owner);
           const std::optional<lock::ExtentGrant> grant = object.table->Find(name);
-          if (grant) locks.push_back({key, name.id, grant->extent});
+          if (grant) wanted->second.push_back({key, name.id, grant->extent});
         }
       }
     }
@@ -391,6 +394,7 @@ bool ObjectLocks::IsLosing(uint64_t session) {
 }
 
 void ObjectLocks::DropSession(uint64_t session) {
+  pages_.DropSession(session);
   for (Bucket& bucket : buckets_) {
     Work work;
     {

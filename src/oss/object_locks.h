@@ -5,6 +5,8 @@
 //   Enter    nobody else holds what conflicts: go on
 //            somebody does: call them back (kExtentCallback), wait, go on
 //   EnterHeld  data that was held back under a lock: goes on at once, or is refused for good
+//   RecallPages  after a change: others' kernels forget the pages that they have of the object.
+//              What was held back needs none: nobody has had pages of it since the lock was given
 //
 // The rules are lock::ExtentLocks's. An access without a lock of its own counts as a lock while it
 // lasts. While nobody keeps locks on an object its accesses are only counted.
@@ -35,15 +37,10 @@
 #include "async/task.h"
 #include "layout/layout.h"
 #include "lock/extent_locks.h"
+#include "oss/page_readers.h"
 #include "rpc/server.h"
 
 namespace sheen::oss {
-
-struct ObjectKey {
-  uint32_t target = 0;
-  layout::ObjectId id;
-  auto operator<=>(const ObjectKey&) const = default;
-};
 
 class ObjectLocks final {
  public:
@@ -117,6 +114,8 @@ class ObjectLocks final {
   // What a client says that it holds, after it has come back. The locks refused are lost.
   std::vector<uint64_t> Declare(uint64_t session, const std::vector<Held>& held);
 
+  // Clients are still to say what they hold.
+  bool recovering() const { return recovering_.load(std::memory_order_acquire); }
   // The session is among those that the restart waits for; it is being waited for longer.
   bool MayReplay(uint64_t session);
 
@@ -125,6 +124,12 @@ class ObjectLocks final {
   void DropPeer(const rpc::Peer& peer);
   // All of a session that ended or was fenced off.
   void DropSession(uint64_t session);
+
+  // Whose kernels may have pages of what: added before the bytes are looked at.
+  PageReaders* pages() { return &pages_; }
+  // After a change: returns when all but `by` have forgotten their pages, or after `limit`, or when
+  // they are given up (kCallbackTimeout, kReturnGrace).
+  async::Task<void> RecallPages(ObjectKey key, uint64_t by, Nanos limit = Nanos::max());
 
   // Before the rpc::Servers stop: who waits is refused. Any thread.
   void BeginStop();
@@ -164,6 +169,7 @@ class ObjectLocks final {
                                      Access* access, Work* work);
   void Leave(const ObjectKey& key, const std::optional<lock::LockName>& name);
   async::Task<void> CallBack(Callback callback);
+  async::Task<void> CallBackReader(ObjectKey key, PageReaders::CallPtr call);
   // The session's answer to one call; false: the connection ended, or there is none.
   async::Task<bool> Ask(Callback callback);
   std::shared_ptr<rpc::Peer> PeerOf(uint64_t session);
@@ -183,6 +189,7 @@ class ObjectLocks final {
   bool IsLosing(uint64_t session);
 
   std::array<Bucket, kBuckets> buckets_;
+  PageReaders pages_;
   std::atomic<uint64_t> next_access_{1};
   std::atomic<uint64_t> kept_count_{0};
   std::atomic<bool> recovering_{false};

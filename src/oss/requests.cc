@@ -9,7 +9,10 @@
 #include "oss/change_turn.h"
 #include "oss/convert.h"
 #include "oss/lazy_requests.h"
+#include "oss/lock_requests.h"
+#include "oss/messages.h"
 #include "oss/op_stats.h"
+#include "oss/page_requests.h"
 #include "oss/service.h"
 #include "sheen/v1/oss.pb.h"
 
@@ -17,22 +20,6 @@ namespace sheen::oss {
 namespace {
 
 using ResponseResult = Result<rpc::Response>;
-
-template <class Message>
-Status Parse(const rpc::Request& request, Message* out) {
-  if (out->ParseFromString(request.body)) return {};
-  return Fail(Errc::kProtocol,
-              fmt::format("the body of {} is not its message", rpc::NameOf(request.header.opcode)));
-}
-
-template <class Message>
-rpc::Response Answer(const Message& reply, uint64_t transno = 0) {
-  return {Errc::kOk, reply.SerializeAsString(), {}, transno};
-}
-
-uint64_t SessionOf(const rpc::Request& request) {
-  return request.session ? request.session->id() : 0;
-}
 
 std::optional<rpc::FaultOrder> HitFault(const RequestContext& context, rpc::FaultStep step) {
   if (context.faults == nullptr) return std::nullopt;
@@ -76,6 +63,7 @@ async::Task<ResponseResult> Read(RequestContext context, const rpc::Request* req
   const lock::Extent extent = ExtentOf(body.offset(), std::max(body.length(), 1U));
   SHEEN_CO_TRY_ASSIGN(ObjectLocks::Access access,
                       co_await Enter(context, *request, id, lock::Mode::kPr, extent));
+  const bool pages_known = WillCallBack(context, *request, id, body.pages());
   io::Buffer bulk;
   if (body.length() > 0) bulk = io::Buffer::Allocate(body.length());
   SHEEN_CO_TRY_ASSIGN(
@@ -90,6 +78,7 @@ async::Task<ResponseResult> Read(RequestContext context, const rpc::Request* req
   }
   bulk.Resize(result.bytes);
   v1::OstReadReply reply;
+  reply.set_pages_known(pages_known);
   SetAttr(result.attr, reply.mutable_attr());
   if (context.checksums) {
     reply.set_block_bytes(layout::kBlockBytesDefault);
@@ -136,7 +125,8 @@ async::Task<Result<ObjectLocks::Access>> EnterToWrite(RequestContext context,
 
 // Of what the request used and what it asks for.
 uint64_t GrantMore(const RequestContext& context, const rpc::Request& request, uint64_t wanted) {
-  if (wanted == 0 || !request.session) return 0;
+  // What others were granted before a restart is not known until they have said it.
+  if (wanted == 0 || !request.session || context.locks->recovering()) return 0;
   return context.grants->Give(context.target, request.session->id(), wanted);
 }
 
@@ -172,6 +162,7 @@ async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* re
   if (!turn) co_return std::unexpected(turn.error());
   args.granted =
       context.grants->Use(context.target, SessionOf(*request), body.granted_bytes());
+  const bool pages_known = WillCallBack(context, *request, id, body.pages());
   Result<ost::ChangeResult> result = co_await WritePresent(context, &body.object(), args);
   if (!result) {
     access.DoNotKeep();
@@ -185,6 +176,12 @@ async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* re
     reply.mutable_kept()->set_end(access.kept()->end);
   }
   reply.set_grant(GrantMore(context, *request, body.grant_wanted()));
+  reply.set_pages_known(pages_known);
+  access.End();
+  // Held back under a lock: nobody else has read there since it was given.
+  if (body.lock() == 0 && OthersHavePages(context, *request, id)) {
+    co_await RecallPages(context, request, id, body.write_back());
+  }
   co_return Answer(reply, result->transno);
 }
 
@@ -236,6 +233,12 @@ async::Task<ResponseResult> GetAttr(RequestContext context, const rpc::Request* 
                         co_await LookAt(context, request, &body, static_cast<int>(i), ids[i]));
     SetAttr(attr, reply.add_attrs());
   }
+  // Whatever is done with the objects, what kernels have of them is of no use; nobody reads them at
+  // this generation any more. Without the accesses, which the write-back of pages waits for.
+  alone.clear();
+  for (size_t i = 0; body.look() == v1::LOOK_FENCE && i < ids.size(); ++i) {
+    co_await context.locks->RecallPages({request->header.target, ids[i]}, 0);
+  }
   co_return Answer(reply);
 }
 
@@ -266,7 +269,7 @@ async::Task<ResponseResult> Truncate(RequestContext context, const rpc::Request*
   args.create = body.create();
   args.decided_ctime_ns = IsReplay(*request) ? body.decided_ctime_ns() : 0;
   args.replay = WasLost(context, *request, body.replay_of());
-  SHEEN_CO_TRY_ASSIGN(const ObjectLocks::Access access,
+  SHEEN_CO_TRY_ASSIGN(ObjectLocks::Access access,
                       co_await EnterToChange(context, request, args.id));
   SHEEN_CO_TRY_ASSIGN(ChangeTurn turn,
                       co_await BeginChange(context, request, args.id, lock::Extent::Whole()));
@@ -275,6 +278,8 @@ async::Task<ResponseResult> Truncate(RequestContext context, const rpc::Request*
   turn.End(result.transno);
   v1::OstTruncateReply reply;
   SetAttr(result.attr, reply.mutable_attr());
+  access.End();
+  if (OthersHavePages(context, *request, args.id)) co_await RecallPages(context, request, args.id);
   co_return Answer(reply, result.transno);
 }
 
@@ -293,7 +298,7 @@ async::Task<ResponseResult> Allocate(RequestContext context, const rpc::Request*
   args.create = body.handle() != 0;
   args.decided_ctime_ns = IsReplay(*request) ? body.decided_ctime_ns() : 0;
   args.replay = WasLost(context, *request, body.replay_of());
-  SHEEN_CO_TRY_ASSIGN(const ObjectLocks::Access access,
+  SHEEN_CO_TRY_ASSIGN(ObjectLocks::Access access,
                       co_await EnterToChange(context, request, args.id));
   SHEEN_CO_TRY_ASSIGN(ChangeTurn turn,
                       co_await BeginChange(context, request, args.id, lock::Extent::Whole()));
@@ -302,6 +307,8 @@ async::Task<ResponseResult> Allocate(RequestContext context, const rpc::Request*
   turn.End(result.transno);
   v1::OstAllocateReply reply;
   SetAttr(result.attr, reply.mutable_attr());
+  access.End();
+  if (OthersHavePages(context, *request, args.id)) co_await RecallPages(context, request, args.id);
   co_return Answer(reply, result.transno);
 }
 
@@ -340,54 +347,6 @@ async::Task<ResponseResult> StatFs(RequestContext context, const rpc::Request* r
   reply.set_bytes_available(space.bytes_available);
   reply.set_files_total(space.files_total);
   reply.set_files_free(space.files_free);
-  co_return Answer(reply);
-}
-
-Result<std::vector<ObjectLocks::Held>> HeldIn(
-    const google::protobuf::RepeatedPtrField<v1::HeldLock>& locks) {
-  std::vector<ObjectLocks::Held> held;
-  held.reserve(static_cast<size_t>(locks.size()));
-  for (const v1::HeldLock& wire : locks) {
-    ObjectLocks::Held& one = held.emplace_back();
-    one.key.target = wire.target();
-    SHEEN_TRY_ASSIGN(one.key.id, ObjectIdOf(wire.object()));
-    one.id = wire.lock();
-    one.extent = {wire.range().start(), wire.range().end()};
-    if (one.id == 0 || one.id > INT64_MAX || !one.extent.Valid()) {
-      return Fail(Errc::kInvalid, fmt::format("lock {} on [{},{}) cannot be", one.id,
-                                              one.extent.start, one.extent.end));
-    }
-  }
-  return held;
-}
-
-// These two are about all targets of the server.
-async::Task<ResponseResult> CancelLocks(RequestContext context, const rpc::Request* request) {
-  v1::OstLockCancelRequest body;
-  SHEEN_CO_TRY(Parse(*request, &body));
-  SHEEN_CO_TRY_ASSIGN(const std::vector<ObjectLocks::Held> held, HeldIn(body.locks()));
-  for (const ObjectLocks::Held& one : held) {
-    context.locks->Release(one.key, {SessionOf(*request), one.id});
-  }
-  for (const v1::TargetGrant& grant : body.grants()) {
-    ost::Target* const target = context.service->TargetOf(grant.target());
-    if (target == nullptr) continue;
-    context.grants->Return(target, SessionOf(*request), grant.bytes());
-  }
-  co_return Answer(v1::OstLockCancelReply());
-}
-
-async::Task<ResponseResult> DeclareLocks(RequestContext context, const rpc::Request* request) {
-  v1::OstLockDeclareRequest body;
-  SHEEN_CO_TRY(Parse(*request, &body));
-  SHEEN_CO_TRY_ASSIGN(const std::vector<ObjectLocks::Held> held, HeldIn(body.locks()));
-  for (const v1::TargetGrant& grant : body.grants()) {
-    ost::Target* const target = context.service->TargetOf(grant.target());
-    if (target == nullptr) continue;
-    context.grants->Declare(target, SessionOf(*request), grant.bytes());
-  }
-  v1::OstLockDeclareReply reply;
-  for (const uint64_t id : context.locks->Declare(SessionOf(*request), held)) reply.add_lost(id);
   co_return Answer(reply);
 }
 

@@ -199,6 +199,7 @@ async::Task<Status> OssService::DestroyObjects(v1::DestroyObjectsRequest request
   SHEEN_CO_TRY_ASSIGN(ost::Target * target, FindTarget(request.target()));
   SHEEN_CO_TRY_ASSIGN(std::vector<layout::ObjectId> ids, ObjectIdsOf(request.objects()));
   const Nanos began = async::Shard::Current()->Now();
+  for (const layout::ObjectId& id : ids) locks_.pages()->Forget({request.target(), id});
   const Status destroyed = co_await target->Destroy(CurrentIo(), std::move(ids));
   StatsOf(request.target())->NoteDestroyed(async::Shard::Current()->Now() - began);
   co_return destroyed;

@@ -68,7 +68,8 @@ class OssService final : public rpc::Service,
   async::Task<std::vector<v1::TargetSpace>> TargetSpaces();
   // "serving", or "stopped: sheen-OST0001: fdatasync ...". Thread-safe.
   std::string StateText() const;
-  // Sessions saved earlier, for rpc::SessionTable::Load; and the fences. Before the first request.
+  // Sessions saved earlier, for rpc::SessionTable::Load; and the fences. All targets are at the
+  // highest boot count after it. Before the first request.
   async::Task<Result<std::vector<std::shared_ptr<rpc::Session>>>> LoadSessions();
   // Highest boot count and lowest recovered transno of the targets: for rpc::ServerIdentity.
   uint64_t Boot() const;

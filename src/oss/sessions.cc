@@ -387,6 +387,10 @@ async::Task<Result<std::vector<std::shared_ptr<rpc::Session>>>> OssService::Load
   std::vector<std::shared_ptr<rpc::Session>> out;
   ost::Target* const target = SessionTarget();
   if (target == nullptr) co_return out;
+  const uint64_t boot = Boot();
+  for (const auto& [index, other] : targets_) {
+    SHEEN_CO_TRY(co_await other->RaiseBoot(CurrentIo(), boot));
+  }
   using Rows = std::vector<std::pair<std::string, std::string>>;
   SHEEN_CO_TRY_ASSIGN(const Rows rows, co_await target->ReadSessionRows());
   std::set<uint64_t> known;

@@ -241,6 +241,21 @@ async::Task<Status> Target::Core::Start(io::FileIo* io, std::string machine_boot
   co_return Status();
 }
 
+async::Task<Status> Target::RaiseBoot(io::FileIo* io, uint64_t boot) {
+  Core* const core = core_.get();
+  if (core->boot >= boot) co_return Status();
+  SHEEN_CO_TRY(core->CheckServing());
+  SHEEN_CO_TRY_ASSIGN(BootRow row, co_await ReadMeta(core, kBootRow, DecodeBoot));
+  row.boot = boot;
+  kv::Batch batch;
+  batch.Put(kMetaFamily, std::string(kBootRow), EncodeBoot(row));
+  SHEEN_CO_TRY(co_await core->WriteRows(&batch));
+  SHEEN_CO_TRY(co_await core->SyncIndex(io));
+  SHEEN_LOG(Info, "{}: boot {}, as the other targets of this server", core->name, boot);
+  core->boot = boot;
+  co_return Status();
+}
+
 async::Task<Result<std::unique_ptr<Target>>> Target::Open(io::FileIo* io, OpenOptions options) {
   std::unique_ptr<DirectoryLock> lock = std::move(options.lock);
   if (lock == nullptr && options.lock_directory) {

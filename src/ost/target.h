@@ -88,6 +88,10 @@ class Target final {
   const Superblock& superblock() const;
   const std::string& name() const;  // "sheen-OST0000"
   uint64_t boot() const;
+  // To at least `boot` (durable), so that the targets of one server have the same: whichever of
+  // them it is started with next, its number is a new and a higher one. REQUIRES: before any
+  // request.
+  async::Task<Status> RaiseBoot(io::FileIo* io, uint64_t boot);
   // Highest transno that was durable when the target was opened.
   uint64_t recovered_transno() const;
   uint64_t last_committed() const;

@@ -65,6 +65,10 @@ class ClientIdentity final {
   void SetSession(const std::string& server, const ServerSession& session);
   // SetSession if the current one still has id `expected`; else false: another shard was first.
   bool ReplaceSession(const std::string& server, uint64_t expected, const ServerSession& session);
+  // What a handshake has given that began when `before` was current. False: another shard's, of
+  // since then, is of another session, or of a later life of the server.
+  bool AdoptSession(const std::string& server, const ServerSession& before,
+                    const ServerSession& session);
 
   // Credentials that were set at `server` by kSetCredential calls (id, request body), to be set
   // again when it has forgotten them.
@@ -156,6 +160,9 @@ struct ClientOptions {
   // target the same ones.
   uint32_t slot_lists_apart = 0;
   uint32_t slot_count_apart = 0;  // of each list
+  // False: no request names its slot, so the server keeps no answers, and a change whose answer is
+  // lost with its connection is not sent again: kIo, its outcome is not known.
+  bool names_slots = true;
   bool checksums = true;    // body and bulk CRCs
   std::string client_name;  // host and mount point, for the server's log
   uint64_t features = 0;    // rpc::Feature bits that this side knows

@@ -201,6 +201,7 @@ void Client::State::SendNow(Pending* pending, uint16_t flags) {
   header.target = call.target;
   header.xid = pending->xid;
   header.slot = pending->replay ? call.replay_slot : pending->slot;
+  if (!options_.names_slots) header.slot = 0;
   header.credential = call.credential;
   header.transno = OldestUnfinished();
   if (call.deadline != Nanos::max()) {

@@ -7,6 +7,8 @@
 namespace sheen::rpc {
 namespace {
 
+// A lost SYN is sent again by the next attempt, not after the kernel's seconds.
+constexpr Nanos kTcpConnectMax = std::chrono::seconds(1);
 constexpr Nanos kReconnectWaitMin = std::chrono::milliseconds(10);
 // For the answer to a goodbye of a session that is not needed.
 constexpr Nanos kGoodbyeMax = std::chrono::seconds(1);
@@ -109,7 +111,8 @@ async::Task<Status> Client::State::ConnectOnce() {
     co_return Fail(Errc::kUnavailable, options_.server_name + ": its address is not known");
   }
   const Address address = options_.addresses[address_index_++ % options_.addresses.size()];
-  auto connected = co_await transport_->Connect(address, options_.connect_timeout);
+  const Nanos limit = std::min(options_.connect_timeout, kTcpConnectMax);
+  auto connected = co_await transport_->Connect(address, limit);
   if (!connected) co_return std::unexpected(std::move(connected).error());
   if (stopped_) co_return Fail(Errc::kCancelled, "the client has stopped");
   link_ = std::move(*connected);
@@ -207,8 +210,8 @@ Status Client::State::AcceptHello(const Message& message, const ServerSession& b
   } else if (reply.session_id() != before.session_id) {
     return Fail(Errc::kProtocol, "the server resumed a session that is not ours");
   }
-  if (!identity_->ReplaceSession(options_.server_name, before.session_id, session)) {
-    // Another shard got a session first: all of a client's links are of one session.
+  if (!identity_->AdoptSession(options_.server_name, before, session)) {
+    // Another shard was first: all of a client's links are of one session, and of one life.
     link_->SetEstablished();
     SendPing(reply.session_resumed() ? Opcode::kPing : Opcode::kGoodbye);
     return Fail(Errc::kAgain, "another shard has just got a session");
@@ -333,6 +336,9 @@ void Client::State::OnClosed(const Error& reason) {
     }
     // What comes back may be another boot, which has lost what was replayed before this.
     if (pending->replay || pending->call.this_connection) pending->give_up = reason;
+    if (!options_.names_slots && !pending->give_up && MayHaveBeenExecuted(*pending)) {
+      pending->give_up = OutcomeUnknown(*pending);
+    }
     if (pending->give_up) given_up.push_back(pending);
   }
   for (Pending* pending : given_up) {

@@ -45,6 +45,17 @@ bool ClientIdentity::ReplaceSession(const std::string& server, uint64_t expected
   return true;
 }
 
+bool ClientIdentity::AdoptSession(const std::string& server, const ServerSession& before,
+                                  const ServerSession& session) {
+  std::lock_guard lock(mutex_);
+  ServerSession& current = servers_[server].session;
+  if (current.session_id != before.session_id) return false;
+  const bool changed = current.server_boot != before.server_boot;
+  if (changed && session.server_boot < current.server_boot) return false;
+  current = session;
+  return true;
+}
+
 void ClientIdentity::RememberCredential(const std::string& server, uint32_t id, std::string body) {
   std::lock_guard lock(mutex_);
   servers_[server].credentials[id] = std::move(body);

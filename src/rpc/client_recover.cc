@@ -31,13 +31,18 @@ bool MattersTwice(Opcode opcode) {
 }  // namespace
 
 Error Client::State::OutcomeUnknown(const Pending& pending) const {
-  return Error(Errc::kIo, options_.server_name + " ended this client's session; whether it " +
-                              "executed " + std::string(NameOf(pending.call.opcode)) +
+  const char* const what =
+      options_.names_slots ? " ended this client's session" : " was lost before it had answered";
+  return Error(Errc::kIo, options_.server_name + what + "; whether it executed " +
+                              std::string(NameOf(pending.call.opcode)) +
                               " is not known: look before you repeat it");
 }
 
-bool Client::State::MayHaveBeenExecuted(const Pending& pending) {
-  return pending.lost_answer && MattersTwice(pending.call.opcode);
+bool Client::State::MayHaveBeenExecuted(const Pending& pending) const {
+  const Opcode opcode = pending.call.opcode;
+  const bool ost_change = IsMutating(opcode) && !IsMdsRequest(opcode);
+  const bool matters = MattersTwice(opcode) || (ost_change && !options_.names_slots);
+  return pending.lost_answer && matters;
 }
 
 // The server has forgotten the old session or ended it. What it may have executed in it cannot be

@@ -166,7 +166,7 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
   void SendCredentials();
   void OnNewSession();
   Error OutcomeUnknown(const Pending& pending) const;
-  static bool MayHaveBeenExecuted(const Pending& pending);
+  bool MayHaveBeenExecuted(const Pending& pending) const;
   // The next connection begins a new session.
   void ForgetSession(std::string reason);
   void CloseLink(Errc code, std::string reason);

@@ -16,6 +16,7 @@ namespace {
 
 // A send that may stay unfinished in the books until the next event.
 constexpr size_t kQuietBytesMax = 64 << 10;
+constexpr unsigned kUnacknowledgedMaxMs = 6000;
 
 bool IsTransient(int32_t result) { return result == -EINTR || result == -EAGAIN; }
 
@@ -41,6 +42,12 @@ TcpConnection::TcpConnection(std::shared_ptr<TcpState> state, Options options)
       sender_({.checksums = state_->options.checksums, .is_server = options.accepted}) {
   const int no_delay = state_->options.no_delay ? 1 : 0;
   (void)setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &no_delay, sizeof no_delay);
+  // A machine that went without a word and is back does not know the connection: the kernel's
+  // retransmissions, further and further apart, would find that out up to a minute later.
+  if (!accepted_) {
+    (void)setsockopt(fd_, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUnacknowledgedMaxMs,
+                     sizeof kUnacknowledgedMaxMs);
+  }
   state_->Add(this);
   ++state_->connection_count;
   if (accepted_) ++state_->accepted_count;

@@ -77,15 +77,17 @@ class IdlePoller final : public async::Poller {
 class SecondShard final {
  public:
   SecondShard(SimCluster* cluster, Filesystem* fs, const std::string& node)
-      : main_(cluster->shard()),
+      : cluster_(cluster),
+        main_(cluster->shard()),
         transport_(cluster->network(), node),
         shard_(&poller_, &cluster->shard()->clock(), 1) {
     fs->AddShard(&shard_, &transport_);
     running_ = cluster->Begin(Run());
   }
-  void End(SimCluster* cluster) {
+  ~SecondShard() { End(); }
+  void End() {
     ended_ = true;
-    cluster->Finish(running_);
+    cluster_->Finish(running_);
   }
   bool busy = false;
 
@@ -96,6 +98,7 @@ class SecondShard final {
       co_await main_->Sleep(milliseconds(1));
     }
   }
+  SimCluster* const cluster_;
   async::Shard* const main_;
   rpc::SimTransport transport_;
   IdlePoller poller_;
@@ -169,7 +172,7 @@ TEST_F(SimRestartsScene, WhatIsRepeatedIsKeptForTheBootThatAnswers) {
   cluster_.PowerCutMds(nullptr);
   cluster_.Run(LookUp(bob_, "d"));
   EXPECT_TRUE(cluster_.RemoveClient(alice_));
-  second.End(&cluster_);
+  second.End();
 }
 
 async::Task<void> CutOff(SimCluster* cluster, Nanos from, Nanos until) {

@@ -150,12 +150,16 @@ void SimCluster::Finish(std::shared_ptr<bool> done) {
 void SimCluster::Run(async::Task<void> task) { Finish(Begin(std::move(task))); }
 
 client::Filesystem* SimCluster::AddClient(const std::string& name, Nanos deadline) {
+  client::Options options;
+  options.deadline = deadline;
+  return AddClient(name, std::move(options));
+}
+
+client::Filesystem* SimCluster::AddClient(const std::string& name, client::Options options) {
   auto node = std::make_unique<ClientNode>();
   node->transport = std::make_unique<rpc::SimTransport>(&network_, name);
-  client::Options options;
   options.fsname = kFsname;
   options.mgs = {{"mds0", 7988}};
-  options.deadline = deadline;
   options.faults = faults(name);
   node->filesystem = std::make_unique<client::Filesystem>(options);
   node->filesystem->AddShard(&shard_, node->transport.get());

@@ -56,6 +56,7 @@ class SimCluster final {
 
   // Mounted when it returns. `deadline`: client::Options::deadline.
   client::Filesystem* AddClient(const std::string& name, Nanos deadline = Nanos::max());
+  client::Filesystem* AddClient(const std::string& name, client::Options options);
   // Before the first client.
   void SetAgents(std::unique_ptr<SimAgentsBase> agents);
   // Unmounted, in order. Gives what Unmount said.

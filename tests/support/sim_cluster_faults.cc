@@ -1,6 +1,7 @@
 // How a SimCluster's machines and processes end, and what else goes wrong there.
 #include <gtest/gtest.h>
 
+#include "base/log.h"
 #include "support/sim_cluster_parts.h"
 
 namespace sheen::test {
@@ -58,7 +59,10 @@ void SimCluster::PowerCutOss(Random* random) {
   StartOss();
 }
 
-DiskTrouble* SimCluster::disk(uint32_t ost) { return osts_.at(ost)->trouble.get(); }
+DiskTrouble* SimCluster::disk(uint32_t ost) {
+  SHEEN_ASSERT(ost == 0 || !options_.one_oss);  // all are on the first one's
+  return osts_.at(ost)->trouble.get();
+}
 
 kv::MemoryDisk* SimCluster::index_disk(uint32_t ost) { return &osts_.at(ost)->disk; }
 

@@ -153,10 +153,13 @@ Result<bool> ApplyValue(std::string_view name, std::string_view value, ClientOpt
     SHEEN_TRY(SetWord(name, value, {"auto", "on", "off"}, &out->io_uring));
   } else if (name == "log_level") {
     SHEEN_TRY(SetWord(name, value, {"debug", "info", "warn", "error"}, &out->log_level));
-  } else if (name == "checksums" || name == "write_behind") {
+  } else if (name == "checksums" || name == "write_behind" || name == "recovery") {
     std::string word;
     SHEEN_TRY(SetWord(name, value, {"on", "off"}, &word));
-    (name == "checksums" ? out->checksums : out->write_behind) = word == "on";
+    bool* const set = name == "checksums"      ? &out->checksums
+                      : name == "write_behind" ? &out->write_behind
+                                               : &out->recovery;
+    *set = word == "on";
   } else if (name == "metrics") {
     if (value.empty()) return Fail(Errc::kInvalid, "mount option metrics=: it must be [HOST:]PORT");
     out->metrics = value;

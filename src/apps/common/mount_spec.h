@@ -34,6 +34,7 @@ struct ClientOptions {
   bool foreground = false;
   bool checksums = true;
   bool write_behind = true;
+  bool recovery = true;
   bool local_locks = false;  // flock(2) and fcntl(2) among the processes of this mount only
   bool sloppy = false;  // mount -s: unknown options are ignored
   std::string log;

@@ -237,6 +237,26 @@ TEST_F(ReconnectTest, AConnectionToAnEarlierBootIsEndedByWhoKnowsTheLater) {
   EXPECT_FALSE(client->EndEarlierBoot(boot + 1)) << "there is none any more";
 }
 
+// Two shards shake hands; the one with the earlier boot reads its answer last.
+TEST(ClientIdentityTest, AHandshakeWithAnEarlierBootThatEndsLastIsNotTaken) {
+  ClientIdentity identity("sheen");
+  ServerSession session{.session_id = 7, .server_boot = 1};
+  identity.SetSession("mds0", session);
+  const ServerSession before = identity.Session("mds0");
+  session.server_boot = 3;
+  EXPECT_TRUE(identity.AdoptSession("mds0", before, session));
+  session.server_boot = 2;
+  EXPECT_FALSE(identity.AdoptSession("mds0", before, session));
+  EXPECT_EQ(identity.Session("mds0").server_boot, 3U);
+  session.server_boot = 3;
+  EXPECT_TRUE(identity.AdoptSession("mds0", before, session));
+  // Of a handshake that began after that, as with a server whose store was restored: taken.
+  session.server_boot = 2;
+  EXPECT_TRUE(identity.AdoptSession("mds0", identity.Session("mds0"), session));
+  session.session_id = 8;
+  EXPECT_FALSE(identity.AdoptSession("mds0", ServerSession{.session_id = 8}, session));
+}
+
 TEST_F(ReconnectTest, TheAnswerOfAChangeThatNobodyWaitsForIsToldWithItsBytes) {
   StartServer();
   StartClient();

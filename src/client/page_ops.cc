@@ -1,0 +1,69 @@
+#include "client/page_ops.h"
+
+#include <map>
+
+#include "client/convert.h"
+#include "client/held_ops.h"
+#include "client/state.h"
+
+namespace sheen::client {
+namespace {
+
+constexpr size_t kGivenUpTogether = 256;
+
+// Files that nobody has open, so that nobody has them mapped: their next opening drops the pages.
+void GiveUpOldest(State* state) {
+  const auto may_go = [state](const Fid& fid) { return state->files.Find(fid) == nullptr; };
+  std::map<uint32_t, v1::OstLockCancelRequest> requests;
+  for (const PageRegistry::Entry& entry : state->pages.TakeSurplus(kGivenUpTogether, may_go)) {
+    state->kernel.DataLost(entry.fid, 0, 0);
+    v1::HeldLock* const wire = requests[entry.ost].add_locks();
+    wire->set_target(entry.ost);
+    ObjectToWire(entry.object, wire->mutable_object());
+    wire->set_lock(entry.id);
+    wire->mutable_range()->set_start(0);
+    wire->mutable_range()->set_end(lock::kEof);
+  }
+  for (auto& [ost, request] : requests) {
+    state->Here()->shard()->Spawn(SendCancel(state, ost, std::move(request)));
+  }
+}
+
+}  // namespace
+
+uint64_t AskForPages(State* state, const OpenFile& file, uint32_t ost,
+                     const layout::ObjectId& object) {
+  PageRegistry::Entry wanted;
+  wanted.session = OstSession(state, ost);
+  if (wanted.session == 0) return 0;
+  wanted.ost = ost;
+  wanted.object = object;
+  wanted.fid = file.fid();
+  return state->pages.Ask(wanted, state->extents.NewId());
+}
+
+void NotePagesKnown(State* state, uint64_t id) {
+  state->pages.Known(id);
+  if (state->pages.size() > PageRegistry::kObjectsMax) GiveUpOldest(state);
+}
+
+void ForgetCalledPages(ShardContext* here, uint64_t id, rpc::Client::AnswerFunction answer) {
+  State* const state = here->state();
+  const std::optional<PageRegistry::Entry> called = state->pages.TakeCalled(id);
+  if (!called) {
+    answer();
+    return;
+  }
+  async::Shard* const shard = here->shard();
+  state->kernel.ForgetPages(called->fid, [shard, answer = std::move(answer)] {
+    shard->Post([answer] { answer(); });
+  });
+}
+
+void ForgetPagesOf(State* state, const std::set<uint32_t>& osts) {
+  std::set<Fid> files;
+  for (const PageRegistry::Entry& entry : state->pages.TakeOf(osts)) files.insert(entry.fid);
+  for (const Fid& fid : files) state->kernel.ForgetPages(fid, {});
+}
+
+}  // namespace sheen::client
