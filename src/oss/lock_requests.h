@@ -1,4 +1,4 @@
-// kOstLockCancel and kOstLockDeclare: clients give locks back, or say what they hold, on all targets
+// kOstLockCancel and kOstLockDeclare: clients give locks back, or say what they hold: on any target
 // of the server.
 #pragma once
 
