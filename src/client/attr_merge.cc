@@ -36,7 +36,11 @@ Attr MergeGlimpse(Attr from_mds, const layout::Layout& layout, const ObjectState
       merged.blocks += object.blocks;
       if (object.ctime_ns > merged.ctime_ns) {
         merged.ctime_ns = object.ctime_ns;
-        merged.mtime_ns = object.mtime_ns;
+        merged.mtime_ns = merged.mtime_set ? object.mtime_ns
+                                           : std::max(merged.mtime_ns, object.mtime_ns);
+        merged.mtime_set = false;  // written since
+      } else if (!merged.mtime_set) {
+        merged.mtime_ns = std::max(merged.mtime_ns, object.mtime_ns);
       }
     }
   }

@@ -3,7 +3,8 @@
 //
 //   size   = max over the stripes of layout::FileBytesFrom
 //   blocks = sum over the objects
-//   mtime  = of whoever has the newest ctime, the MDS when equal;  ctime = that newest one
+//   mtime  = the newest; where somebody has set the file's (Attr::mtime_set) of whoever has the
+//            newest ctime, the MDS when equal;  ctime = that newest one
 //
 // Pure functions.
 #pragma once

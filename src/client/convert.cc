@@ -59,6 +59,7 @@ Result<Attr> AttrFromWire(const v1::Attr& wire) {
   attr.has_access_acl = wire.has_access_acl();
   attr.has_default_acl = wire.has_default_acl();
   attr.no_xattrs = wire.no_xattrs();
+  attr.mtime_set = wire.mtime_set();
   return attr;
 }
 

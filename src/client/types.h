@@ -42,6 +42,7 @@ struct Attr {
   bool has_access_acl = false;
   bool has_default_acl = false;
   bool no_xattrs = false;  // none at all; else unknown
+  bool mtime_set = false;  // it may be older than the objects'
 
   bool operator==(const Attr&) const = default;
 };

@@ -163,6 +163,7 @@ void FillAttr(const Fid& fid, const mdt::Inode& inode, bool with_layout, v1::Att
   out->set_has_access_acl((inode.flags & mdt::kHasAccessAcl) != 0);
   out->set_has_default_acl((inode.flags & mdt::kHasDefaultAcl) != 0);
   out->set_no_xattrs(inode.xattr_count == 0);
+  out->set_mtime_set((inode.flags & mdt::kMtimeSet) != 0);
   if (!inode.IsRegular()) return;
   out->set_size_unsafe(inode.size_unsafe());
   out->set_size_epoch(inode.size_epoch);

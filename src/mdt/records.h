@@ -24,6 +24,9 @@ enum InodeFlag : uint16_t {
   kUnsafeShared = 1 << 1,  // more than one session had it open for write since it became unsafe
   kHasAccessAcl = 1 << 2,   // the xattrs table has system.posix_acl_access of it
   kHasDefaultAcl = 1 << 3,  // likewise system.posix_acl_default
+  // mtime is what somebody has set (or brought from S3) since the objects' times were last taken:
+  // it may be older than theirs.
+  kMtimeSet = 1 << 4,
 };
 
 struct Inode {

@@ -77,7 +77,7 @@ void GiveAttributes(const v1::ImportEntry& entry, uint32_t given, int64_t now_ns
   if (type == S_IFLNK) inode->mode = S_IFLNK | 0777;
   if ((given & v1::GIVEN_UID) != 0) inode->uid = entry.uid();
   if ((given & v1::GIVEN_GID) != 0) inode->gid = entry.gid();
-  inode->mtime_ns = entry.mtime_ns() != 0 ? entry.mtime_ns() : entry.modified_ns();
+  ops::SetMtime(entry.mtime_ns() != 0 ? entry.mtime_ns() : entry.modified_ns(), true, inode);
   inode->atime_ns = entry.atime_ns() != 0 ? entry.atime_ns() : inode->mtime_ns;
   inode->ctime_ns = now_ns;
 }

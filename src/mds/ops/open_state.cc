@@ -64,8 +64,19 @@ Status ApplyReport(const OpContext& context, const SizeReport& report, mdt::Inod
   if (ctime_ns > inode->ctime_ns) {
     inode->ctime_ns = ctime_ns;
     inode->mtime_ns = report.mtime_ns;
+    inode->flags &= static_cast<uint16_t>(~mdt::kMtimeSet);
+  } else if ((inode->flags & mdt::kMtimeSet) == 0) {
+    // Of writes before a change of mode or name, say.
+    inode->mtime_ns = std::max(inode->mtime_ns, SaneTime(context, report.mtime_ns));
   }
   return {};
+}
+
+void SetMtime(int64_t mtime_ns, bool given, mdt::Inode* inode) {
+  inode->mtime_ns = mtime_ns;
+  if (!inode->IsRegular()) return;
+  inode->flags = static_cast<uint16_t>(given ? inode->flags | mdt::kMtimeSet
+                                             : inode->flags & ~mdt::kMtimeSet);
 }
 
 void ClearUnsafe(mdt::Inode* inode) {

@@ -79,6 +79,8 @@ struct SizeReport {
 // Takes size and blocks from the OSTs, and the times when their ctime is newer. Errors: kInvalid.
 Status ApplyReport(const OpContext& context, const SizeReport& report, mdt::Inode* inode);
 void ClearUnsafe(mdt::Inode* inode);
+// `given`: by somebody, so that it may be older than what the objects have.
+void SetMtime(int64_t mtime_ns, bool given, mdt::Inode* inode);
 // A namespace this server keeps: user., trusted., security. `write`: to change. (xattr_rules.cc)
 Status CheckXattr(const OpContext& context, const mdt::Inode& inode, std::string_view name,
                   bool write);

@@ -158,9 +158,10 @@ Status SetAttr(OpContext* context, const v1::SetAttrRequest& request, v1::SetAtt
   if (Has(request, v1::SET_ATIME)) {
     inode.atime_ns = request.atime_now() ? time_ns : request.atime_ns();
   }
-  if (Has(request, v1::SET_TRUNCATED)) inode.mtime_ns = time_ns;
+  if (Has(request, v1::SET_TRUNCATED)) SetMtime(time_ns, false, &inode);
   if (Has(request, v1::SET_MTIME)) {
-    inode.mtime_ns = request.mtime_now() ? time_ns : request.mtime_ns();
+    const bool now = request.mtime_now();
+    SetMtime(now ? time_ns : request.mtime_ns(), !now, &inode);
   }
   inode.ctime_ns = std::max(inode.ctime_ns, time_ns);
   mdt::PutInode(context->txn, fid, inode,

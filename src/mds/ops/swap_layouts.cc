@@ -59,7 +59,8 @@ Status TakeBytes(OpContext* context, const v1::SwapLayoutsRequest::Side& from, S
   side->inode.blocks = SaneBlocks(from.blocks());
   const int64_t seen_ns = SaneTime(*context, std::max(from.ctime_ns(), side->wire->ctime_ns()));
   const int64_t time_ns = std::max(context->TimeFor(0, {&side->inode}), seen_ns + 1);
-  side->inode.mtime_ns = side->inode.ctime_ns = time_ns;
+  side->inode.ctime_ns = time_ns;
+  SetMtime(time_ns, false, &side->inode);
   static_cast<void>(MarkLocallyChanged(&side->inode));
   // As a write of these bytes would.
   if (!IsSuperuser(*context->credential)) side->inode.mode = WithoutSetIds(side->inode.mode);
@@ -102,6 +103,7 @@ Status SwapLayouts(OpContext* context, const v1::SwapLayoutsRequest& request,
     // Later than the objects': what the inode says of mtime counts.
     const int64_t seen_ns = SaneTime(*context, request.second().ctime_ns());
     first.inode.ctime_ns = std::max(context->TimeFor(0, {&first.inode}), seen_ns + 1);
+    SetMtime(first.inode.mtime_ns, true, &first.inode);
     first.inode.blocks = SaneBlocks(request.second().blocks());
   } else {
     SHEEN_TRY(TakeBytes(context, request.second(), &first));

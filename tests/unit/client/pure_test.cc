@@ -64,7 +64,7 @@ TEST(AttrMergeTest, SizeIsTheFarthestEndAndBlocksAreSummed) {
   EXPECT_EQ(merged.ctime_ns, 9);
 }
 
-TEST(AttrMergeTest, TheNewestChangeTimeDecidesTheModificationTime) {
+TEST(AttrMergeTest, WhereSomebodyHasSetItTheNewestChangeTimeDecidesTheModificationTime) {
   const layout::Layout layout = Striped(1, 1 << 20);
   ObjectStates states = ShapeOf(layout);
   states[0][0] = {
@@ -72,7 +72,27 @@ TEST(AttrMergeTest, TheNewestChangeTimeDecidesTheModificationTime) {
   Attr mds;
   mds.ctime_ns = 101;  // utimens after the write
   mds.mtime_ns = 3;
+  mds.mtime_set = true;
   EXPECT_EQ(MergeGlimpse(mds, layout, states).mtime_ns, 3);
+  mds.ctime_ns = 99;  // before it
+  EXPECT_EQ(MergeGlimpse(mds, layout, states).mtime_ns, 100);
+  mds.mtime_ns = 5000;  // in the future
+  EXPECT_EQ(MergeGlimpse(mds, layout, states).mtime_ns, 100);
+}
+
+TEST(AttrMergeTest, AChangeOfModeAfterAWriteLeavesTheModificationTimeToTheWrite) {
+  const layout::Layout layout = Striped(2, 1 << 20);
+  ObjectStates states = ShapeOf(layout);
+  states[0][0] = {
+      .known = true, .exists = true, .size = 1, .blocks = 8, .mtime_ns = 100, .ctime_ns = 100};
+  states[0][1] = {
+      .known = true, .exists = true, .size = 1, .blocks = 8, .mtime_ns = 90, .ctime_ns = 90};
+  Attr mds;
+  mds.ctime_ns = 101;
+  mds.mtime_ns = 3;
+  const Attr merged = MergeGlimpse(mds, layout, states);
+  EXPECT_EQ(merged.mtime_ns, 100);
+  EXPECT_EQ(merged.ctime_ns, 101);
 }
 
 TEST(AttrMergeTest, AnOlderAnswerDoesNotReplaceANewerOne) {

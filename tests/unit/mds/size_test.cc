@@ -49,6 +49,47 @@ TEST_F(SizeTest, ASoleWritersCloseMakesTheSizeSafe) {
   EXPECT_EQ(attr.mtime_ns(), clock_.Wall().count() + 500);
 }
 
+// The close reports what was written before the mode was changed.
+TEST_F(SizeTest, AChangeOfModeAfterAWriteLeavesTheModificationTimeToTheWrite) {
+  const Fid file = Create(kRootFid, "f");
+  const int64_t written_ns = clock_.Wall().count() + 500;
+  clock_.Advance(std::chrono::milliseconds(1));
+  v1::SetAttrRequest mode;
+  SetFid(file, mode.mutable_fid());
+  mode.set_valid(v1::SET_MODE);
+  mode.set_mode(0600);
+  EXPECT_TRUE(Call<v1::SetAttrReply>(rpc::Opcode::kMdsSetAttr, mode).ok());
+  const auto report = [&] {
+    v1::CloseRequest request;
+    SetFid(file, request.mutable_fid());
+    request.set_handle(1);
+    request.set_wrote(true);
+    request.set_size(10);
+    request.set_mtime_ns(written_ns);
+    request.set_ctime_ns(written_ns);
+    return Call<v1::CloseReply>(rpc::Opcode::kMdsClose, request);
+  };
+  OpenAs(session_, file, 1, O_WRONLY);
+  EXPECT_TRUE(report().ok());
+  EXPECT_EQ(Attr(file).mtime_ns(), written_ns);
+  EXPECT_FALSE(Attr(file).mtime_set());
+  // What somebody has set stays.
+  v1::SetAttrRequest time;
+  SetFid(file, time.mutable_fid());
+  time.set_valid(v1::SET_MTIME);
+  time.set_mtime_ns(77);
+  EXPECT_TRUE(Call<v1::SetAttrReply>(rpc::Opcode::kMdsSetAttr, time).ok());
+  EXPECT_TRUE(Attr(file).mtime_set());
+  OpenAs(session_, file, 1, O_WRONLY);
+  EXPECT_TRUE(report().ok());
+  EXPECT_EQ(Attr(file).mtime_ns(), 77);
+  // Until it is written again.
+  OpenAs(session_, file, 1, O_WRONLY);
+  EXPECT_TRUE(CloseWriter(session_, file, 1, 20).ok());
+  EXPECT_EQ(Attr(file).mtime_ns(), clock_.Wall().count() + 500);
+  EXPECT_FALSE(Attr(file).mtime_set());
+}
+
 TEST_F(SizeTest, OfTwoHandlesOfOneClientTheLastCloseCounts) {
   const Fid file = Create(kRootFid, "f");
   OpenAs(session_, file, 1, O_WRONLY);
