@@ -13,6 +13,7 @@ file(GLOB sim_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/sim/*.cc)
 if(sim_sources)
   add_executable(sim ${sim_sources} ${CMAKE_SOURCE_DIR}/tests/support/sim_agents.cc
                  ${CMAKE_SOURCE_DIR}/tests/support/sim_cluster.cc
+                 ${CMAKE_SOURCE_DIR}/tests/support/sim_cluster_checks.cc
                  ${CMAKE_SOURCE_DIR}/tests/support/sim_cluster_faults.cc
                  ${CMAKE_SOURCE_DIR}/tests/support/fake_kernel.cc)
   target_include_directories(sim PRIVATE ${CMAKE_SOURCE_DIR}/tests)

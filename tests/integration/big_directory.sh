@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Many files in one directory: created, listed without loss or doubling, removed; names of 255 bytes.
+# A million files in one directory (SHEEN_BIG_DIRECTORY: another number): created, listed without loss or
+# doubling, removed; names of 255 bytes.
 . "$(dirname "$0")/../support/cluster.sh"
-count=${SHEEN_BIG_DIRECTORY:-200000}
+count=${SHEEN_BIG_DIRECTORY:-1000000}
 cluster_up
 python3 - "$MNT" "$count" <<'PY'
 import os, sys, time

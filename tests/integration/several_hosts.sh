@@ -60,6 +60,8 @@ lfs setstripe -c 4 "$WORK/c1/striped" || die "setstripe"
 dd if=/dev/urandom of="$WORK/data" bs=1M count=64 status=none
 cp "$WORK/data" "$WORK/c1/striped"
 cmp "$WORK/data" "$WORK/c0/striped" || die "c0 reads something else than c1 wrote"
+mkdir "$WORK/c0/pairs"
+python3 "$ROOT/tests/integration/pairs.py" "$WORK/c0/pairs" "$WORK/c1/pairs" || die "pairs of operations"
 [ "$(lfs df "$WORK/c0" | grep -c 'OST:')" = 4 ] || die "lfs df does not show four OSTs"
 on c0 umount "$WORK/c0"
 on c1 umount "$WORK/c1"

@@ -1,5 +1,6 @@
 """The system calls that cases make, by name; each raises OSError or gives something comparable."""
 import ctypes
+import fcntl
 import mmap
 import os
 import socket
@@ -76,6 +77,64 @@ def statx(path, flags, mask):
 
 def access(path, mode):
     checked(LIBC.faccessat(AT_FDCWD, enc(path), mode, 0x200))  # by the effective user
+
+
+def utimensat_at(fd, name, atime, mtime, flags=0):
+    both = struct.pack("qqqq", *atime, *mtime)
+    checked(LIBC.utimensat(int(fd), enc(name), both, flags))
+
+
+def statx_at(fd, name, flags, mask):
+    out = ctypes.create_string_buffer(256)
+    checked(LIBC.statx(int(fd), enc(name), flags, mask, out))
+    return oct(struct.unpack_from("H", out.raw, 28)[0])
+
+
+def renameat(old_fd, old, new_fd, new):
+    os.rename(old, new, src_dir_fd=old_fd, dst_dir_fd=new_fd)
+
+
+def linkat_at(old_fd, old, new_fd, new, flags=0):
+    checked(LIBC.linkat(int(old_fd), enc(old), int(new_fd), enc(new), flags))
+
+
+def lock_request(kind, start, length, whence=os.SEEK_SET):
+    return struct.pack("hhqqi4x", kind, whence, start, length, 0)
+
+
+def setlk(fd, kind, start=0, length=0, whence=os.SEEK_SET, command=fcntl.F_SETLK):
+    fcntl.fcntl(fd, command, lock_request(kind, start, length, whence))
+
+
+def getlk(fd, kind, start=0, length=0):
+    """What is in the way; without the process, whose number is its node's."""
+    found = fcntl.fcntl(fd, fcntl.F_GETLK, lock_request(kind, start, length))
+    kind, _, start, length, _ = struct.unpack("hhqqi4x", found)
+    return "free" if kind == fcntl.F_UNLCK else [kind, start, length]
+
+
+def readv(fd, *lengths):
+    buffers = [bytearray(length) for length in lengths]
+    got = os.readv(fd, buffers)
+    return b"".join(buffers)[:got]
+
+
+def preadv(fd, offset, *lengths):
+    buffers = [bytearray(length) for length in lengths]
+    got = os.preadv(fd, buffers, offset)
+    return b"".join(buffers)[:got]
+
+
+def msync(fd, length, flags):
+    """Of a mapping with a stored byte."""
+    at = LIBC.mmap(None, ctypes.c_size_t(length), 3, 1, int(fd), ctypes.c_long(0))
+    if at in (None, ctypes.c_void_p(-1).value):
+        checked(-1)
+    ctypes.memset(at, 0x5a, 1)
+    try:
+        checked(LIBC.msync(ctypes.c_void_p(at), ctypes.c_size_t(length), flags))
+    finally:
+        LIBC.munmap(ctypes.c_void_p(at), ctypes.c_size_t(length))
 
 
 def fallocate(fd, mode, offset, length):
@@ -212,5 +271,25 @@ TABLE = {
     "removexattr": os.removexattr, "listxattr": listxattr, "getxattr_raw": getxattr_raw,
     "listxattr_raw": listxattr_raw, "execve": execute, "umask": lambda m: os.umask(m) * 0,
     "readdir": lambda p: sorted(os.listdir(p)), "bad_pointer": bad_pointer,
+    "mkdirat": lambda d, n, m: os.mkdir(n, m, dir_fd=d),
+    "mknodat": lambda d, n, m, dev=0: os.mknod(n, m, dev, dir_fd=d),
+    "mkfifoat": lambda d, n, m: os.mkfifo(n, m, dir_fd=d),
+    "unlinkat": lambda d, n: os.unlink(n, dir_fd=d), "rmdirat": lambda d, n: os.rmdir(n, dir_fd=d),
+    "symlinkat": lambda t, d, n: os.symlink(t, n, dir_fd=d),
+    "readlinkat": lambda d, n: os.readlink(n, dir_fd=d), "renameat": renameat,
+    "linkat_at": linkat_at, "fchmodat": lambda d, n, m: os.chmod(n, m, dir_fd=d),
+    "fchownat": lambda d, n, u, g: os.chown(n, u, g, dir_fd=d, follow_symlinks=False),
+    "utimensat_at": utimensat_at, "statx_at": statx_at,
+    "fstatat": lambda d, n: attributes(os.stat(n, dir_fd=d, follow_symlinks=False)),
+    "faccessat": lambda d, n, m: checked(LIBC.faccessat(int(d), enc(n), m, 0x200)),
+    "flock": fcntl.flock, "setlk": setlk, "getlk": getlk,
+    "setlkw": lambda *a: setlk(*a, command=fcntl.F_SETLKW),
+    "ofd_setlk": lambda *a: setlk(*a, command=37),  # F_OFD_SETLK
+    "readv": readv, "writev": os.writev, "preadv": preadv,
+    "pwritev": lambda f, offset, parts: os.pwritev(f, parts, offset),
+    "sendfile": os.sendfile, "msync": msync,
+    "lremovexattr": lambda p, n: os.removexattr(p, n, follow_symlinks=False),
+    "fremovexattr": os.removexattr, "flistxattr": listxattr,
+    "llistxattr": lambda p: listxattr(p, False),
     "contents": lambda p: open(p, "rb").read(),  # pylint: disable=consider-using-with
 }

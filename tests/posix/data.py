@@ -57,6 +57,53 @@ def writing(w):
 
 
 @case()
+def vectors(w):
+    w.make("f", data=b"0123456789" * 1000)
+    fd = w.do("open", P("f"), os.O_RDWR)
+    w.do("readv", fd, 10, 1, 5000)
+    w.do("readv", fd, 10000)
+    w.do("readv", fd, 10)
+    w.do("preadv", fd, 9995, 3, 10)
+    w.do("preadv", fd, -1, 3)
+    w.do("pwritev", fd, 9990, [b"a" * 5, b"", b"b" * 5000])
+    w.do("pwritev", fd, -1, [b"x"])
+    w.do("lseek", fd, 20000, os.SEEK_SET)
+    w.do("writev", fd, [b"c" * 4096, b"d", b"e" * 70000])
+    w.do("contents", P("f"))
+    w.do("preadv2", fd, 10, -1, 0)
+    w.close(fd)
+
+
+@case()
+def sending(w):
+    """sendfile(2), from and to files."""
+    w.make("from", data=b"0123456789" * 2000)
+    w.make("to", data=b"")
+    source = w.do("open", P("from"), os.O_RDONLY)
+    target = w.do("open", P("to"), os.O_WRONLY)
+    for offset, count in ((0, 100), (15000, 100000), (30000, 5), (0, 0), (-1, 5)):
+        w.do("sendfile", target, source, offset, count)
+    w.do("sendfile", source, target, 0, 5)
+    w.close(target)
+    w.do("contents", P("to"))
+    w.make("d", "dir")
+    d = w.do("open", P("d"), os.O_RDONLY)
+    w.do("sendfile", source, d, 0, 5)
+    w.close(d)
+    w.close(source)
+
+
+@case()
+def syncing_mappings(w):
+    w.make("f", data=b"x" * 10000)
+    fd = w.do("open", P("f"), os.O_RDWR)
+    for flags in (4, 1, 2, 0, 5, 8):  # MS_SYNC, MS_ASYNC, MS_INVALIDATE, none, both, unknown
+        w.do("msync", fd, 10000, flags)
+    w.do("contents", P("f"))
+    w.close(fd)
+
+
+@case()
 def two_descriptors(w):
     a = w.do("open", P("f"), RDWR)
     b = w.do("open", P("f"), os.O_RDWR)

@@ -32,6 +32,10 @@ class P(str):
     """A path below the case's directory, to be made absolute on the mount whose turn it is."""
 
 
+class At(str):
+    """A name relative to the directory whose descriptor is the argument before it."""
+
+
 class Fd(int):
     """A file descriptor; it stays with the mount that it was opened on."""
 
@@ -147,10 +151,12 @@ class World:
         return out
 
     def type_before(self, arguments):
-        for argument in arguments:
+        for argument, after in zip(arguments, (*arguments[1:], None)):
             try:
                 if isinstance(argument, P):
                     return kind_of(os.lstat(self.place(argument)))
+                if isinstance(argument, Fd) and isinstance(after, At):
+                    return kind_of(os.lstat(after, dir_fd=argument))
                 if isinstance(argument, Fd):
                     return kind_of(os.fstat(argument))
             except (OSError, ValueError):
@@ -161,11 +167,12 @@ class World:
     def do(self, call, *arguments, quiet=False):
         """Makes one call; its result, or None after an error. Everything goes into the trace."""
         names = [a for a in arguments if isinstance(a, P)]
-        for number in arguments:
+        for number, after in zip(arguments, (*arguments[1:], None)):
             if isinstance(number, Fd) and number in self.fds:
                 name, turn = self.fds[number]
-                self.turn = turn if names else self.turn  # linkat(2) wants one mount
-                names.append(name)
+                if names or isinstance(after, At):
+                    self.turn = turn  # linkat(2) wants one mount
+                names.append(P(os.path.join(name, after)) if isinstance(after, At) else name)
         kind = self.type_before(arguments)
         for name in names:
             if name not in self.seen and not quiet:
@@ -197,6 +204,10 @@ class World:
     def note(self, what, value):
         """Something else that must be the same everywhere."""
         self.trace.append(Step(what, shown(value), []))
+
+    def beside(self, fd):
+        """The next call goes to the mount of `fd`."""
+        self.turn = self.fds[fd][1]
 
     def close(self, fd):
         if fd is not None:

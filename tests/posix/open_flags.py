@@ -3,7 +3,7 @@ import os
 import subprocess
 
 from calls import O_TMPFILE
-from harness import KINDS, P, case
+from harness import KINDS, Fd, P, case
 
 FLAGS = {"O_APPEND": os.O_APPEND, "O_TRUNC": os.O_TRUNC, "O_DIRECTORY": os.O_DIRECTORY,
          "O_NOFOLLOW": os.O_NOFOLLOW, "O_SYNC": os.O_SYNC, "O_DSYNC": os.O_DSYNC,
@@ -103,6 +103,39 @@ def path_descriptors(w):
     fd = w.do("open", P("dir"), os.O_PATH)
     w.close(w.do("openat", fd, "new", os.O_CREAT | os.O_RDWR))
     w.do("lstat", P("dir/new"))
+    w.close(fd)
+
+
+# Calls on a descriptor, with the arguments after it.
+ONE_DESCRIPTOR = {
+    "read": (1,), "write": (b"x",), "pread": (1, 0), "pwrite": (b"x", 0), "readv": (1, 1),
+    "writev": ([b"x", b"y"],), "preadv": (0, 1, 1), "pwritev": (0, [b"x"]), "preadv2": (1, 0, 0),
+    "pwritev2": (b"x", 0, 0), "lseek": (0, os.SEEK_SET), "fstat": (), "fstatfs": (),
+    "fchmod": (0o600,), "fchown": (-1, -1), "ftruncate": (1,), "fallocate": (0, 0, 1),
+    "fadvise": (0, 0, 0), "fsync": (), "fdatasync": (), "syncfs": (), "mmap_read": (1,),
+    "msync": (4096, 4), "utimensat": ((1, 2), (3, 4)), "fsetxattr": ("user.a", b"v"),
+    "fgetxattr": ("user.a",), "flistxattr": (), "fremovexattr": ("user.a",)}
+
+
+@case()
+def every_call_on_descriptors(w):
+    """Of each type, by each access mode, and on none."""
+    for kind in ("reg", "dir", "fifo", "chr"):
+        w.make(kind, kind, owner=w.user)
+        for flags in (os.O_RDONLY, os.O_RDWR, os.O_PATH):
+            with w.as_("root" if kind == "chr" else w.me):
+                fd = w.do("open", P(kind), flags | os.O_NONBLOCK)
+            for call, arguments in ONE_DESCRIPTOR.items():
+                if fd is not None:
+                    w.do(call, fd, *arguments)
+            w.close(fd)
+    for call, arguments in ONE_DESCRIPTOR.items():
+        w.do(call, Fd(9999), *arguments)
+    w.make("f")
+    fd = w.do("open", P("f"), os.O_RDWR)
+    w.do("sendfile", Fd(9999), fd, 0, 1)
+    w.do("sendfile", fd, Fd(9999), 0, 1)
+    w.do("copy_file_range", fd, Fd(9999), 1, 0, 0)
     w.close(fd)
 
 

@@ -6,7 +6,7 @@
 A and B are one filesystem mounted twice. Every case runs on DIR, on A alone, and with its calls
 alternating between A and B, as root and as two other users. What may differ stands in
 known_differences, with its reason in docs/posix.md; a row that is not needed fails. expected_rows
-lists the rows (call, errno) that must have been seen. Run as root by tests/integration/posix.sh.
+lists what must have been tried: call, errno, type, user. Run as root by tests/integration/posix.sh.
 """
 import argparse
 import collections
@@ -23,7 +23,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import calls  # noqa: E402
 import harness  # noqa: E402
-AREAS = ("names", "open_flags", "attributes", "data", "permissions", "xattrs", "acls", "readdir")
+AREAS = ("names", "relative", "open_flags", "attributes", "data", "permissions", "locks", "xattrs",
+         "acls", "readdir")
 for area in AREAS:
     if (HERE / f"{area}.py").exists():
         __import__(area)
@@ -77,39 +78,48 @@ def differences(case, user, where, local, sheen, known):
 
 
 def expected_rows(full):
+    """(call, errno, type, user) of the table."""
     rows = set()
     for line in (HERE / "expected_rows").read_text().splitlines():
         words = line.split("#")[0].split()
         if words and words[0] == "full:":
             words = words[1:] if full else []
-        rows.update((words[0], code) for code in words[1:])
+        if words:
+            call, code, kinds, users = words
+            users = harness.ALL if users == "all" else users.split(",")
+            rows.update((call, code, kind, user) for kind in kinds.split(",") for user in users)
     return rows
 
 
+def lines_of(coverage):
+    """As the lines of expected_rows: types that the same users have tried are in one."""
+    users_of = collections.defaultdict(lambda: collections.defaultdict(set))
+    for call, code, kind, user in coverage:
+        users_of[call, code][kind].add(user)
+    for (call, code), by_kind in sorted(users_of.items()):
+        kinds_of = collections.defaultdict(list)
+        for kind in sorted(by_kind, key=(*harness.KINDS, "none").index):
+            kinds_of[tuple(u for u in harness.ALL if u in by_kind[kind])].append(kind)
+        for users, kinds in kinds_of.items():
+            yield f"{call} {code} {','.join(kinds)} " + (
+                "all" if users == harness.ALL else ",".join(users))
+
+
 def print_coverage(coverage, verbose):
-    rows = collections.defaultdict(collections.Counter)
-    for (call, code, kind, user), count in coverage.items():
-        rows[(call, code)][(kind, user)] += count
     kinds = {kind for _, _, kind, _ in coverage}
+    rows = {(call, code) for call, code, _, _ in coverage}
     print(f"coverage: {len(rows)} rows of call x errno, {len(coverage)} of call x errno x type x "
           f"user, {sum(coverage.values())} calls, {len(kinds)} types, {len(harness.USERS)} users")
     if verbose:
-        for (call, code), seen in sorted(rows.items()):
-            by_kind = collections.defaultdict(set)
-            for kind, user in seen:
-                by_kind[kind].add(user)
-            text = "  ".join(f"{kind}:{','.join(sorted(users))}"
-                             for kind, users in sorted(by_kind.items()))
-            print(f"  {call:16} {code:14} {sum(seen.values()):6}  {text}")
-    return set(rows)
+        print(*lines_of(coverage), sep="\n")
 
 
-def check_tables(rows, known, options):
+def check_tables(coverage, known, options):
     """What the tables demand beyond equal traces."""
     failed = []
     if not options.only:
-        for call, code in sorted(expected_rows(options.full) - rows):
-            failed.append(f"expected_rows: {call} {code} has no test")
+        for line in lines_of(expected_rows(options.full) - coverage.keys()):
+            failed.append(f"expected_rows: {line} has no test")
         for number, row in enumerate(known.rows):
             wanted = options.full or number not in known.full_only
             if wanted and not known.used[number] and options.mounts > 1:
@@ -188,8 +198,8 @@ def main():
         for part in pool.imap(work, chosen):
             total.add(part)
     known.used, found = total.used, total.found
-    rows = print_coverage(total.coverage, options.verbose)
-    failed = check_tables(rows, known, options)
+    print_coverage(total.coverage, options.verbose)
+    failed = check_tables(total.coverage, known, options)
     print(*found, *failed, sep="\n")
     seconds = ", ".join(f"{where} {value:.1f} s" for where, value in total.spent.items())
     print(f"posix: {len(harness.CASES)} cases, {total.count} with users, {total.steps} steps, "

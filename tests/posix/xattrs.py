@@ -17,6 +17,9 @@ def name_spaces(w):
                 w.do("lsetxattr", name, attribute, b"value")
                 w.do("lgetxattr", name, attribute)
             w.do("listxattr", name, False)
+            for attribute in ("user.a", "trusted.a", "security.a", "system.a", "odd.a", "user.none"):
+                w.do("lremovexattr", name, attribute)
+            w.do("llistxattr", name)
 
 
 @case()
@@ -48,6 +51,10 @@ def flags(w):
     w.do("listxattr", P("f"))
     fd = w.do("open", P("f"), os.O_RDONLY)
     w.do("fsetxattr", fd, "user.c", b"through a descriptor")
+    w.do("fgetxattr", fd, "user.c")
+    w.do("flistxattr", fd)
+    w.do("fremovexattr", fd, "user.c")
+    w.do("fremovexattr", fd, "user.c")
     w.do("fgetxattr", fd, "user.c")
     w.close(fd)
     w.do("symlink", "f", P("s"))

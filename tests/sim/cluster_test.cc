@@ -302,7 +302,7 @@ constexpr int kSteps = 300;
 
 TEST(SimClusterTest, TwoClientsAgreeWithTheModel) {
   const uint64_t seed = TestSeed();
-  SimCluster cluster({.seed = seed});
+  SimCluster cluster({.seed = seed, .checks_exclusive = true});
   Workload workload({cluster.AddClient("alice"), cluster.AddClient("bob")}, seed);
   cluster.Run(workload.Run(kSteps));
   cluster.Run(workload.CheckAll());
@@ -310,7 +310,7 @@ TEST(SimClusterTest, TwoClientsAgreeWithTheModel) {
 
 TEST(SimClusterTest, BrokenConnectionsAreNotSeen) {
   const uint64_t seed = TestSeed();
-  SimCluster cluster({.seed = seed, .break_one_in = 40});
+  SimCluster cluster({.seed = seed, .break_one_in = 40, .checks_exclusive = true});
   Workload workload({cluster.AddClient("alice"), cluster.AddClient("bob")}, seed);
   cluster.Run(workload.Run(kSteps));
   cluster.Run(workload.CheckAll());
@@ -319,7 +319,7 @@ TEST(SimClusterTest, BrokenConnectionsAreNotSeen) {
 
 TEST(SimClusterTest, AStoreThatWouldBlockChangesNothing) {
   const uint64_t seed = TestSeed();
-  SimCluster cluster({.seed = seed, .would_block_every = 5});
+  SimCluster cluster({.seed = seed, .would_block_every = 5, .checks_exclusive = true});
   Workload workload({cluster.AddClient("alice"), cluster.AddClient("bob")}, seed);
   cluster.Run(workload.Run(kSteps));
   cluster.Run(workload.CheckAll());
@@ -327,7 +327,7 @@ TEST(SimClusterTest, AStoreThatWouldBlockChangesNothing) {
 
 TEST(SimClusterTest, RestartsOfTheServersAreNotSeen) {
   const uint64_t seed = TestSeed();
-  SimCluster cluster({.seed = seed});
+  SimCluster cluster({.seed = seed, .checks_exclusive = true});
   Workload workload({cluster.AddClient("alice"), cluster.AddClient("bob")}, seed);
   for (int round = 0; round < 6 && !::testing::Test::HasFailure(); ++round) {
     cluster.Run(workload.Run(kSteps / 6));

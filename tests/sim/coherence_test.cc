@@ -215,6 +215,7 @@ async::Task<void> RaceAll(async::Shard* shard, Racers* racers, std::vector<Mount
 void RunRace(uint64_t seed, SimOptions options) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   options.seed = seed;
+  options.checks_exclusive = true;
   SimCluster cluster(options);
   const std::vector<Filesystem*> filesystems{cluster.AddClient("alice"), cluster.AddClient("bob"),
                                              cluster.AddClient("carol")};
@@ -222,6 +223,7 @@ void RunRace(uint64_t seed, SimOptions options) {
   cluster.Run(RaceAll(cluster.shard(), &racers, filesystems));
   // The caches were in use.
   EXPECT_GT(racers.known(), 20);
+  EXPECT_GT(cluster.exclusive_seen().attrs, 100U);
 }
 
 constexpr uint64_t kSeeds = 20;
@@ -284,6 +286,7 @@ struct KernelClients {
 void RunKernelRace(uint64_t seed, SimOptions options) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   options.seed = seed;
+  options.checks_exclusive = true;
   SimCluster cluster(options);
   const KernelClients clients(&cluster, 3, seed);
   Racers racers(&cluster, seed);

@@ -149,6 +149,7 @@ async::Task<void> WorkAll(Records* records, std::vector<Handle> handles, int ste
 
 void RunTrial(Trial trial) {
   trial.options.seed = TestSeed();
+  trial.options.checks_exclusive = true;
   SimCluster cluster(trial.options);
   std::vector<Filesystem*> clients;
   for (const char* name : {"alice", "bob", "carol"}) clients.push_back(cluster.AddClient(name));
@@ -169,6 +170,7 @@ void RunTrial(Trial trial) {
   }
   for (const Handle& handle : handles) cluster.Run(records.CheckAll(handle));
   EXPECT_GT(records.held_seen(), 10U) << "nothing was held";
+  EXPECT_GT(cluster.exclusive_seen().locks, 10U);
 }
 
 TEST(SimHeldWritesTest, WhatWasAnsweredIsSeenByAll) { RunTrial({}); }

@@ -13,6 +13,7 @@ namespace {
 
 constexpr Nanos kPatience = std::chrono::hours(1);
 constexpr const char* kFsname = "sim";
+constexpr uint64_t kTurnsACheck = 10;
 
 async::Task<void> Then(async::Task<void> task, std::shared_ptr<bool> done) {
   co_await std::move(task);
@@ -142,9 +143,12 @@ std::shared_ptr<bool> SimCluster::Begin(async::Task<void> task) {
 }
 
 void SimCluster::Finish(std::shared_ptr<bool> done) {
-  ASSERT_TRUE(async::RunUntil(
-      &shard_, [&done] { return *done; }, kPatience))
-      << "something waits for ever";
+  const auto is_done = [this, &done] {
+    const bool checks = options_.checks_exclusive && ++turns_ % kTurnsACheck == 0;
+    if (checks && !::testing::Test::HasFailure()) CheckExclusive();
+    return *done;
+  };
+  ASSERT_TRUE(async::RunUntil(&shard_, is_done, kPatience)) << "something waits for ever";
 }
 
 void SimCluster::Run(async::Task<void> task) { Finish(Begin(std::move(task))); }

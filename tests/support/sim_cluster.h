@@ -34,6 +34,8 @@ struct SimOptions {
   uint32_t ost_count = 2;
   uint64_t ost_bytes = 0;  // size limit of each; 0: none
   bool one_oss = false;    // oss0 serves all of them, from one disk; else each has its own
+  // CheckExclusive() every few turns.
+  bool checks_exclusive = false;
 };
 
 // Seed of a test: SHEEN_SEED, else a fresh one; printed, so that a failure can be repeated.
@@ -65,6 +67,15 @@ class SimCluster final {
   void LoseClient(const std::string& name);
   // Objects on all OSTs.
   size_t ObjectCount();
+  // Fails the test when two clients hold what only one may, or one keeps what has been changed. No
+  // client may be cut off, evicted or ahead of an MDS that lost power.
+  void CheckExclusive();
+  // What was looked at by it, in all.
+  struct ExclusiveSeen {
+    uint64_t locks = 0;  // write locks
+    uint64_t attrs = 0;  // attributes kept under locks
+  };
+  const ExclusiveSeen& exclusive_seen() const { return seen_; }
   // Runs until `task` ends; fails the test after an hour of virtual time.
   void Run(async::Task<void> task);
   // The same in two parts, for what happens meanwhile.
@@ -128,6 +139,8 @@ class SimCluster final {
   async::Task<void> OpenTargets();
   async::Task<void> Heartbeats();
   void StopDeadOss();
+  void CheckWriteLocks();
+  void CheckKeptAttributes();
   void DieMds();
   void DieOss();
 
@@ -158,6 +171,8 @@ class SimCluster final {
   bool mds_dead_ = false;  // nothing of it leaves the machine
   bool oss_dead_ = false;
   std::vector<std::string> lost_;
+  uint64_t turns_ = 0;
+  ExclusiveSeen seen_;
   std::map<std::string, std::unique_ptr<rpc::FaultPoints>> faults_;
 };
 
