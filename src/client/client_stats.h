@@ -14,6 +14,7 @@
 #include "base/io_table.h"
 #include "base/slow.h"
 #include "base/stats.h"
+#include "client/rpc_limit.h"
 #include "rpc/frame.h"
 
 namespace sheen::client {
@@ -33,6 +34,7 @@ class TargetStats final {
   void NoteEnd(rpc::Opcode opcode);
   uint64_t in_flight() const { return in_flight_.value(); }
   Counter retries;  // tries after the first
+  RpcLimit limit;
   const TallyTable& requests() const { return requests_; }
   void Clear(int64_t now_ns) { requests_.Clear(now_ns); }
   // Reads and writes by pages (kPagesPerRpc), by how many there were (the request itself counts),

@@ -31,6 +31,36 @@ bool MayRetry(Errc code) {
   }
 }
 
+// Whether max_rpcs_in_flight counts the call: what applications ask for, as Lustre's; not what
+// others may be waiting for.
+bool IsLimited(const rpc::Call& call) {
+  if (call.recovery || call.this_connection || call.replay_xid != 0) return false;
+  switch (call.opcode) {
+    case rpc::Opcode::kOstRead:
+    case rpc::Opcode::kOstWrite:
+    case rpc::Opcode::kMdsLookup:
+    case rpc::Opcode::kMdsGetAttr:
+    case rpc::Opcode::kMdsSetAttr:
+    case rpc::Opcode::kMdsCreate:
+    case rpc::Opcode::kMdsMakeNode:
+    case rpc::Opcode::kMdsLink:
+    case rpc::Opcode::kMdsUnlink:
+    case rpc::Opcode::kMdsRemoveDir:
+    case rpc::Opcode::kMdsRename:
+    case rpc::Opcode::kMdsOpen:
+    case rpc::Opcode::kMdsReadDir:
+    case rpc::Opcode::kMdsReadLink:
+    case rpc::Opcode::kMdsGetXattr:
+    case rpc::Opcode::kMdsSetXattr:
+    case rpc::Opcode::kMdsListXattr:
+    case rpc::Opcode::kMdsRemoveXattr:
+    case rpc::Opcode::kMdsStatFs:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 Error BadReply(std::string_view from) {
@@ -218,7 +248,11 @@ ShardContext::OstSlot* ShardContext::SlotOf(uint32_t ost) {
 
 async::Task<Result<rpc::Answer>> ShardContext::Mds(rpc::Call call) {
   call.deadline = DeadlineOf(call);
-  RequestTimer timer(&state_->stats, state_->stats.Mdt(0), call.opcode, 0, &shard_->clock());
+  TargetStats* const target = state_->stats.Mdt(0);
+  const bool limited = IsLimited(call);
+  if (limited && !target->limit.TryTake()) co_await AwaitPlace(target);
+  const RpcPlace place(limited ? &target->limit : nullptr, &shard_->clock());
+  RequestTimer timer(&state_->stats, target, call.opcode, 0, &shard_->clock());
   if (rpc::IsMutating(call.opcode) && state_->kept_requests.bytes() > KeptRequests::kBytesMax) {
     const Status committed = co_await CommitMds(call.deadline);
     static_cast<void>(committed);  // the request itself hears of it
@@ -241,8 +275,11 @@ async::Task<Result<rpc::Answer>> ShardContext::Mds(rpc::Call call) {
 async::Task<Result<rpc::Answer>> ShardContext::Ost(uint32_t ost, rpc::Call call) {
   call.deadline = DeadlineOf(call);
   call.target = ost;
-  RequestTimer timer(&state_->stats, state_->stats.Ost(ost), call.opcode, call.bulk.size(),
-                     &shard_->clock());
+  TargetStats* const target = state_->stats.Ost(ost);
+  const bool limited = IsLimited(call);
+  if (limited && !target->limit.TryTake()) co_await AwaitPlace(target);
+  const RpcPlace place(limited ? &target->limit : nullptr, &shard_->clock());
+  RequestTimer timer(&state_->stats, target, call.opcode, call.bulk.size(), &shard_->clock());
   if (!call.bulk.empty() && state_->kept_writes.bytes() > state_->options.kept_bytes_max) {
     co_await AwaitKeptRoom(ost);
   }
@@ -278,6 +315,14 @@ async::Task<Result<rpc::Answer>> ShardContext::Ost(uint32_t ost, rpc::Call call)
     const bool again = co_await PrepareRetry(error, attempt, call.deadline);
     if (!again) co_return std::unexpected(std::move(error));
   }
+}
+
+async::Task<void> ShardContext::AwaitPlace(TargetStats* target) {
+  const Nanos began = shard_->Now();
+  co_await target->limit.Wait(shard_);
+  const Nanos ended = shard_->Now();
+  if (ended - began < SlowWaits::kWorthNaming) co_return;
+  state_->stats.slow_waits.Note("max_rpcs_in_flight of " + target->name(), began, ended);
 }
 
 async::Task<bool> ShardContext::PrepareRetry(Error error, uint32_t attempt, Nanos deadline) {
@@ -358,6 +403,12 @@ async::Task<Result<Fid>> ShardContext::NewFid() {
   sequence_lock_.Release(shard_, 1);
   if (!granted) co_return std::unexpected(granted.error());
   co_return fid;
+}
+
+std::optional<rpc::LinkLook> ShardContext::LookAt(const std::string& server) const {
+  const auto found = clients_.find(server);
+  if (found == clients_.end()) return std::nullopt;
+  return found->second->Look();
 }
 
 uint64_t ShardContext::OstCommitted(uint32_t ost) const {

@@ -30,6 +30,7 @@ namespace sheen::client {
 
 class OpenFile;
 class State;
+class TargetStats;
 
 class ShardContext final {
  public:
@@ -68,6 +69,8 @@ class ShardContext final {
   FileLockOrders* file_locks() { return &file_lock_orders_; }
   UnwantedHandles* unwanted_handles() { return unwanted_handles_.get(); }
 
+  // Of this shard's connection to that server; nullopt: nobody has asked for one here.
+  std::optional<rpc::LinkLook> LookAt(const std::string& server) const;
   // Highest transno known to be committed by that target; 0: nothing known.
   uint64_t OstCommitted(uint32_t ost) const;
   uint64_t MdsCommitted() const;
@@ -134,6 +137,8 @@ class ShardContext final {
   void RecallFromKernel(const std::vector<HeldLock>& locks, bool by_others,
                         std::function<void()> done);
   Nanos DeadlineOf(const rpc::Call& call) const;
+  // There was no place for one more request to that target.
+  async::Task<void> AwaitPlace(TargetStats* target);
 
   // recovery.cc: after a new session or a server's restart.
   async::Task<void> RecoverMds(bool server_restarted);

@@ -69,4 +69,6 @@ const std::string& Client::server_name() const { return state_->options().server
 
 uint64_t Client::last_committed() const { return state_->last_committed(); }
 
+LinkLook Client::Look() const { return state_->Look(); }
+
 }  // namespace sheen::rpc

@@ -369,6 +369,19 @@ async::Task<void> Client::State::WaitEvent(Nanos until) {
   shard_->CancelTimer(timer);
 }
 
+LinkLook Client::State::Look() const {
+  LinkLook look;
+  look.connected = ready();
+  look.recovering = phase_ == Phase::kRecovering;
+  look.wanted = loop_running_ || handshakes_ > 0;
+  if (linked()) look.peer = link_->peer();
+  look.handshakes = handshakes_;
+  look.boot = server_boot_;
+  look.committed = last_committed_;
+  look.calls = by_xid_.size();
+  return look;
+}
+
 async::Task<Status> Client::State::Connect(std::shared_ptr<State> self, Nanos deadline) {
   while (true) {
     if (self->stopping_) {

@@ -9,7 +9,6 @@
 // The buffers of a call belong to its caller, who may free them when Execute has returned. So a
 // call that ends early (deadline, Cancel) while the link may still use one of them closes the link
 // and waits for its end; the other calls are sent again on the next.
-//
 // Shard-confined: call only on the owning shard.
 #pragma once
 
@@ -69,6 +68,7 @@ class Client::State final : public LinkHandler, public std::enable_shared_from_t
 
   bool ready() const { return phase_ == Phase::kReady; }
   bool linked() const { return link_ != nullptr && !closing_; }
+  LinkLook Look() const;
   bool EndEarlierBoot(uint64_t boot);
   void EndConnection(std::string reason) { CloseLink(Errc::kDisconnected, std::move(reason)); }
   void StillRecovering() { recovery_progress_ = shard_->Now(); }

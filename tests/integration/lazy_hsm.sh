@@ -45,7 +45,9 @@ cp "$D/big" "$WORK/big"
 used() { du -sb --apparent-size "$WORK"/cluster/ost* 2>/dev/null | awk '{s += $1} END {print s}'; }
 lfs hsm_release "$D/big" || die "hsm_release"
 [ "$(state "$D/big")" = 0x0000000d ] || die "not released: $(lfs hsm_state "$D/big")"
+[ "$(lfs find "$D" -name big --layout released)" = "$D/big" ] || die "find --layout released"
 cmp "$D/big" "$WORK/big" || die "after a release"
+[ -z "$(lfs find "$D" -name big --layout released)" ] || die "find --layout released: it is here"
 
 # What is changed here, kept, or open for writing stays; as do files that are not from S3.
 printf x | dd of="$D/s00000001" bs=1 conv=notrunc status=none

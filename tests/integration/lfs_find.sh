@@ -37,6 +37,28 @@ expect "$(found --component-count +1)" "d/pfl "
 expect "$(found -type f --ost 0-2 -name wide)" "wide "
 expect "$(found -type f --layout raid0 ! -name '*s*')" "d/pfl narrow wide "
 expect "$(found -user "$(id -un)" -name narrow)" "narrow "
+expect "$(found ! -user "$(id -un)")" ""
+expect "$(found -group "$(id -gn)" -name narrow) $(found ! -group "$(id -gn)")" "narrow  "
+expect "$(found -type f ! -size +1M ! -mtime +5)" "wide "
+expect "$(found -type f ! --stripe-count 1 -name '*w*')" "wide "
+expect "$(found -type f ! --stripe-size 128K ! --component-count +1)" "d/second narrow "
+expect "$(found -type f ! --ost 1 -name narrow)" ""
+expect "$(found -type f --mdt 0 ! -name '*s*')" "d/pfl narrow wide "
+expect "$(found -type f ! --mdt 0)$(found -type f --mdt 1)" ""
+expect "$(found -type f ! --layout raid0)$(found --layout released)" ""
+# Times: of access, of data, of attributes; -newerXY with a file's and a written one's.
+touch -a -d '20 days ago' "$MNT/wide"
+expect "$(found -type f -atime +15)" "wide "
+expect "$(found -type f ! -atime +15)" "d/pfl d/second narrow "
+expect "$(found -type f -ctime -1 -name narrow)$(found -type f -ctime +1)" "narrow "
+expect "$(found -type f ! -ctime -1)" ""
+expect "$(found -type f -newermm "$MNT/narrow")" "d/pfl wide "
+expect "$(found -type f ! -newer "$MNT/narrow")" "d/second narrow "
+expect "$(found -type f -newerma "$MNT/wide")" "d/pfl d/second narrow wide "
+expect "$(found -type f ! -neweram "$MNT/narrow")" "d/second narrow wide "
+expect "$(found -type f -newermt "$(date -d '5 days ago' '+%Y-%m-%d %H:%M:%S')")" "d/pfl wide "
+expect "$(found -type f -newerat "@$(date -d '15 days ago' +%s)")" "d/pfl d/second narrow "
+expect "$(found -type f -newerct 2100-01-01)" ""
 expect "$(lfs find "$MNT" -name wide -printf '%f %s %Lc %LS %y\n')" "wide 5000 3 131072 f"
 expect "$(lfs find "$MNT" -name wide -printf '[%LF]')" "$(lfs path2fid "$MNT/wide")"
 expect "$(lfs find "$MNT" -type f -print0 | tr -cd '\0' | wc -c)" 4
@@ -47,6 +69,18 @@ lfs find "$MNT" --mirror-count 2 >"$WORK/out" 2>&1
 expect "$?" 95
 lfs find "$MNT" -size nonsense >"$WORK/out" 2>&1
 expect "$?" 4
+lfs find "$MNT" -newermB "$MNT/wide" >"$WORK/out" 2>&1
+expect "$?" 95
+grep -q 'option -newermB is not implemented in Sheen' "$WORK/out" || die "$(cat "$WORK/out")"
+lfs find "$MNT" -newermt tomorrow >"$WORK/out" 2>&1
+expect "$?" 4
+grep -q "bad time 'tomorrow' for -newermt" "$WORK/out" || die "$(cat "$WORK/out")"
+lfs find "$MNT" -printf '%p\n' >/dev/full 2>"$WORK/out"
+expect "$?" 1
+grep -q 'lfs: write to standard output: No space left on device' "$WORK/out" || die "$(cat "$WORK/out")"
+lfs getstripe -r "$MNT" >/dev/full 2>"$WORK/out"
+expect "$?" 1
+grep -q 'lfs: write to standard output: No space left on device' "$WORK/out" || die "$(cat "$WORK/out")"
 lfs find /proc/self/comm --stripe-count 1 >"$WORK/out" 2>&1
 expect "$?" 25
 set -e
@@ -67,7 +101,15 @@ expect "$(lfs getstripe -I --component-start=+0 "$MNT/d/pfl")" 2
 expect "$(lfs getstripe -O 1 "$MNT/narrow" | grep -c ' \*$')" 1
 expect "$(lfs getstripe -O 0 "$MNT/narrow")" ""
 expect "$(lfs getstripe --no-follow "$MNT/link")" "$MNT/link has no stripe info"
+expect "$(lfs getstripe --mirror-id "$MNT/d/pfl")" 0
+expect "$(lfs getstripe -c --mirror-id=^0 "$MNT/d/pfl")$(lfs getstripe -c --mirror-id=1 "$MNT/wide")" ""
+expect "$(lfs getstripe -c --mirror-id=0 "$MNT/wide")" 3
 set +e
+lfs getstripe -z "$MNT/wide" >/dev/null 2>"$WORK/out"
+expect "$? $(cat "$WORK/out")" \
+  "95 lfs getstripe: option -z is not implemented in Sheen: Operation not supported (95)"
+lfs getstripe --mirror-id=x "$MNT/wide" >/dev/null 2>"$WORK/out"
+expect "$? $(cat "$WORK/out")" "4 lfs getstripe: bad mirror id 'x'"
 lfs setstripe --copy "$MNT/wide" -c 2 "$MNT/both" >/dev/null 2>&1
 expect "$?" 4
 lfs setstripe --yaml "$WORK/none" "$MNT/both" 2>/dev/null

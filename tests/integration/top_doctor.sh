@@ -7,7 +7,25 @@ grep -q "no Sheen daemon of this host answers" "$WORK/error" || die "$(cat "$WOR
 sheen doctor >"$WORK/doctor" || { cat "$WORK/doctor"; die "doctor without daemons"; }
 grep -q '^warning  daemons: none' "$WORK/doctor" || die "$(cat "$WORK/doctor")"
 
+sheen status --dev "$NAME" 2>"$WORK/error" && die "status of no instance"
+grep -q "there is no instance '$NAME'" "$WORK/error" || die "$(cat "$WORK/error")"
+
 cluster_up --oss 2 --osts 2
+# The state, by an instance's name, and without any name: this one, or what else runs on this machine.
+sheen status --dev "$NAME" | grep -q '^sheen-mds mds0 of filesystem sheen: serving' || die "status --dev"
+sheen status --dev "$NAME" --json | python3 -c '
+import json, sys
+status = json.load(sys.stdin)
+assert [t["name"] for t in status["targets"]] == ["sheen-MDT0000", "sheen-OST0000", "sheen-OST0001"], status'
+sheen status --dev "$NAME" --server 127.0.0.1 2>"$WORK/error" && die "two daemons at once"
+grep -q -- '--server and --dev name two daemons' "$WORK/error" || die "$(cat "$WORK/error")"
+if sheen status >"$WORK/out" 2>"$WORK/error"; then
+  grep -q ' of filesystem .*, process [0-9]*, boot' "$WORK/out" || die "$(cat "$WORK/out")"
+else
+  grep -q "several instances of sheen dev run here (.*$NAME.*--dev NAME" "$WORK/error" || die "$(cat "$WORK/error")"
+fi
+sheen status --dev "$NAME" >/dev/full 2>"$WORK/error" && die "status on a full disk"
+grep -q 'cannot write the output: No space left on device' "$WORK/error" || die "$(cat "$WORK/error")"
 (for i in $(seq 400); do dd if=/dev/zero of="$MNT/f" bs=64K count=4 conv=fsync status=none; done) &
 load=$!
 sheen top --rounds 2 --interval 0.5 --json >"$WORK/top"

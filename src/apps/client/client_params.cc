@@ -4,8 +4,10 @@
 
 #include <tuple>
 
+#include "apps/common/import_text.h"
 #include "apps/common/stats_params.h"
 #include "client/client_stats.h"
+#include "client/imports.h"
 #include "fuse/job_id.h"
 #include "fuse/op_stats.h"
 #include "layout/ost_name.h"
@@ -55,6 +57,57 @@ void AddLockParams(const ClientParamsOwner& owner, ParamList* list) {
                    }});
 }
 
+client::Import ConnectionTo(client::Filesystem* fs, const client::TargetStats& stats) {
+  client::Imports imports = client::ImportsOf(fs);
+  return stats.is_mdt() ? std::move(imports.mdt) : std::move(imports.osts[stats.index()]);
+}
+
+std::string Nid(const std::string& host) { return host + "@tcp"; }
+
+std::string ImportOf(client::Filesystem* fs, const client::TargetStats& stats,
+                     const std::string& device) {
+  const client::Import import = ConnectionTo(fs, stats);
+  ImportFacts facts;
+  facts.name = device;
+  facts.target = fmt::format("{}-{}_UUID", fs->options().fsname, stats.name());
+  facts.state = client::NameOf(import.state);
+  facts.features = import.features;
+  facts.boot = import.boot;
+  for (const rpc::Address& address : import.addresses) facts.addresses.push_back(Nid(address.host));
+  if (!import.peer.empty()) facts.current = import.Nid();
+  facts.connections = import.connections;
+  facts.handshakes = import.handshakes;
+  facts.in_flight = stats.in_flight();
+  facts.in_flight_max = stats.limit.most();
+  facts.resends = stats.retries.value();
+  const Tally& answered = stats.requests().tally(0);
+  facts.requests = answered.samples();
+  facts.micros = answered.sum();
+  facts.committed = import.committed;
+  facts.is_ost = !stats.is_mdt();
+  if (facts.is_ost) facts.granted_bytes = fs->GrantedBytes(stats.index());
+  return ImportText(facts);
+}
+
+// How the mount is connected to the target, and how much it may ask of it at a time.
+void AddConnectionParams(client::Filesystem* fs, client::TargetStats* stats,
+                         const std::string& kind, const std::string& device, ParamList* list) {
+  const std::string base = kind + "." + device;
+  list->push_back(
+      ReadOnly(base + ".import", [fs, stats, device] { return ImportOf(fs, *stats, device); }));
+  list->push_back(ReadOnly(base + ".state", [fs, stats] {
+    return ImportStateText(std::string(client::NameOf(ConnectionTo(fs, *stats).state)));
+  }));
+  list->push_back({base + ".max_rpcs_in_flight",
+                   [stats] { return std::to_string(stats->limit.most()); },
+                   [stats](const std::string& value) -> Status {
+                     SHEEN_TRY_ASSIGN(const uint64_t most,
+                                      ParseParamNumber(value, 1, client::RpcLimit::kMostMax));
+                     stats->limit.SetMost(static_cast<uint32_t>(most), SystemClock().Monotonic());
+                     return {};
+                   }});
+}
+
 void AddTargetParams(const ClientParamsOwner& owner, ParamList* list) {
   client::Filesystem* const fs = owner.filesystem;
   // Those that were not asked for anything yet, too.
@@ -62,8 +115,10 @@ void AddTargetParams(const ClientParamsOwner& owner, ParamList* list) {
   for (const auto& [index, server] : fs->OstServers()) fs->stats()->Ost(index);
   for (client::TargetStats* const stats : fs->stats()->All()) {
     const std::string kind = stats->is_mdt() ? "mdc" : "osc";
-    const std::string base =
-        fmt::format("{}.{}-{}-{}-{}", kind, fs->options().fsname, stats->name(), kind, Suffix(*fs));
+    const std::string device =
+        fmt::format("{}-{}-{}-{}", fs->options().fsname, stats->name(), kind, Suffix(*fs));
+    const std::string base = kind + "." + device;
+    AddConnectionParams(fs, stats, kind, device, list);
     list->push_back(StatsParam(base + ".stats", {&stats->requests()},
                                [stats](int64_t now_ns) { stats->Clear(now_ns); }));
     list->push_back(ReadOnly(base + ".rpcs_in_flight", stats->in_flight()));
@@ -124,9 +179,14 @@ std::string Devices(const ClientParamsOwner& owner) {
   std::string out = fmt::format("UP mgc MGC{}@tcp {} 1\n", owner.mgs, uuid);
   out += fmt::format("UP lov {}-clilov-{} {} 1\n", fsname, suffix, uuid);
   out += fmt::format("UP lmv {}-clilmv-{} {} 1\n", fsname, suffix, uuid);
-  out += fmt::format("UP mdc {}-MDT0000-mdc-{} {} 1\n", fsname, suffix, uuid);
+  // Whom they are connected to comes last: lctl dl -t.
+  const client::Imports imports = client::ImportsOf(owner.filesystem);
+  out += fmt::format("UP mdc {}-MDT0000-mdc-{} {} 1 {}\n", fsname, suffix, uuid,
+                     imports.mdt.Nid());
   for (const auto& [index, server] : fs.OstServers()) {
-    out += fmt::format("UP osc {}-osc-{} {} 1\n", layout::OstName(fsname, index), suffix, uuid);
+    const auto import = imports.osts.find(index);
+    out += fmt::format("UP osc {}-osc-{} {} 1 {}\n", layout::OstName(fsname, index), suffix, uuid,
+                       import == imports.osts.end() ? "0.0.0.0@tcp" : import->second.Nid());
   }
   return out;
 }
@@ -140,6 +200,8 @@ void AddMetrics(const ClientParamsOwner& owner, MetricsText* text) {
                                  {"target", fs.options().fsname + "-" + stats->name()}};
     text->Gauge("lustre_rpcs_in_flight", "Requests that wait for their answers.", labels,
                 static_cast<double>(stats->in_flight()));
+    text->Gauge("lustre_maximum_rpcs_in_flight", "How many there may be; others wait.", labels,
+                stats->limit.most());
     text->Counter("sheen_client_retries_total", "Requests that had to be tried again.", labels,
                   stats->retries.value());
     text->Latency("sheen_client_request_duration_seconds", "Time from a request to its answer.",
@@ -167,6 +229,8 @@ void AddMetrics(const ClientParamsOwner& owner, MetricsText* text) {
     text->Gauge("sheen_client_grant_bytes", "Space that the OST has granted.", ost,
                 static_cast<double>(fs.GrantedBytes(index)));
   }
+  text->Gauge("lustre_checksum_pages_enabled", "1: data carries its checksums from end to end.",
+              labels, fs.block_sums() ? 1 : 0);
   text->Gauge("sheen_client_held_bytes", "Bytes accepted and not yet written to OSTs.", labels,
               static_cast<double>(fs.held().bytes));
 }

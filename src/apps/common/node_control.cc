@@ -150,6 +150,7 @@ void NodeControl::AddOwnParams(ParamList* list) {
   }
   // How long a client may take to give a lock back.
   list->push_back(Reader("timeout", [] { return std::string("20"); }));
+  list->push_back(Reader("ldlm_timeout", [] { return std::string("20"); }));
   AddFaultParams(list);
 }
 

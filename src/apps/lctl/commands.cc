@@ -10,6 +10,11 @@
 namespace sheen::lctl {
 namespace {
 
+constexpr char kDeviceListUsage[] =
+    "[-t|--target] [--json]\n"
+    "\tlists the devices of this host's daemons\n"
+    "\t-t: also the server that a client's device is connected to, as 10.0.0.1@tcp\n";
+
 constexpr Command kCommands[] = {
     {"get_param",
      "[-n|--no-name] [-N|--only-name] [-F|--classify] [-y|--yaml] [--json] PARAM_PATH ...\n"
@@ -28,8 +33,8 @@ constexpr Command kCommands[] = {
      "[-F|--classify] [-R|--recursive] [-w|--writable] [--json] PARAM_PATH ...\n"
      "\tprints the names of parameters that match, and of those one level below (-R: all)\n",
      RunListParam},
-    {"dl", "[-t] [--json]\n\tlists the devices of this host's daemons\n", RunDeviceList},
-    {"device_list", "[-t] [--json]\n\tlists the devices of this host's daemons\n", RunDeviceList},
+    {"dl", kDeviceListUsage, RunDeviceList},
+    {"device_list", kDeviceListUsage, RunDeviceList},
     {"list_nids", "[all] [--json]\n\tprints this host's network ids\n", RunListNids},
     {"ping",
      "HOST[:PORT][@tcp] [TIMEOUT]\n"

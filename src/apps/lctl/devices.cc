@@ -104,11 +104,13 @@ int RunDeviceList(const Context& context, const Arguments& args) {
   static constexpr lfs::OptionSpec kSpecs[] = {{'t', "target"}, {kJson, "json"}};
   lfs::OptionReader reader(args, kSpecs);
   bool json = false;
+  bool with_nids = false;
   for (;;) {
     const auto option = reader.Next();
     if (!option) return ReportUsage("device_list", option.error());
     if (!option->has_value()) break;
     json |= (*option)->letter == kJson;
+    with_nids |= (*option)->letter == 't';
   }
   if (!reader.Rest().empty()) return ReportUsage("device_list", {"too many arguments"});
   const auto params = GetParams(context, {"devices"}, false);
@@ -118,7 +120,7 @@ int RunDeviceList(const Context& context, const Arguments& args) {
     std::ranges::move(ParseDevices(param.value()), std::back_inserter(devices));
   }
   if (!json) {
-    fmt::print("{}", FormatDevices(devices));
+    fmt::print("{}", FormatDevices(devices, with_nids));
     return 0;
   }
   nlohmann::json out = nlohmann::json::array();
@@ -127,6 +129,7 @@ int RunDeviceList(const Context& context, const Arguments& args) {
                    {"type", device.type},
                    {"name", device.name},
                    {"uuid", device.uuid}});
+    if (with_nids && !device.nid.empty()) out.back()["nid"] = device.nid;
   }
   fmt::print("{}\n", out.dump(2));
   return 0;

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <iostream>
 #include <sstream>
+#include <system_error>
 
 #include "apps/lctl/command.h"
 #include "base/log.h"
@@ -32,7 +33,7 @@ int RunLines(const Context& context) {
   return status;
 }
 
-int Main(int argc, char** argv) {
+int Run(int argc, char** argv) {
   LogToStderr("lctl");
   SetLogLevel(LogLevel::Error);
   ::signal(SIGPIPE, SIG_DFL);
@@ -53,9 +54,18 @@ int Main(int argc, char** argv) {
   if (args[0] == "--version" || args[0] == "-V") args[0] = "version";
   if (args[0] == "--help" || args[0] == "-h") args[0] = "help";
   const int status = RunCommand(context, args);
-  if (std::fflush(stdout) == 0) return status;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
   fmt::print(stderr, "lctl: cannot write the output\n");
   return status == 0 ? 1 : status;
+}
+
+int Main(int argc, char** argv) {
+  try {
+    return Run(argc, argv);
+  } catch (const std::system_error& error) {  // fmt's, of a full disk
+    std::fprintf(stderr, "lctl: cannot write the output: %s\n", error.code().message().c_str());
+    return 1;
+  }
 }
 
 }  // namespace

@@ -36,19 +36,23 @@ std::vector<Device> ParseDevices(const std::string& text) {
   for (std::string line; std::getline(in, line);) {
     std::istringstream words(line);
     Device device;
-    if (words >> device.status >> device.type >> device.name >> device.uuid >> device.references) {
-      out.push_back(std::move(device));
+    if (!(words >> device.status >> device.type >> device.name >> device.uuid >>
+          device.references)) {
+      continue;
     }
+    words >> device.nid;
+    out.push_back(std::move(device));
   }
   return out;
 }
 
-std::string FormatDevices(const std::vector<Device>& devices) {
+std::string FormatDevices(const std::vector<Device>& devices, bool with_nids) {
   std::string out;
   for (size_t i = 0; i < devices.size(); ++i) {
     const Device& device = devices[i];
-    out += fmt::format("{:3} {} {} {} {} {}\n", i, device.status, device.type, device.name,
-                       device.uuid, device.references);
+    out += fmt::format("{:3} {} {} {} {} {}{}{}\n", i, device.status, device.type, device.name,
+                       device.uuid, device.references,
+                       with_nids && !device.nid.empty() ? " " : "", with_nids ? device.nid : "");
   }
   return out;
 }

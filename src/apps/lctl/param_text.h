@@ -25,9 +25,11 @@ struct Device {
   std::string name;
   std::string uuid;
   std::string references;
+  std::string nid;  // of a client's: whom it is connected to, as 10.0.0.1@tcp; else empty
 };
-// Of lines "STATUS TYPE NAME UUID REFS"; others are left out.
+// Of lines "STATUS TYPE NAME UUID REFS [NID]"; others are left out.
 std::vector<Device> ParseDevices(const std::string& text);
-std::string FormatDevices(const std::vector<Device>& devices);
+// `with_nids`: as `dl -t`.
+std::string FormatDevices(const std::vector<Device>& devices, bool with_nids = false);
 
 }  // namespace sheen::lctl

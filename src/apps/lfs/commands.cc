@@ -20,7 +20,7 @@ constexpr Command kCommands[] = {
      "          [--generation|-g] [--fid|-F] [--mdt-index|-m] [--mirror-count|-N]\n"
      "          [--component-end|-E[=[+-]END]] [--component-start[=[+-]START]]\n"
      "          [--component-id[=ID]|-I[ID]] [--obd|-O OST] [--hex-idx] [--no-follow]\n"
-     "          [--component-count] [--component-flags[=FLAGS]]\n"
+     "          [--component-count] [--component-flags[=FLAGS]] [--mirror-id[=[^]ID]]\n"
      "          [--directory|-d] [--default|-D] [--recursive|-r] [--raw|-R] [--quiet|-q]\n"
      "          [--verbose|-v] [--yaml|-y] DIRECTORY|FILENAME ...\n",
      RunGetstripe},

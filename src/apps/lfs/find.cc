@@ -23,8 +23,9 @@ class Walk final {
   explicit Walk(const FindRequest& request)
       : request_(request), now_ns_(SystemClock().Wall().count()) {}
 
-  // Goes on after errors.
+  // Goes on after errors, but not when nothing can be printed any more (a full disk).
   void Visit(const std::string& path, uint64_t depth) {
+    if (std::ferror(stdout) != 0) return;
     struct stat info {};
     if (::lstat(path.c_str(), &info) != 0) return Report(path, FailErrno(errno, path).error());
     if (depth >= request_.depth_min) Show(path, info);

@@ -106,6 +106,16 @@ Status FindFile::FetchLayout() {
   return {};
 }
 
+Result<bool> FindFile::IsReleased() {
+  constexpr uint32_t kReleased = 0x4;
+  const bool imported = std::ranges::any_of(
+      layout_->layout.components, [](const auto& one) { return one.source.has_value(); });
+  if (!imported) return false;
+  SHEEN_TRY_ASSIGN(const Device device, Device::Open(path_, O_RDONLY));
+  SHEEN_TRY_ASSIGN(const v1::HsmFileState state, device.GetHsmState());
+  return (state.mds().flags() & kReleased) != 0;
+}
+
 const layout::Component* FindFile::Shown() const {
   const auto& components = layout_->layout.components;
   const layout::Component* shown = components.empty() ? nullptr : &components.front();
@@ -123,6 +133,11 @@ Result<bool> FindFile::Matches(const std::vector<FindTest>& tests) {
   for (const FindTest& test : tests) {
     if (!NeedsLayout(test.field)) continue;
     SHEEN_TRY(FetchLayout());
+    if (test.field == FindField::kLayout && test.text == "released") {
+      SHEEN_TRY_ASSIGN(const bool released, IsReleased());
+      if (released == test.negated) return false;
+      continue;
+    }
     if (MatchesLayout(test) == test.negated) return false;
   }
   return true;
@@ -148,8 +163,12 @@ bool FindFile::MatchesOwn(const FindTest& test) const {
       return info_.st_gid == test.number;
     case FindField::kLinks:
       return Holds(test, info_.st_nlink);
-    case FindField::kNewer:
-      return info_.st_mtim.tv_sec * kSecond + info_.st_mtim.tv_nsec > test.time_ns;
+    case FindField::kNewer: {
+      const timespec& time = test.text == "a"   ? info_.st_atim
+                             : test.text == "c" ? info_.st_ctim
+                                                : info_.st_mtim;
+      return time.tv_sec * kSecond + time.tv_nsec > test.time_ns;
+    }
     case FindField::kPermissions: {
       const uint64_t mode = info_.st_mode & 07777;
       if (test.relation == Relation::kMore) return (mode & test.number) == test.number;

@@ -26,6 +26,8 @@ class FindFile final {
 
  private:
   Status FetchLayout();
+  // Of an imported file: some of it is only in S3.
+  Result<bool> IsReleased();
   bool MatchesOwn(const FindTest& test) const;
   bool MatchesLayout(const FindTest& test) const;
   // The component that single values are about: the last that has objects, else the first.

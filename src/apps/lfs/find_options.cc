@@ -2,12 +2,12 @@
 
 #include <grp.h>
 #include <pwd.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
+#include "apps/lfs/find_time.h"
 #include "apps/lfs/parse.h"
 #include "layout/layout.h"
 
@@ -156,12 +156,13 @@ Outcome TakePermissions(const std::string& name, std::string value, FindTest* te
   return {};
 }
 
-Outcome TakeNewer(const std::string&, const std::string& value, FindTest* test) {
-  struct stat info {};
-  if (::stat(value.c_str(), &info) != 0) {
-    return std::unexpected(OptionError{"-newer '" + value + "'", errno});
-  }
-  test->time_ns = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec;
+// "newer": as "newermm". X, a letter of the file's own times, stays as text.
+Outcome TakeNewer(const std::string& name, const std::string& value, FindTest* test) {
+  const std::string letters = name == "newer" ? "mm" : name.substr(name.size() - 2);
+  const auto reference = ReferenceTime(letters[1], name, value);
+  if (!reference) return std::unexpected(reference.error());
+  test->text = letters.substr(0, 1);
+  test->time_ns = *reference;
   return {};
 }
 
@@ -204,6 +205,18 @@ constexpr Predicate kPredicates[] = {
     {"links", FindField::kLinks, TakeNumber},
     {"perm", FindField::kPermissions, TakePermissions},
     {"newer", FindField::kNewer, ByReference<TakeNewer>},
+    {"newermm", FindField::kNewer, ByReference<TakeNewer>},
+    {"newerma", FindField::kNewer, ByReference<TakeNewer>},
+    {"newermc", FindField::kNewer, ByReference<TakeNewer>},
+    {"newermt", FindField::kNewer, ByReference<TakeNewer>},
+    {"neweraa", FindField::kNewer, ByReference<TakeNewer>},
+    {"newerac", FindField::kNewer, ByReference<TakeNewer>},
+    {"neweram", FindField::kNewer, ByReference<TakeNewer>},
+    {"newerat", FindField::kNewer, ByReference<TakeNewer>},
+    {"newerca", FindField::kNewer, ByReference<TakeNewer>},
+    {"newercc", FindField::kNewer, ByReference<TakeNewer>},
+    {"newercm", FindField::kNewer, ByReference<TakeNewer>},
+    {"newerct", FindField::kNewer, ByReference<TakeNewer>},
     {"stripe-count", FindField::kStripeCount, TakeNumber},
     {"c", FindField::kStripeCount, TakeNumber},
     {"stripe-size", FindField::kStripeBytes, TakeStripeBytes},
@@ -248,7 +261,15 @@ constexpr const char* kRefused[] = {"foreign",
                                     "xattr",
                                     "attrs",
                                     "btime",
-                                    "B"};
+                                    "B",
+                                    "newerBB",
+                                    "newerBa",
+                                    "newerBc",
+                                    "newerBm",
+                                    "newerBt",
+                                    "neweraB",
+                                    "newercB",
+                                    "newermB"};
 
 // What is no test; false: it is not one of these.
 std::expected<bool, OptionError> TakeOther(const std::string& name, const Arguments& args,

@@ -48,7 +48,7 @@ struct FindTest {
   FindField field = FindField::kName;
   bool negated = false;
   FlagList flags;    // kComponentFlags
-  std::string text;  // kName (a glob), kType, kLayout, kPool
+  std::string text;  // kName (a glob), kType, kLayout, kPool, kNewer ("a", "c" or "m")
   Relation relation = Relation::kEqual;
   uint64_t number = 0;            // in bytes, seconds or as it is
   uint64_t unit = 1;              // an equal number lies in (number - unit, number]

@@ -128,7 +128,13 @@ std::string DirectoryStriping(const Component& component, std::string_view separ
   return out + "\n";
 }
 
+bool Filtered(const FormatOptions& options) {
+  return options.component_id || options.component_flags || options.component_start ||
+         options.component_end || options.no_mirror;
+}
+
 bool Selected(const Component& component, const FormatOptions& options) {
+  if (options.no_mirror) return false;
   if (options.component_id && *options.component_id != component.id) return false;
   if (options.component_start && !options.component_start->Holds(component.start)) return false;
   if (options.component_end && !options.component_end->Holds(component.end)) return false;
@@ -193,6 +199,7 @@ std::string FormatComposite(const FormatSubject& subject, const FormatOptions& o
 
 std::string FormatPlain(const FormatSubject& subject, const FormatOptions& options) {
   const Component& component = subject.layout->components[0];
+  if (options.no_mirror) return {};
   if (subject.is_directory && !options.yaml) {
     const bool marked = options.verbose && subject.inherited;
     return (marked ? "(Default) " : "") + DirectoryStriping(component, " ") + "\n";
@@ -209,9 +216,9 @@ std::string FormatPlain(const FormatSubject& subject, const FormatOptions& optio
 const Component& SpeakerOf(const Layout& layout, const FormatOptions& options) {
   const Component* speaker = &layout.components[0];
   for (const Component& component : layout.components) {
-    const bool filtered = options.component_id || options.component_flags ||
-                          options.component_start || options.component_end;
-    if (filtered ? Selected(component, options) : component.instantiated()) speaker = &component;
+    const bool speaks =
+        Filtered(options) ? Selected(component, options) : component.instantiated();
+    if (speaks) speaker = &component;
   }
   return *speaker;
 }
@@ -248,6 +255,8 @@ Shown ShowAttribute(uint32_t attribute, const FormatSubject& subject, const Comp
       return {"lcme_id:", std::to_string(component.id)};
     case kShowComponentFlags:
       return {"lcme_flags:", ComponentFlagsText(component)};
+    case kShowMirrorId:
+      return {"lcme_mirror_id:", "0"};
     case kShowComponentStart:
       return {"lcme_extent.e_start:", std::to_string(component.start)};
     default:
@@ -273,6 +282,9 @@ std::string FormatLayout(const FormatSubject& subject, const FormatOptions& opti
 
 std::string FormatAttributes(const FormatSubject& subject, const FormatOptions& options) {
   const bool labelled = std::popcount(options.attributes) > 1;
+  const auto& components = subject.layout->components;
+  const auto selected = [&options](const Component& one) { return Selected(one, options); };
+  if (Filtered(options) && std::ranges::none_of(components, selected)) return {};
   const Component none;
   const Component& component = subject.layout->empty() ? none : SpeakerOf(*subject.layout, options);
   std::string out;

@@ -32,6 +32,7 @@ enum Attribute : uint32_t {
   kShowComponentFlags = 1U << 11,
   kShowComponentStart = 1U << 12,
   kShowComponentEnd = 1U << 13,
+  kShowMirrorId = 1U << 14,
 };
 
 // "=+64M": above; "=-64M": below; "=64M": exactly.
@@ -52,6 +53,7 @@ struct FormatOptions {
   std::optional<FlagList> component_flags;     // only those with, and without, these
   std::optional<OffsetFilter> component_start;
   std::optional<OffsetFilter> component_end;
+  bool no_mirror = false;              // of a mirror that no file has: nothing
   std::optional<uint32_t> marked_ost;  // -O: its objects are marked, others' files not shown
   bool hex_index = false;              // OST indexes in hexadecimal
 };

@@ -57,7 +57,7 @@ constexpr OptionSpec kSpecs[] = {
     {'y', "yaml"},
     {'O', "obd", Takes::kArgument},
     {'z', "extension-size", Takes::kOptional, false},
-    {kMirrorId, "mirror-id", Takes::kOptional, false},
+    {kMirrorId, "mirror-id", Takes::kOptional},
     {kMirrorIndex, "mirror-index", Takes::kOptional, false},
     {kHexIndex, "hex-idx"},
     {kNoFollow, "no-follow"},
@@ -145,6 +145,20 @@ Outcome TakeComponentId(const Option& option, FormatOptions* format) {
   return {};
 }
 
+// Mirrors are numbered from 1 on; 0: a file without mirrors, as all are. "^N": any but N.
+Outcome TakeMirrorId(const Option& option, FormatOptions* format) {
+  if (!option.value) {
+    format->attributes |= kShowMirrorId;
+    return {};
+  }
+  const bool negated = option.value->starts_with('^');
+  const auto id = ParseInteger(option.value->substr(negated ? 1 : 0));
+  if (!id || *id < 0 || *id > UINT16_MAX)
+    return std::unexpected(OptionError{"bad mirror id '" + *option.value + "'"});
+  format->no_mirror = (*id == 0) == negated;
+  return {};
+}
+
 Outcome TakeComponentFlags(const Option& option, FormatOptions* format) {
   if (!option.value) {
     format->attributes |= kShowComponentFlags;
@@ -190,6 +204,8 @@ Outcome Take(const Option& option, Request* request) {
       return TakeComponentId(option, &format);
     case kComponentFlags:
       return TakeComponentFlags(option, &format);
+    case kMirrorId:
+      return TakeMirrorId(option, &format);
     case 'E':
       if (option.value) return TakeOffset(option, "component end", &format.component_end);
       format.attributes |= kShowComponentEnd;

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <iostream>
 #include <sstream>
+#include <system_error>
 
 #include "apps/lfs/command.h"
 
@@ -31,10 +32,15 @@ int RunInteractive() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int status = argc < 2
-                         ? RunInteractive()
-                         : sheen::lfs::RunCommand(sheen::lfs::Arguments(argv + 1, argv + argc));
-  if (std::fflush(stdout) != 0) {
+  int status = 0;
+  try {
+    status = argc < 2 ? RunInteractive()
+                      : sheen::lfs::RunCommand(sheen::lfs::Arguments(argv + 1, argv + argc));
+  } catch (const std::system_error& error) {  // fmt's, of a full disk
+    std::fprintf(stderr, "lfs: write to standard output: %s\n", error.code().message().c_str());
+    return 1;
+  }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     std::perror("lfs: write to standard output");
     return 1;
   }

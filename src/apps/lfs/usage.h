@@ -6,7 +6,8 @@ namespace sheen::lfs {
 inline constexpr char kFindUsage[] = R"(DIRECTORY|FILENAME ... [[!] TEST] ...
         tests (each may be negated by ! in front; N: equal, +N: more, -N: less):
           --name|-n GLOB  --type|-t bcdflps  --size|-s [+-]N[bckMGTPE]  --links [+-]N
-          --atime|-A, --mtime|-M, --ctime|-C [+-]N[smhdwy]  --newer FILE  --perm [-/]MODE
+          --atime|-A, --mtime|-M, --ctime|-C [+-]N[smhdwy]  --newer[XY] FILE  --perm [-/]MODE
+            (X, Y: a, c, m; Y t: a time in place of FILE, as '2024-05-01 10:00:00' or @SECONDS)
           --user|-u, --uid|-U, --group|-g, --gid|-G NAME|ID  --mdt|-m INDEXES
           --stripe-count|-c [+-]N  --stripe-size|-S [+-]N[kMG]  --stripe-index|-i INDEXES
           --ost|-O INDEXES  --layout|-L raid0|mdt|released|overstriped  --pool POOL

@@ -164,6 +164,16 @@ Result<std::unique_ptr<DevLock>> LockInstance(const std::string& name) {
   }
 }
 
+std::vector<std::string> InstanceNames() {
+  std::vector<std::string> out;
+  std::error_code error;
+  for (fs::directory_iterator at(Root(), error), end; !error && at != end; at.increment(error)) {
+    if (at->path().extension() == ".json") out.push_back(at->path().stem());
+  }
+  std::ranges::sort(out);
+  return out;
+}
+
 std::string DefaultDirectory(const std::string& name) { return Root() + "/" + name; }
 
 Result<std::optional<std::string>> DirectoryOfInstance(const std::string& name) {

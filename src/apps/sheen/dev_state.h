@@ -72,6 +72,8 @@ class DevLock final {
 Result<std::unique_ptr<DevLock>> LockInstance(const std::string& name);
 // Where `name` lives; nullopt: there is no such instance.
 Result<std::optional<std::string>> DirectoryOfInstance(const std::string& name);
+// Known ones, by name; nothing when ROOT cannot be read.
+std::vector<std::string> InstanceNames();
 // ROOT/NAME.
 std::string DefaultDirectory(const std::string& name);
 

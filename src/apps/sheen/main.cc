@@ -4,7 +4,9 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 
 #include "apps/common/version.h"
@@ -16,6 +18,7 @@
 #include "apps/sheen/format.h"
 #include "apps/sheen/hsm.h"
 #include "apps/sheen/repo.h"
+#include "apps/sheen/status_server.h"
 #include "apps/sheen/support_bundle.h"
 #include "apps/sheen/top.h"
 #include "base/log.h"
@@ -36,7 +39,8 @@ struct Flags {
   std::string client_options;
   std::string daemon;
   std::string signal = "KILL";
-  std::string server = "127.0.0.1:7989";
+  std::string server;
+  std::string instance;
   std::string doctor_server;
   uint32_t oss_count = 2;
   uint32_t ost_count = 4;
@@ -112,9 +116,20 @@ Status RunDevStatus(const Flags& flags) {
 }
 
 Status RunStatus(const Flags& flags) {
-  SHEEN_TRY_ASSIGN(const rpc::Address address, rpc::ParseAddress(flags.server, 7989));
-  SHEEN_TRY_ASSIGN(const std::string text, ClusterStatus(address, flags.json));
-  std::fputs(text.c_str(), stdout);
+  if (!flags.server.empty() && !flags.instance.empty()) {
+    return Fail(Errc::kInvalid, "--server and --dev name two daemons: give one of them");
+  }
+  Result<std::string> text;
+  if (!flags.server.empty()) {
+    SHEEN_TRY_ASSIGN(const rpc::Address address, rpc::ParseAddress(flags.server, 7989));
+    text = ClusterStatus(address, flags.json);
+  } else if (!flags.instance.empty()) {
+    text = StatusOfInstance(flags.instance, flags.json);
+  } else {
+    text = StatusOfWhoeverAnswers(flags.json);
+  }
+  if (!text) return std::unexpected(text.error());
+  std::fputs(text->c_str(), stdout);
   return {};
 }
 
@@ -372,7 +387,10 @@ Status RunDoctorCommand(const Flags& flags) {
 void AddLooks(CLI::App* app, Flags* flags, Action* chosen) {
   CLI::App* status = AddCommand(app, "status", "ask a daemon of this host how it is", chosen,
                                 [flags] { return RunStatus(*flags); });
-  status->add_option("--server", flags->server, "HOST:CONTROLPORT (default 127.0.0.1:7989)");
+  status->add_option("--server", flags->server,
+                     "HOST:CONTROLPORT (default: the MDS of this host, an instance of `sheen dev`, "
+                     "or the OSS of this host, whichever answers first)");
+  status->add_option("--dev", flags->instance, "an instance of `sheen dev` instead");
   CLI::App* top = AddCommand(app, "top", "show what this host's daemons do, by target and client",
                              chosen, [flags] { return RunTopCommand(*flags); });
   top->add_option("--interval", flags->interval_s, "seconds between two looks (default 1)")
@@ -426,8 +444,12 @@ int Main(int argc, char** argv) {
     return code == 0 ? 0 : 2;
   }
   const Status done = chosen();
+  const bool printed = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (done && !printed) {
+    std::fprintf(stderr, "sheen: cannot write the output: %s\n", std::strerror(errno));
+    return 1;
+  }
   if (done) return 0;
-  std::fflush(stdout);
   std::fprintf(stderr, "sheen: %s\n", Sentence(done.error()).c_str());
   return 1;
 }

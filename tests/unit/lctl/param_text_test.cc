@@ -32,6 +32,13 @@ TEST(FormatDevices, HasLustresColumns) {
   EXPECT_EQ(FormatDevices(devices), "  0 UP mgs MGS MGS 1\n  1 ST mdt s-MDT0000 s_UUID 12\n");
 }
 
+TEST(FormatDevices, ShowsWhomAClientIsConnectedToWhenAsked) {
+  const auto devices = ParseDevices("UP mdc s-MDT0000-mdc-ffff u 1 10.0.0.1@tcp\nUP lov l u 1\n");
+  EXPECT_EQ(FormatDevices(devices, true),
+            "  0 UP mdc s-MDT0000-mdc-ffff u 1 10.0.0.1@tcp\n  1 UP lov l u 1\n");
+  EXPECT_EQ(FormatDevices(devices), "  0 UP mdc s-MDT0000-mdc-ffff u 1\n  1 UP lov l u 1\n");
+}
+
 TEST(MergeParams, ShowsOnceWhatDaemonsHaveAlike) {
   v1::GetParamsReply one;
   *one.add_params() = Value("version", "1");

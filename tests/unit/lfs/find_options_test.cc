@@ -4,6 +4,7 @@
 
 #include <cerrno>
 
+#include "apps/lfs/find_time.h"
 #include "layout/layout.h"
 
 namespace sheen::lfs {
@@ -85,6 +86,36 @@ TEST(ParseFind, StripeSizesAndListsAreAsInSetstripe) {
   EXPECT_EQ(Only({"--component-end", "-1"}).number, layout::kEof);
   EXPECT_EQ(Only({"-ost", "0,2-3"}).indexes, (std::vector<uint32_t>{0, 2, 3}));
   EXPECT_EQ(Only({"--ost", "sheen-OST000a_UUID"}).indexes, (std::vector<uint32_t>{10}));
+}
+
+TEST(ParseFind, NewerComparesTheTimesThatItNames) {
+  const FindTest written = Only({"-newermt", "@1714557600"});
+  EXPECT_EQ(written.text, "m");
+  EXPECT_EQ(written.time_ns, 1'714'557'600'000'000'000);
+  EXPECT_EQ(Only({"--newerat=@-5"}).text, "a");
+  EXPECT_EQ(Only({"--newerat=@-5"}).time_ns, -5'000'000'000);
+  const FindTest of_file = Only({"-newerca", "/"});
+  EXPECT_EQ(of_file.text, "c");
+  EXPECT_GT(of_file.time_ns, 0);
+  EXPECT_EQ(Only({"-newer", "/"}).text, "m");
+  EXPECT_EQ(StatusOf({"find", "/m", "-newerXY", "/"}), kStatusUsage);
+  EXPECT_EQ(StatusOf({"find", "/m", "-newermB", "/"}), EOPNOTSUPP);
+  EXPECT_EQ(StatusOf({"find", "/m", "-newerac", "/no/such/file"}), ENOENT);
+  EXPECT_EQ(StatusOf({"find", "/m", "-newermt", "yesterday"}), kStatusUsage);
+}
+
+TEST(ParseMoment, TakesDatesOfThisPlaceAndSeconds) {
+  const auto day = ParseMoment("2024-05-01");
+  ASSERT_TRUE(day.has_value());
+  constexpr int64_t kSecond = 1'000'000'000;
+  EXPECT_EQ(ParseMoment("2024-05-01 10:00"), *day + 36'000 * kSecond);
+  EXPECT_EQ(ParseMoment("2024-05-01T10:00:30"), *day + 36'030 * kSecond);
+  EXPECT_EQ(ParseMoment("2024-05-01 10:00:30"), *day + 36'030 * kSecond);
+  EXPECT_EQ(ParseMoment("@0"), 0);
+  for (const char* wrong : {"", "@", "@x", "2024-13-01", "2024-02-31", "2024-05-01 25:00", "05/01",
+                            "2024-05-01 10:00:30 x", "@99999999999999999"}) {
+    EXPECT_FALSE(ParseMoment(wrong).has_value()) << wrong;
+  }
 }
 
 TEST(ParseFind, WrongUseNamesItself) {

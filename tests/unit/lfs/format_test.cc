@@ -292,5 +292,23 @@ TEST(LfsFormatTest, FileWithoutALayoutStillHasAFid) {
   EXPECT_EQ(Attributes(Layout(), kShowFid), "[0x200000401:0x6:0x0]\n");
 }
 
+TEST(LfsFormatTest, FilesAreOfNoMirror) {
+  EXPECT_EQ(Attributes(Composite(), kShowMirrorId), "0\n");
+  EXPECT_EQ(Attributes(Composite(), kShowMirrorId | kShowComponentId),
+            "lcme_id:             1\nlcme_mirror_id:      0\n");
+  FormatOptions other;
+  other.no_mirror = true;
+  EXPECT_EQ(Attributes(Composite(), kShowStripeCount, other), "");
+  EXPECT_EQ(File(Plain(), other), "");
+  EXPECT_EQ(File(Composite(), other),
+            "  lcm_layout_gen:    3\n  lcm_mirror_count:  1\n  lcm_entry_count:   3\n");
+}
+
+TEST(LfsFormatTest, AFilterThatNothingPassesShowsNoValue) {
+  FormatOptions filter;
+  filter.component_id = 9;
+  EXPECT_EQ(Attributes(Composite(), kShowStripeCount, filter), "");
+}
+
 }  // namespace
 }  // namespace sheen::lfs
