@@ -84,6 +84,15 @@ class ObjectLocks final {
 
   // Sessions that may hold locks of the server's earlier life. Before the first request.
   void BeginRecovery(std::set<uint64_t> sessions);
+  // How that stands.
+  struct RecoveryLook {
+    size_t known = 0;    // sessions that might come back
+    size_t awaited = 0;  // have not yet
+    size_t lost = 0;     // did not in time
+    // Until those awaited are given up; it begins with the first request that waits for them.
+    Nanos left{0};
+  };
+  RecoveryLook LookAtRecovery(Nanos now);
   // Awaited before what sessions have lost is given to others: they must not be among those of
   // BeginRecovery after the next restart. Before the first request.
   using ForgetFunction = std::function<async::Task<void>(std::set<uint64_t>)>;

@@ -39,6 +39,15 @@ void ObjectLocks::Reinstate(uint64_t session, const std::vector<Held>& held) {
   }
 }
 
+ObjectLocks::RecoveryLook ObjectLocks::LookAtRecovery(Nanos now) {
+  const std::scoped_lock lock(mutex_);
+  RecoveryLook look{.known = returning_.size(), .awaited = awaited_.size(), .lost = late_.size()};
+  if (awaited_.empty()) return look;
+  const bool begun = recovery_until_ != Nanos(0);
+  look.left = begun ? std::max(recovery_until_ - now, Nanos(0)) : kRecoveryMax;
+  return look;
+}
+
 bool ObjectLocks::IsAwaited(uint64_t session) {
   const std::scoped_lock lock(mutex_);
   return awaited_.contains(session);

@@ -40,6 +40,23 @@ uint64_t OssService::GrantedBytes(uint32_t index) const {
   return grants_.BytesOf(TargetOf(index));
 }
 
+std::string OssService::RecoveryText(uint32_t index, Nanos now) {
+  const ObjectLocks::RecoveryLook look = locks_.LookAtRecovery(now);
+  // No client was there before: nobody is waited for.
+  if (look.known == 0) return "status: INACTIVE";
+  const size_t back = look.known - look.awaited - look.lost;
+  std::string out = fmt::format("status: {}\n", look.awaited > 0 ? "RECOVERING" : "COMPLETE");
+  if (look.awaited > 0) {
+    out += fmt::format("time_remaining: {}\nconnected_clients: {}/{}\n",
+                       std::chrono::ceil<std::chrono::seconds>(look.left).count(), back,
+                       look.known);
+  }
+  return out + fmt::format(
+                   "completed_clients: {}/{}\nevicted_clients: {}\nlast_transno: {}\n"
+                   "VBR: DISABLED\nIR: DISABLED\n",
+                   back, look.known, look.lost, LastCommitted(index));
+}
+
 void OssService::RegisterShard(async::Shard* shard, io::FileIo* io) {
   shards_.emplace_back(shard, io);
 }

@@ -49,6 +49,87 @@ for type in mgs mdt ost obdfilter mgc mdc osc; do
   grep -q " UP $type " <<<"$devices" || die "lctl dl does not show $type: $devices"
 done
 
+# Whom a mount is connected to, and how.
+lctl dl -t | grep -qE '^ *[0-9]+ UP osc sheen-OST0001-osc-ffff[0-9a-f]{12} .* 127\.0\.0\.1@tcp$' ||
+  die "lctl dl -t: $(lctl dl -t)"
+lctl dl | grep -q '@tcp$' && die "lctl dl shows what only -t asks for: $(lctl dl)"
+lctl dl -t --json | python3 -c '
+import json, sys
+devices = json.load(sys.stdin)
+assert [d["nid"] for d in devices if d["type"] in ("mdc", "osc")] == ["127.0.0.1@tcp"] * 3, devices
+assert not any("nid" in d for d in devices if d["type"] not in ("mdc", "osc")), devices'
+state() { value "$1.state" | sed -n 's/^current_state: //p'; }
+await_state() { # device, state
+  for _ in $(seq 300); do [ "$(state "$1")" = "$2" ] && return; sleep 0.1; done
+  die "$1 is $(state "$1"), not $2: $(value "$1.import")"
+}
+import_number() { value 'osc.sheen-OST0000-osc-*.import' | sed -n "s/^ *$1: //p"; }
+cat "$MNT/g" >/dev/null
+await_state 'mdc.*' FULL
+await_state 'osc.sheen-OST0000-osc-*' FULL
+[ "$(import_number target) $(import_number current_connection) $(import_number failover_nids)" = \
+  'sheen-OST0000_UUID "127.0.0.1@tcp" [ "127.0.0.1@tcp" ]' ] || die "$(value 'osc.*.import')"
+made=$(import_number generation)
+boot=$(import_number instance)
+sheen dev kill oss0 --name "$NAME" >/dev/null
+await_state 'osc.sheen-OST0000-osc-*' DISCONN
+[ "$(state 'mdc.*')" = FULL ] || die "the MDS is there"
+[ "$(import_number current_connection)" = '<none>' ] || die "$(value 'osc.*.import')"
+sheen dev start oss0 --name "$NAME" >/dev/null
+await_state 'osc.sheen-OST0000-osc-*' FULL
+[ "$(import_number generation)" -gt "$made" ] || die "no further connection is counted"
+[ "$(import_number instance)" -gt "$boot" ] || die "the server's next boot is not shown"
+say "connections are shown"
+
+# Who may hold locks is awaited after a restart.
+lfs setstripe -c 2 "$MNT/held"
+dd if=/dev/zero of="$MNT/held" bs=64K count=40 conv=notrunc status=none
+sheen dev kill oss0 --name "$NAME" >/dev/null
+sheen dev start oss0 --name "$NAME" >/dev/null
+cmp -n 2621440 "$MNT/held" /dev/zero || die "what was held was lost"
+for _ in $(seq 300); do
+  recovery=$(value 'obdfilter.sheen-OST0001.recovery_status')
+  grep -q '^status: COMPLETE$' <<<"$recovery" && break
+  sleep 0.1
+done
+grep -q '^completed_clients: 1/1$' <<<"$recovery" || die "recovery_status: $recovery"
+grep -q '^evicted_clients: 0$' <<<"$recovery" || die "recovery_status: $recovery"
+say "recovery is shown"
+
+# As many requests at a time as may be. (A machine that stands still for a second lets some go on.)
+value 'osc.*.max_rpcs_in_flight' | sort -u | grep -qx 256 || die "max_rpcs_in_flight"
+for bad in 0 513 x -1 ''; do
+  lctl set_param "osc.*.max_rpcs_in_flight=$bad" 2>"$WORK/error" && die "max_rpcs_in_flight=$bad"
+  grep -q 'max_rpcs_in_flight.*Invalid argument' "$WORK/error" || die "$(cat "$WORK/error")"
+done
+lctl set_param 'osc.*.max_pages_per_rpc=16' 2>"$WORK/error" && die "max_pages_per_rpc was set"
+grep -q 'can only be read: Permission denied' "$WORK/error" || die "$(cat "$WORK/error")"
+lctl set_param 'osc.*.max_rpcs_in_flight=2' 'mdc.*.max_rpcs_in_flight=1' 'osc.*.rpc_stats=clear' \
+  'mdc.*.stats=clear' >/dev/null
+head -c 16000000 /dev/zero >"$MNT/many_readers"
+sync "$MNT/many_readers"
+for _ in $(seq 12); do
+  dd if="$MNT/many_readers" of=/dev/null bs=64K iflag=direct status=none &
+done
+wait
+value 'osc.*.rpc_stats' | python3 -c '
+import re, sys
+within = beyond = 0
+part = ""
+for line in sys.stdin:
+    part = "flight" if line.startswith("rpcs in flight") else "" if not line.strip() else part
+    row = re.match(r"(\d+):\s+(\d+)\s.*\|\s+(\d+)\s", line)
+    if part and row:
+        level, reads, writes = map(int, row.groups())
+        within, beyond = (within + reads + writes, beyond) if level <= 2 else (within, beyond + reads + writes)
+assert within >= 12 * 240, (within, beyond)
+assert beyond * 100 <= within, (within, beyond)' || die "more than 2 at a time: $(value 'osc.*.rpc_stats')"
+for i in $(seq 8); do (for j in $(seq 20); do mkdir "$MNT/mdc$i.$j"; done) & done
+wait
+[ "$(find "$MNT" -maxdepth 1 -name 'mdc*' | wc -l)" = 160 ] || die "with one request at a time"
+lctl set_param 'osc.*.max_rpcs_in_flight=256' 'mdc.*.max_rpcs_in_flight=256' >/dev/null
+say "requests under way are limited"
+
 # The locks of the client.
 mkdir "$MNT/many"
 for i in $(seq 200); do echo "$i" >"$MNT/many/$i"; done
@@ -108,6 +189,9 @@ for line in page.splitlines():
         assert line.startswith(seen), line
 assert families["lustre_read_bytes_total"] == "counter"
 assert families["sheen_operation_duration_seconds"] == "histogram"
+for name in ("lustre_rpcs_in_flight lustre_maximum_rpcs_in_flight lustre_checksum_pages_enabled "
+             "lustre_write_minimum_size_bytes lustre_write_maximum_size_bytes").split():
+    assert families[name] == "gauge", (name, families)
 try:
     urllib.request.urlopen(sys.argv[1] + "/other", timeout=5)
     raise SystemExit("/other is there")

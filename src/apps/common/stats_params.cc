@@ -94,6 +94,13 @@ void AddTableMetrics(const MetricsOwner& owner, const TallyTable& table, Metrics
                     reads ? "Bytes read." : "Bytes written.", whose, values.sum);
       text->Counter(reads ? "lustre_read_samples_total" : "lustre_write_samples_total",
                     reads ? "Reads." : "Writes.", whose, values.samples);
+      if (values.samples == 0) continue;
+      text->Gauge(reads ? "lustre_read_minimum_size_bytes" : "lustre_write_minimum_size_bytes",
+                  reads ? "Smallest read." : "Smallest write.", whose,
+                  static_cast<double>(values.min));
+      text->Gauge(reads ? "lustre_read_maximum_size_bytes" : "lustre_write_maximum_size_bytes",
+                  reads ? "Largest read." : "Largest write.", whose,
+                  static_cast<double>(values.max));
       continue;
     }
     if (spec.unit != Unit::kMicros || values.samples == 0) continue;
@@ -124,6 +131,8 @@ void AddOriginMetrics(const MetricsOwner& owner, const OriginStats& jobs, const 
           const bool reads = spec.name == "read_bytes";
           text->Counter(prefix + (reads ? "_read_bytes_total" : "_write_bytes_total"),
                         reads ? "Bytes read." : "Bytes written.", whose, sums.sum);
+          text->Counter(prefix + (reads ? "_read_samples_total" : "_write_samples_total"),
+                        reads ? "Reads." : "Writes.", whose, sums.samples);
           continue;
         }
         MetricLabels labels = whose;
@@ -134,6 +143,10 @@ void AddOriginMetrics(const MetricsOwner& owner, const OriginStats& jobs, const 
   };
   add(jobs, "jobid", "lustre_job");
   add(users, "uid", "sheen_uid");
+  text->Gauge("lustre_job_cleanup_interval_seconds",
+              "After how long a job or user that does nothing is forgotten; 0: never.",
+              {{"component", std::string(owner.component)}, {"target", owner.target}},
+              static_cast<double>(jobs.cleanup_seconds()));
 }
 
 void AddQueueMetrics(const MetricsOwner& owner,
@@ -174,13 +187,32 @@ void AddSpaceMetrics(const MetricsOwner& owner, const v1::TargetSpace& space, Me
   const auto gauge = [&](std::string_view name, std::string_view help, uint64_t value) {
     text->Gauge(name, help, labels, static_cast<double>(value));
   };
-  gauge("lustre_capacity_kibibytes", "Size of the target.", space.bytes_total() / 1024);
-  gauge("lustre_free_kibibytes", "Free space of the target.", space.bytes_free() / 1024);
-  gauge("lustre_available_kibibytes", "Space of the target that may be used.",
-        space.bytes_available() / 1024);
+  constexpr uint64_t kBlockBytes = 4096;
+  gauge("lustre_blocksize_bytes", "Block size that statfs(2) shows.", kBlockBytes);
+  // The second spelling is that of older exporters.
+  for (const std::string_view unit : {"kibibytes", "kilobytes"}) {
+    const auto size = [&](const char* what, const char* help, uint64_t bytes) {
+      gauge(fmt::format("lustre_{}_{}", what, unit), help, bytes / 1024);
+    };
+    size("capacity", "Size of the target.", space.bytes_total());
+    size("free", "Free space of the target.", space.bytes_free());
+    size("available", "Space of the target that may be used.", space.bytes_available());
+  }
   gauge("lustre_inodes_maximum", "Objects that fit on the target.", space.files_total());
   gauge("lustre_inodes_free", "Objects that still fit on the target.", space.files_free());
   gauge("lustre_health_check", "1: the target serves; 0: it has stopped.", space.up() ? 1 : 0);
+}
+
+void AddRecoveryMetrics(const MetricsOwner& owner, RecoveryTimes times, MetricsText* text) {
+  const MetricLabels labels = {{"component", std::string(owner.component)},
+                               {"target", owner.target}};
+  text->Gauge("lustre_recovery_time_soft_seconds",
+              "How long clients are waited for after a restart.", labels,
+              std::chrono::duration<double>(times.soft).count());
+  if (times.hard == Nanos(0)) return;
+  text->Gauge("lustre_recovery_time_hard_seconds",
+              "The same at most, while clients are coming back.", labels,
+              std::chrono::duration<double>(times.hard).count());
 }
 
 }  // namespace sheen::apps

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/io_table.h"
 #include "base/metrics.h"
 #include "base/origin_stats.h"
@@ -38,7 +39,7 @@ struct MetricsOwner {
   std::string target;
 };
 // lustre_stats_total and sheen_operation_duration_seconds by operation; quantities of bytes as
-// lustre_read_bytes_total and so on.
+// lustre_read_bytes_total and so on, with the smallest and the largest.
 void AddTableMetrics(const MetricsOwner& owner, const TallyTable& table, MetricsText* text);
 // lustre_capacity_kibibytes and so on; lustre_health_check.
 // By job and by user, of those that did something last: at most kOriginSeriesMax of each.
@@ -56,5 +57,12 @@ struct IoFamily {
 void AddIoMetrics(const IoFamily& family, const MetricLabels& labels, const IoTable& table,
                   size_t part, MetricsText* text);
 void AddSpaceMetrics(const MetricsOwner& owner, const v1::TargetSpace& space, MetricsText* text);
+// How long clients are waited for after a restart, and how long at most while they come back (0:
+// there is no such bound): lustre_recovery_time_soft_seconds, _hard_.
+struct RecoveryTimes {
+  Nanos soft{0};
+  Nanos hard{0};
+};
+void AddRecoveryMetrics(const MetricsOwner& owner, RecoveryTimes times, MetricsText* text);
 
 }  // namespace sheen::apps

@@ -8,6 +8,7 @@
 #include "mds/changelog.h"
 #include "mds/hsm_queue.h"
 #include "mds/op_stats.h"
+#include "mds/session_map.h"
 
 namespace sheen::apps {
 namespace {
@@ -191,6 +192,8 @@ void AddMetrics(const MdsParamsOwner& owner, MetricsText* text) {
   AddTableMetrics(mdt, stats.waits(), text);
   AddOriginMetrics(mdt, stats.jobs(), stats.users(), text);
   AddQueueMetrics(mdt, owner.sessions->All(), text);
+  AddRecoveryMetrics(
+      mdt, {.soft = mds::MdsOptions().recovery_wait, .hard = mds::Recovery::kLongest}, text);
   const MetricLabels labels = {{"component", "mdt"}, {"target", name}};
   text->Gauge("lustre_exports_total", "Clients that are known.", labels,
               static_cast<double>(owner.sessions->All().size()));

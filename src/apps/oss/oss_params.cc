@@ -52,6 +52,9 @@ void AddParams(const OssParamsOwner& owner, ParamList* list) {
                      }});
     AddOriginParams(ost, &stats->jobs(), &stats->users(), list);
     list->push_back(ReadOnly(ost + ".uuid", target->superblock().uuid.ToString()));
+    list->push_back(ReadOnly(ost + ".recovery_status", [service, index] {
+      return service->RecoveryText(index, SystemClock().Monotonic());
+    }));
     list->push_back(ReadOnly(ost + ".tot_granted", service->GrantedBytes(index)));
     list->push_back(ReadOnly(ost + ".num_exports", owner.sessions->All().size()));
     for (const v1::TargetSpace& space : spaces) {
@@ -91,6 +94,9 @@ void AddMetrics(const OssParamsOwner& owner, MetricsText* text) {
                  labels, stats->io(), oss::OpStats::kMillis, text);
     AddIoMetrics({"lustre_disk_io_total", "Reads and writes, by bytes."}, labels, stats->io(),
                  oss::OpStats::kBytes, text);
+    text->Gauge("lustre_brw_size_megabytes", "The largest read or write that is taken.", labels,
+                rpc::kBulkBytesMax >> 20);
+    AddRecoveryMetrics(ost, {.soft = oss::ObjectLocks::kRecoveryMax}, text);
     text->Gauge("lustre_exports_granted_total", "Bytes that clients may hold back.", labels,
                 static_cast<double>(owner.service->GrantedBytes(index)));
     text->Gauge("lustre_exports_total", "Clients that are known.", labels,

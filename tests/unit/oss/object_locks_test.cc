@@ -181,13 +181,19 @@ TEST_F(ObjectLocksTest, AHolderWithoutConnectionHasThreeSecondsToComeBack) {
 }
 
 TEST_F(ObjectLocksTest, AfterARestartKnownHoldersComeFirst) {
+  EXPECT_EQ(locks.LookAtRecovery(shard.Now()).known, 0u);
   locks.BeginRecovery({kAlice});
+  EXPECT_EQ(locks.LookAtRecovery(shard.Now()).left, ObjectLocks::kRecoveryMax);
   Entered bob;
   Enter(&bob, kBob, Mode::kPw, {5, 6});
   async::RunFor(&shard, seconds(10));
   EXPECT_FALSE(bob.in);
+  EXPECT_EQ(locks.LookAtRecovery(shard.Now()).awaited, 1u);
+  EXPECT_LE(locks.LookAtRecovery(shard.Now()).left, seconds(10));
   locks.AddPeer(alice);
   EXPECT_TRUE(Declare({{kObject, 9, {0, 1000}}}).empty());
+  EXPECT_EQ(locks.LookAtRecovery(shard.Now()).awaited, 0u);
+  EXPECT_EQ(locks.LookAtRecovery(shard.Now()).lost, 0u);
   EXPECT_TRUE(locks.Holds(kObject, {kAlice, 9}, {5, 6}));
   async::RunFor(&shard, std::chrono::milliseconds(20));
   EXPECT_FALSE(bob.in);
@@ -203,6 +209,8 @@ TEST_F(ObjectLocksTest, ButNotForEver) {
   Enter(&bob, kBob, Mode::kPw, {5, 6});
   async::RunFor(&shard, seconds(21));
   EXPECT_TRUE(bob.in);
+  EXPECT_EQ(locks.LookAtRecovery(shard.Now()).awaited, 0u);
+  EXPECT_EQ(locks.LookAtRecovery(shard.Now()).lost, 1u);
   Leave(&bob);
   EXPECT_EQ(Declare({{kObject, 9, {0, 1000}}}), std::vector<uint64_t>{9});
 }
