@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "agent/ask_object.h"
 #include "async/shard.h"
 #include "base/log.h"
 
@@ -14,6 +15,7 @@ namespace {
 constexpr Nanos kStopLook = std::chrono::milliseconds(10);
 // Of ended imports; older ones are forgotten.
 constexpr size_t kImportsMax = 64;
+constexpr int kKeysMax = 10'000;
 
 // What S3's answers, or none, mean after all retries: nothing is known of the object.
 bool AwayForTooLong(Errc code) {
@@ -266,8 +268,27 @@ async::Task<Result<v1::ImportProgress>> AgentService::CancelImport(v1::GetImport
   co_return import->Progress();
 }
 
+async::Task<Result<v1::AskObjectsReply>> AgentService::AskObjects(v1::AskObjectsRequest request) {
+  if (request.keys_size() > kKeysMax) co_return Fail(Errc::kInvalid, "too many keys at a time");
+  SHEEN_CO_TRY_ASSIGN(const LinkPointer link, co_await LinkOf(request.repository()));
+  std::vector<async::Task<v1::ObjectAnswer>> tasks;
+  for (const std::string& key : request.keys()) {
+    if (!key.starts_with(link->repository.prefix())) {
+      co_return Fail(Errc::kAccess, fmt::format("'{}' is not below the prefix '{}'", key,
+                                                link->repository.prefix()));
+    }
+    tasks.push_back(AskObject(link.get(), {.stop = &questions_}, key));
+  }
+  v1::AskObjectsReply reply;
+  for (v1::ObjectAnswer& answer : co_await async::WhenAll(std::move(tasks))) {
+    *reply.add_answers() = std::move(answer);
+  }
+  co_return reply;
+}
+
 async::Task<void> AgentService::Stop() {
   stopping_ = true;
+  questions_.Cancel();
   for (const auto& [task, import] : imports_) import->Cancel();
   for (const auto& [task, import] : imports_) {
     while (!import->Progress().done()) co_await async::Shard::Current()->Sleep(kStopLook);

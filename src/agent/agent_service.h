@@ -61,6 +61,7 @@ class AgentService final : public rpc::Service, public rpc::AgentControlService 
   async::Task<Result<v1::StartImportReply>> StartImport(v1::StartImportRequest request) override;
   async::Task<Result<v1::ImportProgress>> GetImport(v1::GetImportRequest request) override;
   async::Task<Result<v1::ImportProgress>> CancelImport(v1::GetImportRequest request) override;
+  async::Task<Result<v1::AskObjectsReply>> AskObjects(v1::AskObjectsRequest request) override;
 
  private:
   // Asks the MDS when it is not known. Errors: kNoEntry.
@@ -89,6 +90,7 @@ class AgentService final : public rpc::Service, public rpc::AgentControlService 
   uint64_t next_task_ = 1;
   std::map<uint32_t, uint64_t> ordered_;  // by the MDS: repository to task
   bool stopping_ = false;
+  s3::Cancellation questions_;  // of AskObjects: all of them, when the service ends
 };
 
 }  // namespace sheen::agent

@@ -8,6 +8,7 @@ namespace sheen::agent {
 namespace {
 
 constexpr size_t kNameBytesMax = 255;
+constexpr uint32_t kDefaultMode = 0755;
 
 Status CheckPath(std::string_view path) {
   if (path.find('\0') != path.npos) return Fail(Errc::kInvalid, "the key has a NUL byte");
@@ -32,9 +33,9 @@ Result<v1::ImportEntry> EntryOf(std::string_view prefix, const s3::ListEntry& li
   v1::ImportEntry entry;
   std::string_view path = listed.key;
   path.remove_prefix(std::min(prefix.size(), path.size()));
-  entry.set_mode(S_IFREG | 0755);
+  entry.set_mode(S_IFREG | kDefaultMode);
   if (path.ends_with('/') || path.empty()) {
-    entry.set_mode(S_IFDIR | 0755);
+    entry.set_mode(S_IFDIR | kDefaultMode);
     if (!path.empty()) path.remove_suffix(1);
   }
   if (!path.empty() || !listed.key.ends_with('/')) SHEEN_TRY(CheckPath(path));
@@ -48,6 +49,13 @@ Result<v1::ImportEntry> EntryOf(std::string_view prefix, const s3::ListEntry& li
   entry.set_etag(listed.etag);
   entry.set_modified_ns(listed.last_modified.count());
   entry.set_mtime_ns(listed.last_modified.count());
+  return entry;
+}
+
+v1::ImportEntry EntryOfKey(const std::string& key) {
+  v1::ImportEntry entry;
+  entry.set_key(key);
+  entry.set_mode((key.ends_with('/') ? S_IFDIR : S_IFREG) | kDefaultMode);
   return entry;
 }
 
@@ -65,6 +73,7 @@ void AddAttributes(const s3::ObjectInfo& info, v1::ImportEntry* entry) {
   if (posix.gid) entry->set_gid(*posix.gid);
   if (posix.mtime) entry->set_mtime_ns(posix.mtime->count());
   if (posix.atime) entry->set_atime_ns(posix.atime->count());
+  if (entry->modified_ns() == 0) entry->set_modified_ns(info.last_modified.count());
   // The object may have changed since it was listed: what is imported is what HEAD saw.
   entry->set_size(info.size);
   entry->set_etag(info.etag);

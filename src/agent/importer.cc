@@ -1,20 +1,18 @@
 #include "agent/importer.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <algorithm>
-#include <map>
+#include <set>
 
+#include "agent/ask_object.h"
 #include "agent/entry.h"
 #include "agent/importer_ask.h"
 #include "async/shard.h"
-#include "base/log.h"
 
 namespace sheen::agent {
 namespace {
 
-constexpr size_t kSymlinkBytesMax = 4095;
 // Of about 200 bytes; beyond it they are only counted.
 constexpr size_t kFailuresMax = 1'000'000;
 constexpr size_t kFailureBytesPerAnswer = 1 << 20;
@@ -30,40 +28,11 @@ void Importer::NoteFailure(const std::string& key, const std::string& reason) {
   failure.set_reason(reason);
 }
 
-// Type, owner, mode and times; the target of a symbolic link.
 async::Task<Status> Importer::Complete(Item* item) {
-  s3::Client* const client = &options_.link->client;
-  if (options_.head) {
-    co_await heads_.Acquire(1);
-    const auto info = co_await client->Head(
-        {.key = item->entry.key(),
-         .call = {.priority = s3::Priority::kQuestion, .stop = &stop_}});
-    heads_.Release(async::Shard::Current(), 1);
-    if (!info) {
-      item->status = std::unexpected(info.error());
-      co_return Status();
-    }
-    AddAttributes(*info, &item->entry);
-    if (!info->readable) {
-      SHEEN_LOG(Warn, "'{}' is archived ({}); it can be read once it is restored there",
-                item->entry.key(), info->storage_class);
-    }
-  }
-  if (!S_ISLNK(item->entry.mode())) co_return Status();
-  if (item->entry.size() == 0 || item->entry.size() > kSymlinkBytesMax) {
-    item->status = Fail(Errc::kInvalid, "a symbolic link whose object cannot hold its target");
-    co_return Status();
-  }
-  std::string target(item->entry.size(), '\0');
-  const MutableByteSpan into(reinterpret_cast<std::byte*>(target.data()), target.size());
-  s3::GetRangeRequest request{.key = item->entry.key(), .offset = 0, .size = target.size(),
-                              .etag = item->entry.etag(),
-                              .call = {.priority = s3::Priority::kAhead, .stop = &stop_}};
+  if (!options_.head) co_return Status();
   co_await heads_.Acquire(1);
-  const auto got = co_await client->GetRange(std::move(request), into);
+  item->status = co_await AskAttributes(options_.link.get(), {.stop = &stop_}, &item->entry);
   heads_.Release(async::Shard::Current(), 1);
-  if (!got) item->status = std::unexpected(got.error());
-  item->entry.set_target(target);
   co_return Status();
 }
 
@@ -122,19 +91,52 @@ async::Task<Status> Importer::Send(std::vector<Item>* items) {
   const auto reply = co_await Ask(&options_.mds.import, &request);
   batches_.Release(async::Shard::Current(), 1);
   if (!reply) co_return std::unexpected(reply.error());
-  std::map<std::string, bool> failed;
-  for (const v1::ImportFailure& failure : reply->failures()) {
-    failed[failure.key()] = true;
+  Note(request, *reply);
+  co_return Status();
+}
+
+// What of the request is not `wanted` has ended.
+void Importer::Note(const v1::ImportEntriesRequest& request, const v1::ImportEntriesReply& reply) {
+  std::set<std::string> failed;
+  for (const v1::ImportFailure& failure : reply.failures()) {
+    failed.insert(failure.key());
     NoteFailure(failure.key(), failure.reason());
   }
-  for (const v1::ImportEntry& entry : request.entries()) {
-    if (!failed.contains(entry.key())) finished_.Add(entry.key());
+  const std::set<uint32_t> wanted(reply.wanted().begin(), reply.wanted().end());
+  for (int i = 0; i < request.entries_size(); ++i) {
+    const std::string& key = request.entries(i).key();
+    if (!wanted.contains(static_cast<uint32_t>(i)) && !failed.contains(key)) finished_.Add(key);
   }
-  progress_.set_created(progress_.created() + reply->created());
-  progress_.set_updated(progress_.updated() + reply->updated());
-  progress_.set_unchanged(progress_.unchanged() + reply->unchanged());
-  progress_.set_skipped(progress_.skipped() + reply->skipped());
-  progress_.set_deleted(progress_.deleted() + reply->dropped());
+  progress_.set_created(progress_.created() + reply.created());
+  progress_.set_updated(progress_.updated() + reply.updated());
+  progress_.set_unchanged(progress_.unchanged() + reply.unchanged());
+  progress_.set_skipped(progress_.skipped() + reply.skipped());
+  progress_.set_deleted(progress_.deleted() + reply.dropped());
+}
+
+async::Task<Status> Importer::Name(std::vector<Item>* items) {
+  v1::ImportEntriesRequest request = NewRequest();
+  request.set_pending(true);
+  std::vector<Item> asked;
+  for (Item& item : *items) {
+    if (item.entry.path().empty()) {
+      finished_.Add(item.entry.key());  // the prefix itself: the directory that is linked
+      continue;
+    }
+    *request.add_entries() = item.entry;
+    asked.push_back(std::move(item));
+  }
+  items->clear();
+  if (asked.empty()) co_return Status();
+  co_await batches_.Acquire(1);
+  const auto reply = co_await Ask(&options_.mds.import, &request);
+  batches_.Release(async::Shard::Current(), 1);
+  if (!reply) co_return std::unexpected(reply.error());
+  for (const uint32_t changed : reply->wanted()) {
+    if (changed >= asked.size()) co_return Fail(Errc::kProtocol, "a bad answer to an import");
+    items->push_back(asked[changed]);
+  }
+  Note(request, *reply);
   co_return Status();
 }
 
@@ -155,7 +157,11 @@ async::Task<Status> Importer::Take(std::vector<s3::ListEntry> entries) {
   }
   // Without HEADs there is nothing to be saved by asking first.
   if (options_.remove) co_return co_await Send(&items);
-  if (options_.head) SHEEN_CO_TRY(co_await Probe(&items));
+  if (two_steps_) {
+    SHEEN_CO_TRY(co_await Name(&items));
+  } else if (options_.head) {
+    SHEEN_CO_TRY(co_await Probe(&items));
+  }
   std::vector<async::Task<Status>> tasks;
   tasks.reserve(items.size());
   for (Item& item : items) tasks.push_back(Complete(&item));
@@ -175,6 +181,7 @@ std::string Importer::CheckProof() const {
 
 async::Task<void> Importer::Run() {
   began_ = async::Shard::Current()->Now();
+  two_steps_ = options_.head && !options_.remove && co_await KnowsPending();
   s3::Lister lister(&options_.link->client,
                     {.prefix = options_.link->repository.prefix(),
                      .concurrency = options_.list_concurrency,
@@ -186,6 +193,13 @@ async::Task<void> Importer::Run() {
     const Status swept = co_await Sweep(options_.link->repository.directory(),
                                         options_.link->repository.prefix());
     if (!swept) error = swept.error().ToString();
+  }
+  progress_.set_named(error.empty());
+  progress_.set_named_seconds(
+      std::chrono::duration<double>(async::Shard::Current()->Now() - began_).count());
+  if (error.empty() && two_steps_) {
+    const Status finished = co_await FinishAll();
+    if (!finished) error = finished.error().ToString();
   }
   progress_.set_error(error);
   progress_.set_seconds(

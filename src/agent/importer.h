@@ -1,8 +1,11 @@
 // Importer: one import of a data repository: everything below its prefix becomes names in the
 // filesystem, metadata only.
 //
-//   pages of the listing -> entries -> which are new or changed? (the MDS)
-//     -> HEAD of each of those, many at a time -> batches -> the MDS
+//   pages of the listing -> entries -> the MDS, which names what is new at once; these names are
+//     pending. Of what has changed since: HEAD, many at a time -> batches -> the MDS
+//   then (importer_finish.cc) the MDS's pending names -> HEAD of each -> batches -> the MDS
+//
+// With an MDS that knows no pending names, each is asked for before it gets its name.
 //
 // And, if asked for, the other way round after a listing that was whole (importer_sweep.cc):
 //
@@ -30,6 +33,9 @@ struct ImportCalls {
   std::function<Result<v1::ImportEntriesReply>(const v1::ImportEntriesRequest&)> import;
   std::function<Result<v1::ListImportedReply>(const v1::ListImportedRequest&)> list;
   std::function<Result<v1::DropDeletedReply>(const v1::DropDeletedRequest&)> drop;
+  // Both or none; none: nothing is pending.
+  std::function<Result<v1::ListPendingReply>(const v1::ListPendingRequest&)> pending;
+  std::function<Result<v1::FinishPendingReply>(const v1::FinishPendingRequest&)> finish;
 };
 
 inline constexpr uint32_t kImportDefault = v1::IMPORT_NEW | v1::IMPORT_CHANGED;
@@ -70,10 +76,20 @@ class Importer final : public s3::ListSink {
   };
   bool Wants(uint32_t what) const { return (options_.what & what) != 0; }
   v1::ImportEntriesRequest NewRequest() const;
+  // Names what is new, and leaves what has changed.
+  async::Task<Status> Name(std::vector<Item>* items);
   // Leaves those that are new or changed.
   async::Task<Status> Probe(std::vector<Item>* items);
   async::Task<Status> Complete(Item* item);
   async::Task<Status> Send(std::vector<Item>* items);
+  void Note(const v1::ImportEntriesRequest& request, const v1::ImportEntriesReply& reply);
+  async::Task<bool> KnowsPending();
+  // The second step.
+  async::Task<Status> FinishAll();
+  struct Cursor;
+  async::Task<Status> FinishSome(Cursor* cursor);
+  async::Task<Status> FinishPage(const v1::ListPendingReply* page);
+  async::Task<v1::ObjectAnswer> AskPending(std::string key);
   // Until the MDS answers, or was away for too long.
   template <class Request, class Reply>
   async::Task<Result<Reply>> Ask(const std::function<Result<Reply>(const Request&)>* call,
@@ -99,6 +115,7 @@ class Importer final : public s3::ListSink {
   v1::ImportProgress progress_;
   std::vector<v1::ImportFailure> failures_;
   Nanos began_{0};
+  bool two_steps_ = false;
 };
 
 }  // namespace sheen::agent

@@ -7,6 +7,8 @@ namespace {
 // 165 HEADs under way.
 constexpr uint32_t kConcurrency = 64;
 constexpr uint32_t kQuestions = 192;
+// Of these an import leaves some for names that somebody looks at now.
+constexpr uint32_t kQuestionsOfPeople = 32;
 // Where it is: HEADs have no places of their own, and read-ahead is to find some.
 constexpr uint64_t kHeadsAmongOthers = 48;
 
@@ -39,7 +41,7 @@ s3::ClientOptions ClientOf(const v1::Repository& repository, Nanos s3_timeout) {
 Link::Link(s3::HttpClient* http, async::BlockingPool* pool, const v1::Repository& wanted,
            Nanos s3_timeout)
     : repository(wanted),
-      heads_max(wanted.concurrency() == 0 ? kQuestions : kHeadsAmongOthers),
+      heads_max(wanted.concurrency() == 0 ? kQuestions - kQuestionsOfPeople : kHeadsAmongOthers),
       credentials(http, pool, CredentialsOf(wanted)),
       client(http, &credentials, ClientOf(wanted, s3_timeout)) {}
 

@@ -21,12 +21,15 @@
 #include "mds/lock_table.h"
 #include "mds/op_stats.h"
 #include "mds/own_space.h"
+#include "mds/pending.h"
 #include "mds/root_template.h"
 #include "mds/service.h"
 #include "mds/session_map.h"
 #include "mdt/mdt.h"
 
 namespace sheen::mds {
+
+class Questions;
 
 // About 150 bytes each.
 inline constexpr uint64_t kLocksMax = 2'000'000;
@@ -55,6 +58,8 @@ struct Core {
   Changelog changelog;
   OpStats stats;
   HsmQueue hsm;
+  PendingCounts pending;
+  Questions* questions = nullptr;  // the service's
   RootTemplate root_template;
   std::atomic<uint64_t> next_owner{1};      // of latches: names a running operation
   std::atomic<uint64_t> ost_position{0};    // round robin of layout::ChooseOsts

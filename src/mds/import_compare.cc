@@ -11,21 +11,23 @@ ImportStanding Refused(std::string_view why) { return {.refusal = why}; }
 
 // A directory that people have made, or another import, keeps what it has.
 Result<ImportStanding> CompareDirectory(const mdt::Inode& inode, uint32_t repository,
-                                        const v1::ImportEntry& entry) {
+                                        const v1::ImportEntry& entry, bool listed) {
   if (!inode.IsDirectory()) return Refused("a file of this name is in the way of a directory");
   if (inode.extra.empty()) return ImportStanding{};
   SHEEN_TRY_ASSIGN(const mdt::FileSource known, mdt::DecodeFileSource(inode.extra));
   if (known.link != repository || known.key != entry.key()) return ImportStanding{};
   const bool same = known.etag == entry.etag() && known.modified_ns == entry.modified_ns();
-  if (same) return ImportStanding{};
-  return ImportStanding{.what = known.etag.empty() ? v1::IMPORT_CREATED : v1::IMPORT_UPDATED};
+  const bool pending = (known.flags & mdt::kSourcePending) != 0;
+  if (same && (listed || !pending)) return ImportStanding{.pending = pending};
+  return ImportStanding{.what = known.etag.empty() ? v1::IMPORT_CREATED : v1::IMPORT_UPDATED,
+                        .pending = pending};
 }
 
 }  // namespace
 
 Result<ImportStanding> CompareImported(const mdt::Inode& inode, uint32_t repository,
-                                       const v1::ImportEntry& entry) {
-  if (S_ISDIR(entry.mode())) return CompareDirectory(inode, repository, entry);
+                                       const v1::ImportEntry& entry, bool listed) {
+  if (S_ISDIR(entry.mode())) return CompareDirectory(inode, repository, entry, listed);
   if (inode.IsDirectory()) return Refused("a directory of this name is in the way of the file");
   if (inode.extra.empty()) {
     return Refused("a file of this name is here that was not imported; kept");
@@ -38,8 +40,10 @@ Result<ImportStanding> CompareImported(const mdt::Inode& inode, uint32_t reposit
   if ((known.flags & mdt::kHsmDirty) != 0) {
     return same ? ImportStanding{} : Refused("changed here and in S3; the file here is kept");
   }
-  if (same && known.modified_ns == entry.modified_ns()) return ImportStanding{};
-  return ImportStanding{.what = v1::IMPORT_UPDATED, .same_content = same};
+  const bool pending = (known.flags & mdt::kSourcePending) != 0;
+  const bool unchanged = same && known.modified_ns == entry.modified_ns();
+  if (unchanged && (listed || !pending)) return ImportStanding{.pending = pending};
+  return ImportStanding{.what = v1::IMPORT_UPDATED, .same_content = same, .pending = pending};
 }
 
 }  // namespace sheen::mds

@@ -16,12 +16,14 @@ struct ImportStanding {
   // now.
   v1::ImportWhat what = v1::IMPORT_UNCHANGED;
   bool same_content = false;
+  bool pending = false;  // the name is: only what a listing said of it is known
   // Not empty: the name stays as it is, and why.
   std::string_view refusal;
 };
 
-// `inode`: of the entry's name. Errors: kCorrupt (its source).
+// `inode`: of the entry's name. `listed`: the entry says what a listing says, and nothing of owner
+// and mode; else a pending name is IMPORT_UPDATED by it. Errors: kCorrupt (its source).
 Result<ImportStanding> CompareImported(const mdt::Inode& inode, uint32_t repository,
-                                       const v1::ImportEntry& entry);
+                                       const v1::ImportEntry& entry, bool listed);
 
 }  // namespace sheen::mds

@@ -7,7 +7,9 @@
 
 #include "layout/layout.h"
 #include "mds/acl_rows.h"
+#include "mds/pending.h"
 #include "mds/permission.h"
+#include "mdt/repository_records.h"
 
 namespace sheen::mds {
 namespace {
@@ -83,8 +85,17 @@ Status OpContext::Latch(const Fid& fid) {
 Result<mdt::Inode> OpContext::Inode(const Fid& fid) {
   SHEEN_TRY_ASSIGN(std::optional<mdt::Inode> inode, mdt::FindInode(*txn, fid));
   if (!inode) return Fail(Errc::kStale, fid.ToString() + " does not exist any more");
+  SHEEN_TRY(CheckAsked(fid, *inode));
   SHEEN_TRY(LoadAcl(*txn, fid, &*inode));
   return std::move(*inode);
+}
+
+// What a client brings back or repeats rests on an answer that it had: S3 was asked before that.
+Status OpContext::CheckAsked(const Fid& fid, const mdt::Inode& inode) {
+  if (session == nullptr || replay || declares_again || !IsPending(inode)) return {};
+  SHEEN_TRY_ASSIGN(const mdt::FileSource source, mdt::DecodeFileSource(inode.extra));
+  if (!unasked.failed) unasked.names.push_back({fid, source.link, source.key});
+  return Fail(Errc::kWouldBlock, "S3 is to be asked for its owner and mode");
 }
 
 Result<mdt::Inode> OpContext::Directory(const Fid& fid) {
@@ -215,6 +226,10 @@ Status DestroyInode(OpContext* context, const Fid& fid, const mdt::Inode& inode)
     SHEEN_TRY_ASSIGN(const layout::Layout objects, layout::Decode(inode.layout));
     mdt::AddOutbox(context->txn, objects, {.kind = mdt::OutboxRow::Kind::kDestroy});
     context->outbox = true;
+  }
+  if (IsPending(inode)) {
+    SHEEN_TRY_ASSIGN(const mdt::FileSource source, mdt::DecodeFileSource(inode.extra));
+    RemovePending(context, source.link, fid);
   }
   return mdt::DeleteInode(context->txn, fid, inode);
 }

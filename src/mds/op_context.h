@@ -50,6 +50,19 @@ class LatchSet final {
   std::optional<Fid> busy_;
 };
 
+// Pending inodes that a client's request has met: the operation ends, S3 is asked for them, and it
+// runs again (questions.h).
+struct Unasked {
+  struct Name {
+    Fid fid;
+    uint32_t link = 0;
+    std::string key;
+  };
+  std::vector<Name> names;
+  bool may_leave_out = false;  // a listing: what S3 does not say soon is shown without attributes
+  bool failed = false;         // so it is now
+};
+
 struct OpContext {
   Core* core = nullptr;
   mdt::Txn* txn = nullptr;
@@ -90,6 +103,9 @@ struct OpContext {
   std::vector<Lock> granted;
   std::vector<mdt::ChangelogRecord> log;  // mds/changelog.h
 
+  Unasked unasked;
+  std::vector<std::pair<uint32_t, int64_t>> pending_added;  // by link: pending names, more or less
+
   mdt::Mdt& mdt() const { return *core->mdt; }
   uint64_t session_id() const { return session == nullptr ? 0 : session->id(); }
 
@@ -106,8 +122,10 @@ struct OpContext {
 
   // Errors: kWouldBlock (busy: the operation is parked and runs again).
   Status Latch(const Fid& fid);
+  // For a client's request a pending inode ends the operation with kWouldBlock: noted in `unasked`.
+  Status CheckAsked(const Fid& fid, const mdt::Inode& inode);
   // Errors: kStale when there is no such inode (a parent or a file that the client thought it
-  // knew).
+  // knew); CheckAsked's.
   Result<mdt::Inode> Inode(const Fid& fid);
   // As Inode. Errors: kNotDirectory too.
   Result<mdt::Inode> Directory(const Fid& fid);

@@ -50,11 +50,13 @@ enum Op : size_t {
 };
 
 constexpr std::string_view kWaitNames[kWaitKinds] = {"wait_latch",   "wait_lock", "wait_store",
-                                                     "wait_clients", "wait_osts", "wait_commit"};
+                                                     "wait_clients", "wait_osts", "wait_commit",
+                                                     "wait_s3"};
 constexpr std::string_view kWaitWords[kWaitKinds] = {
     "another operation on the same inode", "clients giving back locks",
     "the metadata store's disk",           "known clients coming back after the restart",
-    "OSTs reporting after the restart",    "the sync of the log"};
+    "OSTs reporting after the restart",    "the sync of the log",
+    "S3, for owner and mode"};
 
 std::vector<TallySpec> WaitSpecs() {
   std::vector<TallySpec> specs;

@@ -23,8 +23,9 @@ enum class Wait : uint8_t {
   kClients,  // known clients that are still to come back after a restart
   kOsts,     // OSTs that have not reported yet
   kCommit,   // the log's sync
+  kS3,       // S3, for owner and mode of what was imported
 };
-inline constexpr size_t kWaitKinds = 6;
+inline constexpr size_t kWaitKinds = 7;
 
 struct WaitTimes {
   std::array<Nanos, kWaitKinds> took{};

@@ -57,6 +57,10 @@ Status ChangelogUser(OpContext* context, std::string_view body, std::string* rep
 // Body and answer: v1::DropOrder, v1::DropOutcome. Takes a name away that an import has made, if S3
 // has all of it.
 Status DropImported(OpContext* context, std::string_view body, std::string* reply);
+// Body and answer: v1::FinishOrder, v1::ImportOutcome. What S3 says of a pending name.
+Status FinishPending(OpContext* context, std::string_view body, std::string* reply);
+// Body and answer: v1::ListPendingRequest, v1::ListPendingReply.
+Status ListPending(OpContext* context, std::string_view body, std::string* reply);
 // Body and answer: v1::ReadDirRequest, v1::ReadDirReply.
 Status ListEntries(OpContext* context, std::string_view body, std::string* reply);
 // Body: FID key. Answer: the file's encoded layout; empty: it is not from S3.

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "base/bytes.h"
 #include "base/log.h"
 #include "mds/operation.h"
@@ -83,6 +85,7 @@ async::Task<Result<Fid>> Repositories::EnsureDirectory(std::string path,
       order.set_directory_only(true);
       if (const v1::Repository* repository = directories->repository) {
         order.set_repository(repository->id());
+        order.set_pending(directories->pending);
         order.mutable_entry()->set_key(repository->prefix() + so_far + "/");
       }
       SHEEN_CO_TRY_ASSIGN(const Fid fid, co_await NewFid());
@@ -207,6 +210,13 @@ async::Task<Result<v1::ListRepositoriesReply>> Repositories::ListRepositories(
   if (!out.ParseFromString(reply)) co_return Fail(Errc::kProtocol, "a bad list");
   for (const v1::AgentEntry& agent : Agents()) *out.add_agents() = agent;
   schedule_.Describe(core_->Now(), &out);
+  for (const v1::Repository& one : out.repositories()) {
+    const uint64_t names = core_->pending.Of(one.id());
+    if (names == 0) continue;
+    v1::PendingCount* const count = out.add_pending();
+    count->set_repository(one.id());
+    count->set_names(names);
+  }
   co_return out;
 }
 
@@ -251,6 +261,7 @@ async::Task<Result<v1::ImportWhat>> Repositories::ImportOne(const v1::ImportEntr
   order.set_repository(repository->id());
   order.set_chunk_bytes(repository->chunk_bytes());
   order.set_skip_new(directories->skip_new);
+  order.set_pending(directories->pending);
   *order.mutable_entry() = *entry;
   SHEEN_CO_TRY_ASSIGN(const std::string reply,
                       co_await AskInternal(core_, &ImportEntry, order.SerializeAsString()));
@@ -303,7 +314,7 @@ async::Task<Result<v1::ImportEntriesReply>> Repositories::ImportEntries(
   if (request.drop()) co_return co_await DropListed(&request, &repository);
   v1::ImportEntriesReply out;
   // No directory is made on the way to what is not wanted.
-  const bool choosy = request.skip_new() || request.skip_changed();
+  const bool choosy = request.skip_new() || request.skip_changed() || request.pending();
   if (choosy) {
     SHEEN_CO_TRY_ASSIGN(out, co_await Probe(&request, &repository));
   } else {
@@ -312,8 +323,11 @@ async::Task<Result<v1::ImportEntriesReply>> Repositories::ImportEntries(
   co_await WaitForClients();
   Directories directories{.base = FidOf(repository.directory()),
                           .repository = &repository,
-                          .skip_new = request.skip_new()};
+                          .skip_new = request.skip_new(),
+                          .pending = request.pending()};
   for (const uint32_t index : out.wanted()) {
+    // Of what people may have seen a listing alone says too little.
+    if (request.pending() && std::ranges::binary_search(out.changed(), index)) continue;
     const v1::ImportEntry& entry = request.entries(static_cast<int>(index));
     const Result<v1::ImportWhat> what = co_await ImportOne(&entry, &directories);
     if (!what) {
@@ -339,6 +353,8 @@ async::Task<Result<v1::ImportEntriesReply>> Repositories::ImportEntries(
     }
   }
   out.clear_wanted();
+  if (request.pending()) *out.mutable_wanted() = out.changed();
+  out.clear_changed();
   // What the answer counts survives power loss.
   SHEEN_CO_TRY(co_await core_->committer->WaitCommitted(core_->mdt->LastWritten()));
   co_return out;
@@ -368,6 +384,50 @@ async::Task<Result<v1::ListImportedReply>> Repositories::ListImported(
   if (!page && page.error().code() == Errc::kStale) co_return out;  // gone meanwhile
   SHEEN_CO_TRY(page);
   if (!out.ParseFromString(*page)) co_return Fail(Errc::kProtocol, "a bad listing");
+  co_return out;
+}
+
+async::Task<Result<v1::ListPendingReply>> Repositories::ListPending(
+    v1::ListPendingRequest request) {
+  SHEEN_CO_TRY(co_await FindRepository(request.repository(), ""));
+  SHEEN_CO_TRY_ASSIGN(const std::string reply, co_await AskInternal(core_, &mds::ListPending,
+                                                                    request.SerializeAsString()));
+  v1::ListPendingReply out;
+  if (!out.ParseFromString(reply)) co_return Fail(Errc::kProtocol, "a bad list");
+  out.set_total(core_->pending.Of(request.repository()));
+  co_return out;
+}
+
+async::Task<Result<v1::FinishPendingReply>> Repositories::FinishPending(
+    v1::FinishPendingRequest request) {
+  if (request.answers_size() > kEntriesPerRequestMax) {
+    co_return Fail(Errc::kInvalid, "too many answers in a request");
+  }
+  SHEEN_CO_TRY_ASSIGN(const v1::Repository repository,
+                      co_await FindRepository(request.repository(), ""));
+  co_await WaitForClients();
+  v1::FinishPendingReply out;
+  v1::FinishOrder order;
+  order.set_repository(repository.id());
+  order.set_chunk_bytes(repository.chunk_bytes());
+  for (const v1::PendingAnswer& answer : request.answers()) {
+    *order.mutable_answer() = answer;
+    const Result<std::string> reply =
+        co_await AskInternal(core_, &mds::FinishPending, order.SerializeAsString());
+    if (!reply && reply.error().error_class() != ErrClass::kFail) {
+      co_return std::unexpected(reply.error());  // all of it is sent again
+    }
+    v1::ImportOutcome outcome;
+    if (!reply || !outcome.ParseFromString(*reply)) {
+      v1::ImportFailure* const failure = out.add_failures();
+      failure->set_key(answer.key());
+      failure->set_reason(reply ? "a bad outcome" : reply.error().message());
+      continue;
+    }
+    if (outcome.what() == v1::IMPORT_DROPPED) out.set_dropped(out.dropped() + 1);
+    if (outcome.what() != v1::IMPORT_DROPPED) out.set_finished(out.finished() + 1);
+  }
+  SHEEN_CO_TRY(co_await core_->committer->WaitCommitted(core_->mdt->LastWritten()));
   co_return out;
 }
 

@@ -41,6 +41,9 @@ class Repositories final : public rpc::RepositoryService {
   async::Task<Result<v1::ListImportedReply>> ListImported(
       v1::ListImportedRequest request) override;
   async::Task<Result<v1::DropDeletedReply>> DropDeleted(v1::DropDeletedRequest request) override;
+  async::Task<Result<v1::ListPendingReply>> ListPending(v1::ListPendingRequest request) override;
+  async::Task<Result<v1::FinishPendingReply>> FinishPending(
+      v1::FinishPendingRequest request) override;
   async::Task<Result<v1::ListRepositoriesReply>> AgentHeartbeat(
       v1::AgentHeartbeatRequest request) override;
 
@@ -54,6 +57,7 @@ class Repositories final : public rpc::RepositoryService {
     Fid base;
     const v1::Repository* repository = nullptr;  // null: made by the link, not by an import
     bool skip_new = false;
+    bool pending = false;
     std::map<std::string, Fid, std::less<>> known;
   };
 

@@ -6,6 +6,8 @@
 #include "mds/coming_back.h"
 #include "mds/file_lock_requests.h"
 #include "mds/operation.h"
+#include "mds/park_awaiter.h"
+#include "mds/questions.h"
 
 namespace sheen::mds {
 namespace {
@@ -38,7 +40,9 @@ struct Job {
 
 class Run final {
  public:
-  enum class Outcome : uint8_t { kDone, kWouldBlock, kBusy, kLocked, kHeld, kRecovering };
+  enum class Outcome : uint8_t {
+    kDone, kWouldBlock, kBusy, kLocked, kHeld, kRecovering, kUnasked
+  };
 
   Run(Core* core, const Job& job)
       : core_(core),
@@ -58,6 +62,10 @@ class Run final {
   void CallHolders();
   // Of inodes whose locks are in the way; changes when the operation runs again.
   const std::vector<Fid>& locked() const { return locked_; }
+  // What S3 is to be asked for before it runs again.
+  Unasked* unasked() { return &unasked_; }
+  // S3 did not say. True: it runs again, and goes without.
+  bool GoOnWithout(const Status& asked);
   LockTable::SetAside aside() const {
     return {job_.session == nullptr ? 0 : job_.session->id(), job_.set_aside};
   }
@@ -91,21 +99,31 @@ class Run final {
   std::vector<LockCall> calls_;
   bool recovering_ = false;
   bool held_ = false;  // the layout, by another
+  Unasked unasked_;
+  bool s3_failed_ = false;
 };
 
 Run::Outcome Run::Attempt(kv::Blocking blocking) {
   locked_.clear();
   recovering_ = held_ = false;
+  unasked_.names.clear();
   status_ = Execute(blocking);
   latches_.ReleaseAll();
   if (recovering_) return Outcome::kRecovering;
   if (held_) return Outcome::kHeld;
+  if (!unasked_.names.empty()) return Outcome::kUnasked;
   if (!locked_.empty()) return Outcome::kLocked;
   if (!status_ && status_.error().code() == Errc::kWouldBlock) {
     return latches_.busy() ? Outcome::kBusy : Outcome::kWouldBlock;
   }
   FinishChanges();
   return Outcome::kDone;
+}
+
+bool Run::GoOnWithout(const Status& asked) {
+  if (unasked_.may_leave_out && !s3_failed_) return s3_failed_ = true;
+  status_ = asked;
+  return false;
 }
 
 void Run::FinishChanges() {
@@ -211,17 +229,16 @@ Status Run::Execute(kv::Blocking blocking) {
     const std::optional<SlotMemo> memo = job_.session->Slot(job_.slot);
     if (memo && job_.xid <= memo->xid) return AnswerAgain(*memo, &txn);
   }
-  OpContext context;
-  context.core = core_;
-  context.txn = &txn;
-  context.latches = &latches_;
-  context.credential = job_.credential;
-  context.session = job_.session;
-  context.connection = job_.connection;
-  context.replay = job_.replay;
-  context.peer = job_.peer;
-  context.now_ns = core_->WallNs();
+  OpContext context{.core = core_, .txn = &txn, .latches = &latches_,
+                    .credential = job_.credential, .session = job_.session,
+                    .connection = job_.connection, .peer = job_.peer, .replay = job_.replay,
+                    .now_ns = core_->WallNs(), .unasked = {.failed = s3_failed_}};
   const Status done = job_.function(&context, job_.body, &response_.body);
+  unasked_ = std::move(context.unasked);
+  if (!unasked_.names.empty()) {
+    FinishChanges();  // nobody is to wait with it
+    return Fail(Errc::kWouldBlock, "S3 is to be asked");
+  }
   // A refusal, too, may rest on what another client has changed.
   if (done || done.error().code() != Errc::kWouldBlock) SHEEN_TRY(CheckGround(context, txn));
   SHEEN_TRY(done);
@@ -230,6 +247,7 @@ Status Run::Execute(kv::Blocking blocking) {
   SHEEN_TRY(Commit(&context, &txn));
   ApplyHandle(context);
   core_->hsm.Add(std::move(context.hsm_added));
+  for (const auto& [link, names] : context.pending_added) core_->pending.Add(link, names);
   for (const Fid& fid : context.hsm_cancelled) static_cast<void>(core_->hsm.Cancel(fid));
   AppendGrants(&context);
   if (context.outbox) core_->outbox_waiting.store(true, std::memory_order_release);
@@ -322,20 +340,6 @@ void Run::ApplyHandle(const OpContext& context) {
   if (!added) SHEEN_LOG(Debug, "open of {}: {}", change.fid.ToString(), added.error().ToString());
 }
 
-// Waits in the queue of the latch that was busy, and has it afterwards.
-struct ParkAwaiter {
-  LatchSet* latches;
-  Fid fid;
-
-  bool await_ready() const noexcept { return false; }
-  bool await_suspend(std::coroutine_handle<> caller) {
-    async::Shard* shard = async::Shard::Current();
-    return latches->table()->Wait(fid, latches->owner(),
-                                  [shard, caller] { shard->Post([caller] { caller.resume(); }); });
-  }
-  void await_resume() { latches->Took(fid); }
-};
-
 // Until something has changed about one of the inodes whose locks are in the way.
 struct LockAwaiter {
   Core* core;
@@ -375,6 +379,10 @@ async::Task<void> RunToEnd(Core* core, Run* run, WaitTimes* waits) {
     } else if (outcome == Run::Outcome::kHeld) {
       co_await async::Shard::Current()->Sleep(kHoldLook);
       waits->Add(Wait::kLock, core->Now() - began);
+    } else if (outcome == Run::Outcome::kUnasked) {
+      const Status asked = co_await core->questions->Ask(*run->unasked());
+      waits->Add(Wait::kS3, core->Now() - began);
+      if (!asked && !run->GoOnWithout(asked)) co_return;
     } else if (outcome == Run::Outcome::kLocked) {
       waits->fid = run->locked().front();
       run->CallHolders();

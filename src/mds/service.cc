@@ -10,6 +10,7 @@
 #include "mds/file_lock_requests.h"
 #include "mds/hsm_coordinator.h"
 #include "mds/operation.h"
+#include "mds/questions.h"
 #include "mds/repositories.h"
 
 namespace sheen::mds {
@@ -93,7 +94,7 @@ Result<v1::PoolReply> ListPools(const OstPools& pools, const v1::PoolRequest& re
 }  // namespace
 
 struct MdsService::State {
-  explicit State(MdsOptions options) : core(std::move(options)) {}
+  explicit State(MdsOptions options) : core(std::move(options)) { core.questions = &questions; }
 
   Core core;
   std::string mdt_name;
@@ -101,6 +102,7 @@ struct MdsService::State {
   std::unique_ptr<Background> background;
   std::unique_ptr<HsmCoordinator> coordinator;
   Repositories repositories{&core};
+  Questions questions{&core, [this] { return repositories.Agents(); }};
 };
 
 MdsService::MdsService(MdsOptions options) : state_(std::make_unique<State>(std::move(options))) {}
@@ -125,6 +127,7 @@ Status MdsService::Open() {
                                           .on_changed = options.on_map_changed});
   SHEEN_TRY(core.cluster->Load());
   SHEEN_TRY(core.changelog.Load(core.mdt.get()));
+  SHEEN_TRY(core.pending.Load(core.mdt.get()));
   // With a new version of the map: clients may have the last one without it.
   if (LogsOpens(core.changelog)) SHEEN_TRY(core.cluster->SetOpensAreLogged(true));
   core.space = std::make_unique<OwnSpace>(core.mdt.get(), options.pool, options.clock,
@@ -176,6 +179,8 @@ void MdsService::StartBackground(async::Shard* shard) {
   if (!loaded) SHEEN_LOG(Error, "restores that wait are lost: {}", loaded.error().ToString());
   state_->coordinator->Start();
 }
+
+void MdsService::StopAsking() { state_->questions.Stop(); }
 
 async::Task<Status> MdsService::Stop() {
   if (state_->background) {

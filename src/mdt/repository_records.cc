@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "mdt/record_parts.h"
+#include "mdt/schema.h"
 
 namespace sheen::mdt {
 namespace {
@@ -25,6 +26,34 @@ std::string FormerRepositoryKey(uint32_t id) {
   std::string key(kFormerRepositoryPrefix);
   AppendBig32(&key, id);
   return key;
+}
+
+std::string PendingPrefix(uint32_t link) {
+  std::string key(kPendingPrefix);
+  AppendBig32(&key, link);
+  return key;
+}
+
+std::string PendingKey(uint32_t link, const Fid& fid) {
+  return PendingPrefix(link) + InodeKey(fid);
+}
+
+std::string EncodePending() { return std::string(1, static_cast<char>(kVersion)); }
+
+Result<PendingRow> DecodePendingKey(std::string_view key) {
+  const size_t fid_at = kPendingPrefix.size() + sizeof(uint32_t);
+  if (!key.starts_with(kPendingPrefix) || key.size() != fid_at + Fid::kKeyBytes) {
+    return Fail(Errc::kCorrupt, "pending name: its key has a wrong length");
+  }
+  const uint32_t link = LoadBig32(key.data() + kPendingPrefix.size());
+  return PendingRow{link, Fid::FromKey(key.substr(fid_at))};
+}
+
+bool IsPendingSource(std::string_view bytes) {
+  Decoder in(bytes);
+  const uint8_t version = in.U8();
+  const uint32_t flags = in.U32();
+  return in.ok() && version == kVersion && (flags & kSourcePending) != 0;
 }
 
 std::string Encode(const RepositoryRow& row) {

@@ -48,9 +48,13 @@ enum HsmFlag : uint32_t {
   kHsmNoArchive = 0x20,
   kHsmLost = 0x40,
 };
+// FileSource::flags, none of Lustre's: only what a listing says is known. Owner, mode and whether
+// it is a symbolic link are asked of S3 before anybody sees them.
+inline constexpr uint32_t kSourcePending = 0x10000;
 
 struct FileSource {
-  uint32_t flags = 0;  // HsmFlag; kHsmReleased: as far as the MDS knows nothing was loaded
+  // HsmFlag (kHsmReleased: as far as the MDS knows nothing was loaded), kSourcePending.
+  uint32_t flags = 0;
   uint32_t link = 0;
   std::string key;
   std::string etag;
@@ -75,6 +79,8 @@ std::string Encode(const HsmActionRow& row);
 Result<RepositoryRow> DecodeRepository(std::string_view bytes);
 Result<FileSource> DecodeFileSource(std::string_view bytes);
 Result<HsmActionRow> DecodeHsmAction(std::string_view bytes);
+// Of an encoded FileSource, or of nothing: whether it is pending, without reading the rest.
+bool IsPendingSource(std::string_view bytes);
 
 // Keys in the config family.
 inline constexpr std::string_view kRepositoryPrefix = "repository/";
@@ -89,6 +95,17 @@ struct HsmCookie {
   uint32_t number = 0;
   auto operator<=>(const HsmCookie&) const = default;
 };
+// One for each pending inode: link and FID. The value is its version.
+inline constexpr std::string_view kPendingPrefix = "pending/";
+std::string PendingPrefix(uint32_t link);
+std::string PendingKey(uint32_t link, const Fid& fid);
+std::string EncodePending();
+struct PendingRow {
+  uint32_t link = 0;
+  Fid fid;
+};
+// Errors: kCorrupt.
+Result<PendingRow> DecodePendingKey(std::string_view key);
 inline constexpr std::string_view kHsmActionPrefix = "hsm_action/";
 std::string HsmActionKey(const HsmCookie& cookie);
 // Errors: kCorrupt.

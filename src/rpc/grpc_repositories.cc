@@ -8,12 +8,15 @@
 namespace sheen::rpc {
 namespace {
 
+// The time that making a connection may take, whatever its name says: on a busy machine, too.
+constexpr int kConnectMs = 5000;
+
 std::shared_ptr<grpc::Channel> MakeChannel(const Address& address) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kControlMessageBytesMax);
   arguments.SetMaxSendMessageSize(kControlMessageBytesMax);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 250);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(address.ToString(), grpc::InsecureChannelCredentials(),
@@ -132,6 +135,18 @@ Result<v1::DropDeletedReply> RepositoryClient::DropDeleted(
       "DropDeleted", &State::Stub::DropDeleted, request);
 }
 
+Result<v1::ListPendingReply> RepositoryClient::ListPending(
+    const v1::ListPendingRequest& request) {
+  return state_->Call<v1::ListPendingRequest, v1::ListPendingReply>(
+      "ListPending", &State::Stub::ListPending, request);
+}
+
+Result<v1::FinishPendingReply> RepositoryClient::FinishPending(
+    const v1::FinishPendingRequest& request) {
+  return state_->Call<v1::FinishPendingRequest, v1::FinishPendingReply>(
+      "FinishPending", &State::Stub::FinishPending, request);
+}
+
 Result<v1::ListRepositoriesReply> RepositoryClient::AgentHeartbeat(
     const v1::AgentHeartbeatRequest& request) {
   return state_->Call<v1::AgentHeartbeatRequest, v1::ListRepositoriesReply>(
@@ -185,6 +200,10 @@ SHEEN_SERVE(RepositoriesAdapter, RepositoryService, "Repositories", ListImported
             ListImportedRequest, ListImportedReply)
 SHEEN_SERVE(RepositoriesAdapter, RepositoryService, "Repositories", DropDeleted,
             DropDeletedRequest, DropDeletedReply)
+SHEEN_SERVE(RepositoriesAdapter, RepositoryService, "Repositories", ListPending,
+            ListPendingRequest, ListPendingReply)
+SHEEN_SERVE(RepositoriesAdapter, RepositoryService, "Repositories", FinishPending,
+            FinishPendingRequest, FinishPendingReply)
 SHEEN_SERVE(RepositoriesAdapter, RepositoryService, "Repositories", RemoveRepository,
             RemoveRepositoryRequest, RemoveRepositoryReply)
 SHEEN_SERVE(RepositoriesAdapter, RepositoryService, "Repositories", ListRepositories,
@@ -201,6 +220,8 @@ SHEEN_SERVE(AgentControlAdapter, AgentControlService, "AgentControl", GetImport,
             ImportProgress)
 SHEEN_SERVE(AgentControlAdapter, AgentControlService, "AgentControl", CancelImport,
             GetImportRequest, ImportProgress)
+SHEEN_SERVE(AgentControlAdapter, AgentControlService, "AgentControl", AskObjects,
+            AskObjectsRequest, AskObjectsReply)
 #undef SHEEN_SERVE
 
 }  // namespace sheen::rpc

@@ -25,6 +25,8 @@ class RepositoryClient final {
   Result<v1::ImportEntriesReply> ImportEntries(const v1::ImportEntriesRequest& request);
   Result<v1::ListImportedReply> ListImported(const v1::ListImportedRequest& request);
   Result<v1::DropDeletedReply> DropDeleted(const v1::DropDeletedRequest& request);
+  Result<v1::ListPendingReply> ListPending(const v1::ListPendingRequest& request);
+  Result<v1::FinishPendingReply> FinishPending(const v1::FinishPendingRequest& request);
   Result<v1::ListRepositoriesReply> AgentHeartbeat(const v1::AgentHeartbeatRequest& request);
 
  private:

@@ -35,6 +35,12 @@ class RepositoriesAdapter final : public v1::Repositories::CallbackService {
   grpc::ServerUnaryReactor* DropDeleted(grpc::CallbackServerContext* context,
                                         const v1::DropDeletedRequest* request,
                                         v1::DropDeletedReply* reply) override;
+  grpc::ServerUnaryReactor* ListPending(grpc::CallbackServerContext* context,
+                                        const v1::ListPendingRequest* request,
+                                        v1::ListPendingReply* reply) override;
+  grpc::ServerUnaryReactor* FinishPending(grpc::CallbackServerContext* context,
+                                          const v1::FinishPendingRequest* request,
+                                          v1::FinishPendingReply* reply) override;
   grpc::ServerUnaryReactor* AgentHeartbeat(grpc::CallbackServerContext* context,
                                            const v1::AgentHeartbeatRequest* request,
                                            v1::ListRepositoriesReply* reply) override;
@@ -61,6 +67,9 @@ class AgentControlAdapter final : public v1::AgentControl::CallbackService {
   grpc::ServerUnaryReactor* CancelImport(grpc::CallbackServerContext* context,
                                          const v1::GetImportRequest* request,
                                          v1::ImportProgress* reply) override;
+  grpc::ServerUnaryReactor* AskObjects(grpc::CallbackServerContext* context,
+                                       const v1::AskObjectsRequest* request,
+                                       v1::AskObjectsReply* reply) override;
 
  private:
   ControlCalls* const calls_;

@@ -2,6 +2,8 @@
 // what people ask of an agent. grpc_repositories.{h,cc} is the real thing on both sides.
 #pragma once
 
+#include <functional>
+
 #include "async/task.h"
 #include "sheen/result.h"
 #include "sheen/v1/control.pb.h"
@@ -32,6 +34,11 @@ class RepositoryService {
   // Takes away names whose objects are gone, if nothing of them was changed here.
   virtual async::Task<Result<v1::DropDeletedReply>> DropDeleted(
       v1::DropDeletedRequest request) = 0;
+  // Names that are still to be asked for, page by page. Errors: kNoEntry.
+  virtual async::Task<Result<v1::ListPendingReply>> ListPending(v1::ListPendingRequest request) = 0;
+  // What S3 says of them: each by itself; what cannot be is in the answer.
+  virtual async::Task<Result<v1::FinishPendingReply>> FinishPending(
+      v1::FinishPendingRequest request) = 0;
   // An agent is there; the answer says which repositories there are.
   virtual async::Task<Result<v1::ListRepositoriesReply>> AgentHeartbeat(
       v1::AgentHeartbeatRequest request) = 0;
@@ -47,6 +54,20 @@ class AgentControlService {
   virtual async::Task<Result<v1::StartImportReply>> StartImport(v1::StartImportRequest request) = 0;
   virtual async::Task<Result<v1::ImportProgress>> GetImport(v1::GetImportRequest request) = 0;
   virtual async::Task<Result<v1::ImportProgress>> CancelImport(v1::GetImportRequest request) = 0;
+  // A HEAD of each key now. Errors: kNoEntry (no such repository).
+  virtual async::Task<Result<v1::AskObjectsReply>> AskObjects(v1::AskObjectsRequest request) = 0;
+};
+
+// What the MDS asks of agents (GrpcAgentCalls is the real thing). Thread-safe; awaited on the
+// caller's shard.
+class AgentCalls {
+ public:
+  virtual ~AgentCalls() = default;
+  // `wanted` is asked several times a second, on the caller's shard: when it says no the call ends.
+  // Errors: kUnavailable (not reachable, or ended so), the agent's own.
+  virtual async::Task<Result<v1::AskObjectsReply>> AskObjects(v1::AgentEntry agent,
+                                                              v1::AskObjectsRequest request,
+                                                              std::function<bool()> wanted) = 0;
 };
 
 }  // namespace sheen::rpc

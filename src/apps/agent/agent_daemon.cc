@@ -59,7 +59,9 @@ Status AgentDaemon::Start() {
       .pool = shards_->pool(),
       .mds = {.import = [this](const auto& batch) { return mds_->ImportEntries(batch); },
               .list = [this](const auto& look) { return mds_->ListImported(look); },
-              .drop = [this](const auto& names) { return mds_->DropDeleted(names); }},
+              .drop = [this](const auto& names) { return mds_->DropDeleted(names); },
+              .pending = [this](const auto& look) { return mds_->ListPending(look); },
+              .finish = [this](const auto& answers) { return mds_->FinishPending(answers); }},
       .refresh = [this] { return beats_->ListRepositories(); },
       .s3_timeout = std::chrono::seconds(config_.s3_timeout)});
   SHEEN_TRY(StartNodeControl());

@@ -108,10 +108,12 @@ Status MdsDaemon::OpenService() {
   objects_ = std::make_unique<rpc::GrpcObjectControl>([this](const std::string& server) {
     return ControlAddressOf(service_->GetClusterMap(), server);
   });
+  agents_ = std::make_unique<rpc::GrpcAgentCalls>();
   mds::MdsOptions options;
   options.store = store_.get();
   options.pool = shards_->pool();
   options.objects = objects_.get();
+  options.agents = agents_.get();
   options.clock = &SystemClock();
   options.fsname = config_.fsname;
   options.machine_boot_id = MachineBootId();
@@ -213,6 +215,7 @@ v1::GetStatusReply MdsDaemon::StatusReply() {
 
 void MdsDaemon::Stop() {
   if (node_ != nullptr) node_->Stop();
+  if (service_ != nullptr) service_->StopAsking();
   if (control_ != nullptr) control_->Stop(std::chrono::seconds(2));
   if (plane_ != nullptr) plane_->Stop();
   if (std::exchange(background_, false)) {

@@ -14,6 +14,7 @@
 #include "apps/common/shard_set.h"
 #include "kv/store.h"
 #include "mds/service.h"
+#include "rpc/grpc_agent_calls.h"
 #include "rpc/grpc_control.h"
 #include "rpc/grpc_server.h"
 
@@ -54,6 +55,7 @@ class MdsDaemon final {
   std::unique_ptr<kv::Store> store_;
   std::unique_ptr<ShardSet> shards_;
   std::unique_ptr<rpc::GrpcObjectControl> objects_;
+  std::unique_ptr<rpc::GrpcAgentCalls> agents_;
   std::unique_ptr<mds::MdsService> service_;
   std::unique_ptr<rpc::SessionTable> sessions_;
   std::unique_ptr<DataPlane> plane_;

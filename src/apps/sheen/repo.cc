@@ -76,6 +76,10 @@ Json AsJson(const v1::ImportProgress& progress) {
           {"deleted", progress.deleted()},
           {"skipped", progress.skipped()},
           {"failed", progress.failed()},
+          {"named", progress.named()},
+          {"named_seconds", progress.named_seconds()},
+          {"pending", progress.pending()},
+          {"asked", progress.asked()},
           {"bytes", progress.bytes()},
           {"seconds", progress.seconds()}};
 }
@@ -123,11 +127,19 @@ Status WriteFailures(const std::string& file, rpc::AgentControlClient* agent, ui
 void ShowProgress(const v1::ImportProgress& progress) {
   if (::isatty(STDERR_FILENO) == 0) return;
   const double seconds = std::max(progress.seconds(), 0.001);
-  std::fprintf(stderr, "\r%llu of %llu keys, %.0f/s, %llu failed   ",
-               static_cast<unsigned long long>(progress.finished()),
-               static_cast<unsigned long long>(progress.listed()),
-               static_cast<double>(progress.finished()) / seconds,
-               static_cast<unsigned long long>(progress.failed()));
+  if (!progress.named()) {
+    std::fprintf(stderr, "\r%llu of %llu keys, %.0f/s, %llu failed   ",
+                 static_cast<unsigned long long>(progress.finished()),
+                 static_cast<unsigned long long>(progress.listed()),
+                 static_cast<double>(progress.finished()) / seconds,
+                 static_cast<unsigned long long>(progress.failed()));
+  } else {
+    std::fprintf(stderr, "\r%llu keys; owner and mode of %llu of %llu, %llu failed   ",
+                 static_cast<unsigned long long>(progress.finished()),
+                 static_cast<unsigned long long>(progress.asked()),
+                 static_cast<unsigned long long>(std::max(progress.pending(), progress.asked())),
+                 static_cast<unsigned long long>(progress.failed()));
+  }
   if (progress.done()) std::fputs("\n", stderr);
 }
 
@@ -136,6 +148,9 @@ std::string Counts(const v1::ImportProgress& progress) {
       "{} keys listed, hash {:016x}; {} imported ({} new, {} changed, {} as before), {} failed",
       progress.listed(), progress.listed_hash(), progress.finished(), progress.created(),
       progress.updated(), progress.unchanged(), progress.failed());
+  if (progress.asked() > 0) {
+    out += fmt::format(", owner and mode of {} asked for", progress.asked());
+  }
   if (progress.skipped() > 0) out += fmt::format(", {} not asked for", progress.skipped());
   if (progress.deleted() > 0) out += fmt::format(", {} names deleted", progress.deleted());
   return out;
@@ -173,6 +188,13 @@ void ShowComparison(const v1::Repository& repository, const v1::ImportState& sta
   for (const v1::ImportFailure& failure : state.last().failures()) {
     std::printf("      '%s': %s\n", failure.key().c_str(), failure.reason().c_str());
   }
+}
+
+uint64_t PendingOf(const v1::ListRepositoriesReply& all, const v1::Repository& repository) {
+  for (const v1::PendingCount& one : all.pending()) {
+    if (one.repository() == repository.id()) return one.names();
+  }
+  return 0;
 }
 
 volatile std::sig_atomic_t interrupted = 0;
@@ -429,6 +451,7 @@ Status RepoStatus(const RepoFlags& flags) {
     Json repositories = Json::array();
     for (const v1::Repository& one : all.repositories()) {
       repositories.push_back(AsJson(one));
+      repositories.back()["pending"] = PendingOf(all, one);
       if (const v1::ImportState* state = StateOf(all, one)) {
         repositories.back()["comparison"] = AsJson(*state);
       }
@@ -440,6 +463,11 @@ Status RepoStatus(const RepoFlags& flags) {
   std::printf("%d data repositories\n", all.repositories_size());
   for (const v1::Repository& one : all.repositories()) {
     std::printf("  %-24s %s\n", one.path().c_str(), UrlOf(one).c_str());
+    if (const uint64_t names = PendingOf(all, one); names > 0) {
+      std::printf("    %llu names whose owner and mode S3 is asked for when somebody looks, or by "
+                  "an import\n",
+                  static_cast<unsigned long long>(names));
+    }
     if (const v1::ImportState* state = StateOf(all, one)) ShowComparison(one, *state);
   }
   std::printf("%d agents%s\n", all.agents_size(),

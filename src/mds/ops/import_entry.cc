@@ -5,11 +5,17 @@
 //   same ETag and size       attributes as S3 says, where they differ
 //   another ETag, unchanged  a new layout (new births): objects of the old one are destroyed
 //   changed here, not ours   kExists: kept
+//   pending                  with what S3 was asked for: that, also a symbolic link in place of the
+//                            file that a listing takes every object for
+//
+// What is made of a listing alone is pending (mds/pending.h), and its entry in the directory has no
+// type (DT_UNKNOWN) if it may be a symbolic link.
 //
 // Times and owners are the object's. A directory gets those of its object ("a/b/") whenever that
 // comes, before or after what is below it: one that an import has made on the way is marked so, and
 // what is imported into a directory with an object of its own leaves its mtime alone. Directories
 // that people have made keep their own.
+#include <dirent.h>
 #include <sys/stat.h>
 
 #include "mds/acl_rows.h"
@@ -17,6 +23,7 @@
 #include "mds/import_compare.h"
 #include "mds/operation.h"
 #include "mds/ops/ops.h"
+#include "mds/pending.h"
 #include "mdt/repository_records.h"
 #include "sheen/v1/control.pb.h"
 
@@ -40,6 +47,7 @@ mdt::FileSource SourceRecord(const v1::ImportOrder& order) {
   source.etag = order.entry().etag();
   source.size = order.entry().size();
   source.modified_ns = order.entry().modified_ns();
+  if (order.pending()) source.flags |= mdt::kSourcePending;
   return source;
 }
 
@@ -88,9 +96,32 @@ bool HasOwnObject(const mdt::Inode& directory) {
   return source && !source->etag.empty();
 }
 
+// What people have said of the file; of the same bytes also what is known of them.
+Result<std::string> NewSource(const v1::ImportOrder& order, const mdt::Inode& before,
+                              bool same_content) {
+  mdt::FileSource record = SourceRecord(order);
+  if (before.extra.empty() || before.IsDirectory()) return mdt::Encode(record);
+  SHEEN_TRY_ASSIGN(const mdt::FileSource known, mdt::DecodeFileSource(before.extra));
+  constexpr uint32_t kSaid = mdt::kHsmNoRelease | mdt::kHsmNoArchive;
+  const uint32_t kept = same_content ? known.flags : record.flags | (known.flags & kSaid);
+  record.flags = (kept & ~mdt::kSourcePending) | (record.flags & mdt::kSourcePending);
+  return mdt::Encode(record);
+}
+
+// S3 has said what a pending name is.
+void EndPending(OpContext* context, const v1::ImportOrder& order, const Fid& fid,
+                const mdt::Found& place, const mdt::Inode& inode) {
+  RemovePending(context, order.repository(), fid);
+  if (place.entry->type == inode.DirentType()) return;
+  mdt::Dirent entry = *place.entry;
+  entry.type = inode.DirentType();
+  mdt::ReplaceEntry(context->txn, FidOf(order.parent()), place.cookie, entry);
+}
+
 // The name is there already.
-Status BringUpToDate(OpContext* context, const v1::ImportOrder& order, const Fid& fid,
+Status BringUpToDate(OpContext* context, const v1::ImportOrder& order, const mdt::Found& place,
                      v1::ImportWhat* what) {
+  const Fid fid = place.entry->fid;
   SHEEN_TRY(context->Latch(fid));
   SHEEN_TRY_ASSIGN(mdt::Inode inode, context->Inode(fid));
   const v1::ImportEntry& entry = order.entry();
@@ -99,17 +130,26 @@ Status BringUpToDate(OpContext* context, const v1::ImportOrder& order, const Fid
     return Fail(Errc::kNotDirectory, "a file of this name is in the way of a directory");
   }
   SHEEN_TRY_ASSIGN(const ImportStanding standing,
-                   CompareImported(inode, order.repository(), entry));
+                   CompareImported(inode, order.repository(), entry, order.pending()));
   if (!standing.refusal.empty()) return Fail(Errc::kExists, std::string(standing.refusal));
-  if (standing.what == v1::IMPORT_UNCHANGED) return {};
-  if (inode.IsSymlink() != S_ISLNK(entry.mode())) {
+  // Of what people may have seen a listing alone says too little.
+  const bool too_little = order.pending() && !standing.pending;
+  if (standing.what == v1::IMPORT_UNCHANGED || too_little) return {};
+  if (!standing.pending && inode.IsSymlink() != S_ISLNK(entry.mode())) {
     return Fail(Errc::kExists, inode.IsSymlink()
                                    ? "it was a symbolic link and is none in S3 now; kept"
                                    : "it was no symbolic link and is one in S3 now; kept");
   }
   const mdt::Inode before = inode;
   // A directory that an import made on the way has nothing of its own yet.
-  const uint32_t given = standing.what == v1::IMPORT_CREATED ? kGivenAll : entry.given();
+  const bool own = !standing.pending && standing.what != v1::IMPORT_CREATED;
+  const uint32_t given = own ? entry.given() : kGivenAll;
+  if (S_ISLNK(entry.mode())) {
+    // Nobody has had its layout: no OST has objects of it.
+    inode.mode = S_IFLNK;
+    inode.layout.clear();
+    inode.blocks = 0;
+  }
   GiveAttributes(entry, given, context->TimeFor(0, {&inode}), &inode);
   if (inode.mode != before.mode) SHEEN_TRY(FollowMode(context, fid, &inode));
   if (inode.IsSymlink()) {
@@ -129,23 +169,17 @@ Status BringUpToDate(OpContext* context, const v1::ImportOrder& order, const Fid
     inode.size = entry.size();
     inode.blocks = entry.size() > 0 ? kBlocksOfAbsent : 0;
   }
-  mdt::FileSource record = SourceRecord(order);
-  if (!before.extra.empty()) {
-    SHEEN_TRY_ASSIGN(const mdt::FileSource known, mdt::DecodeFileSource(before.extra));
-    // What people have said of the file; of the same bytes also what is known of them.
-    constexpr uint32_t kSaid = mdt::kHsmNoRelease | mdt::kHsmNoArchive;
-    if (record.flags != 0) {
-      record.flags = standing.same_content ? known.flags : record.flags | (known.flags & kSaid);
-    }
-  }
-  inode.extra = mdt::Encode(record);
+  SHEEN_TRY_ASSIGN(inode.extra, NewSource(order, before, standing.same_content));
+  const bool ended = standing.pending && !order.pending();
+  if (ended) EndPending(context, order, fid, place, inode);
   *what = standing.what;
   if (inode.IsDirectory()) {
     mdt::PutInode(context->txn, fid, inode);
     return {};
   }
   mdt::PutInode(context->txn, fid, inode, lock::kAttrBits | lock::kLayout);
-  LogChange(context, {.type = mdt::LogType::kLayout, .fid = fid});
+  LogChange(context,
+            {.type = ended ? mdt::LogType::kSetAttr : mdt::LogType::kLayout, .fid = fid});
   return {};
 }
 
@@ -181,9 +215,11 @@ Status MakeNew(OpContext* context, const v1::ImportOrder& order, const Fid& pare
     inode.blocks = entry.size() > 0 ? kBlocksOfAbsent : 0;
     inode.extra = mdt::Encode(SourceRecord(order));
   }
+  const bool unsure = order.pending() && type == S_IFREG;
+  const uint8_t shown = unsure ? uint8_t{DT_UNKNOWN} : inode.DirentType();
   SHEEN_TRY(AddName(context, directory, place,
-                    {.parent = parent, .name = order.name(), .fid = fid,
-                     .type = inode.DirentType()}));
+                    {.parent = parent, .name = order.name(), .fid = fid, .type = shown}));
+  if (order.pending()) AddPending(context, order.repository(), fid);
   mdt::PutInode(context->txn, fid, inode);
   const int64_t mtime_ns = directory->mtime_ns;
   Touch(directory, time_ns);
@@ -210,7 +246,7 @@ Status ImportEntry(OpContext* context, std::string_view body, std::string* reply
   v1::ImportOutcome outcome;
   v1::ImportWhat what = v1::IMPORT_UNCHANGED;
   if (place.entry) {
-    SHEEN_TRY(BringUpToDate(context, order, place.entry->fid, &what));
+    SHEEN_TRY(BringUpToDate(context, order, place, &what));
     SetFid(place.entry->fid, outcome.mutable_fid());
   } else if (order.skip_new()) {
     what = v1::IMPORT_SKIPPED;

@@ -49,13 +49,19 @@ class Walk final {
   std::map<std::string, std::optional<Fid>, std::less<>> known_;
 };
 
-Result<v1::ImportWhat> StandingOf(Walk* walk, const v1::ImportEntriesRequest& request,
-                                  const v1::ImportEntry& entry) {
+struct Standing {
+  v1::ImportWhat what = v1::IMPORT_CREATED;
+  bool of_known = false;  // people may have seen the name's attributes
+};
+
+Result<Standing> StandingOf(Walk* walk, const v1::ImportEntriesRequest& request,
+                            const v1::ImportEntry& entry) {
   SHEEN_TRY_ASSIGN(const std::optional<mdt::Inode> inode, walk->Entry(entry.path()));
-  if (!inode) return v1::IMPORT_CREATED;
+  if (!inode) return Standing{};
   SHEEN_TRY_ASSIGN(const ImportStanding standing,
-                   CompareImported(*inode, request.repository(), entry));
-  return standing.refusal.empty() ? standing.what : v1::IMPORT_CREATED;
+                   CompareImported(*inode, request.repository(), entry, request.pending()));
+  if (!standing.refusal.empty()) return Standing{};
+  return Standing{standing.what, !standing.pending};
 }
 
 // Whether S3 has the name just as it is here.
@@ -64,7 +70,7 @@ Result<bool> IsInS3(Walk* walk, const v1::ImportEntriesRequest& request,
   SHEEN_TRY_ASSIGN(const std::optional<mdt::Inode> inode, walk->Entry(entry.path()));
   if (!inode || inode->IsDirectory()) return false;
   SHEEN_TRY_ASSIGN(const ImportStanding standing,
-                   CompareImported(*inode, request.repository(), entry));
+                   CompareImported(*inode, request.repository(), entry, true));
   if (!standing.refusal.empty()) return false;
   return standing.what == v1::IMPORT_UNCHANGED || standing.same_content;
 }
@@ -85,7 +91,8 @@ Status ProbeImport(OpContext* context, std::string_view body, std::string* reply
     SetFid(walk.parent(), out.add_parents());
   }
   for (int i = 0; !request.drop() && i < request.entries_size(); ++i) {
-    SHEEN_TRY_ASSIGN(const v1::ImportWhat what, StandingOf(&walk, request, request.entries(i)));
+    SHEEN_TRY_ASSIGN(const Standing standing, StandingOf(&walk, request, request.entries(i)));
+    const v1::ImportWhat what = standing.what;
     const bool skipped = (what == v1::IMPORT_CREATED && request.skip_new()) ||
                          (what == v1::IMPORT_UPDATED && request.skip_changed());
     if (what == v1::IMPORT_UNCHANGED) {
@@ -94,6 +101,7 @@ Status ProbeImport(OpContext* context, std::string_view body, std::string* reply
       out.set_skipped(out.skipped() + 1);
     } else {
       out.add_wanted(static_cast<uint32_t>(i));
+      if (standing.of_known) out.add_changed(static_cast<uint32_t>(i));
     }
   }
   *reply = out.SerializeAsString();

@@ -1,7 +1,8 @@
 // read_dir: entries after a cookie, in cookie order, with attributes when asked.
 //
 // Takes no latch: an entry whose inode goes meanwhile is left out. Entries that exist through a
-// whole listing are seen exactly once, since cookies never change. Errors: kNotDirectory.
+// whole listing are seen exactly once, since cookies never change. Entries that S3 did not say the
+// owner and mode of have no attributes: the kernel asks for them by name. Errors: kNotDirectory.
 #include <algorithm>
 
 #include "mds/ops/ops.h"
@@ -33,12 +34,15 @@ Result<bool> AddEntry(OpContext* context, const v1::ReadDirRequest& request, uin
   if (request.plus()) {
     SHEEN_TRY_ASSIGN(inode, mdt::FindInode(*context->txn, dirent.fid));
     if (!inode) return true;
-    if (!inode->size_unsafe() && context->GrantNow(dirent.fid, kEntryBits)) {
+    // S3 is asked for all of a page together.
+    const bool asked = context->CheckAsked(dirent.fid, *inode).has_value();
+    if (asked && !inode->size_unsafe() && context->GrantNow(dirent.fid, kEntryBits)) {
       SHEEN_TRY_ASSIGN(inode, mdt::FindInode(*context->txn, dirent.fid));
       if (!inode || inode->size_unsafe()) context->Untell(dirent.fid, kEntryBits);
       if (!inode) return true;
     }
     bytes += kAttrBytes + kLockBytes + (inode->size_unsafe() ? inode->layout.size() : 0);
+    if (!asked) inode.reset();
   }
   if (bytes > *room && reply->entries_size() > 0) return false;
   *room -= std::min(*room, bytes);
@@ -64,6 +68,7 @@ Status ReadDir(OpContext* context, const v1::ReadDirRequest& request, v1::ReadDi
   if (request.plus() && context->GrantNow(fid, lock::kAttrBits)) {
     SHEEN_TRY_ASSIGN(directory, context->Directory(fid));
   }
+  context->unasked.may_leave_out = true;
   SetFid(directory.parent, reply->mutable_parent());
   reply->set_end(true);
   if (request.cookie() >= mdt::kCookieMax) return {};

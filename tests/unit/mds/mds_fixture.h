@@ -196,6 +196,7 @@ class MdsFixture : public ::testing::Test {
   kv::MemoryDisk disk_{mdt::kFamilyCount};
   std::unique_ptr<kv::Store> store_;
   FakeObjects objects_;
+  rpc::AgentCalls* agents_ = nullptr;  // of the services that are started from now on
   std::unique_ptr<MdsService> service_;
   std::vector<std::shared_ptr<rpc::Session>> sessions_;
   std::shared_ptr<rpc::Session> session_;  // the usual one

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "mdt/repository_records.h"
 #include "mdt/schema.h"
 
 namespace sheen::mdt {
@@ -107,6 +108,25 @@ TEST(RecordsTest, BytesAreThoseOfTheFormatDocument) {
   ExpectGolden("slot", SlotKey(5, 2), Encode(SlotRow{77, kTransno, "REPLY"}));
   ExpectGolden("superblock", std::string(kSuperblockKey), Encode(ExampleSuperblock()));
   ExpectGolden("committed", std::string(kCommittedKey), EncodeCommitted(kTransno));
+}
+
+TEST(RecordsTest, APendingNamesBytesAreThoseOfTheFormatDocument) {
+  const FileSource source{.flags = kSourcePending | kHsmExists | kHsmArchived | kHsmReleased,
+                          .link = 3, .key = "a/b", .etag = "\"e\"", .size = 1000,
+                          .modified_ns = 5};
+  ExpectGolden("pending_source", InodeKey(kFile), Encode(source));
+  ExpectGolden("pending", PendingKey(3, kFile), EncodePending());
+  EXPECT_TRUE(IsPendingSource(Encode(source)));
+  EXPECT_EQ(DecodePendingKey(PendingKey(3, kFile))->link, 3u);
+  EXPECT_EQ(DecodePendingKey(PendingKey(3, kFile))->fid, kFile);
+  EXPECT_FALSE(DecodePendingKey(PendingKey(3, kFile) + "x"));
+  EXPECT_FALSE(DecodePendingKey("pending/"));
+}
+
+TEST(RecordsTest, AnOlderSourceIsNotPending) {
+  EXPECT_FALSE(IsPendingSource(Encode(FileSource{.flags = 0x7f, .link = 3, .key = "k"})));
+  EXPECT_FALSE(IsPendingSource(""));
+  EXPECT_FALSE(IsPendingSource("of a later version"));
 }
 
 TEST(RecordsTest, EveryRecordComesBackAsItWas) {
