@@ -33,8 +33,9 @@ async::Task<Result<Attr>> MakeAny(State* state, CredentialId who, v1::MakeNodeRe
   SHEEN_CO_TRY_ASSIGN(const Fid fid, co_await state->Here()->NewFid());
   FidToWire(fid, request.mutable_fid());
   const Fid parent = FidFromWire(request.parent());
-  const uint64_t sent = state->locks.Moment();
   LockCache::Change change(&state->locks, {parent});
+  // After the change has begun: the cache may keep both inodes in one place.
+  const uint64_t sent = state->locks.Moment();
   rpc::Call call = MakeCall(rpc::Opcode::kMdsMakeNode, who, request);
   auto answered =
       co_await MdsChange<v1::MakeNodeReply>(state->Here(), std::move(call), &change);

@@ -207,9 +207,10 @@ async::Task<Result<Opened>> Filesystem::Create(CredentialId who, Fid parent, std
   request.set_layout_template(std::move(options.layout_template));
   if (!options.copy_of.empty()) FidToWire(options.copy_of, request.mutable_copy_of());
   request.set_own_layout(options.own_layout);
-  const uint64_t sent = state->locks.Moment();
   LockCache::Change change(&state->locks,
                            {parent, state->locks.PeekName(parent, request.name())});
+  // After the change has begun: the cache may keep directory and file in one place.
+  const uint64_t sent = state->locks.Moment();
   rpc::Call call = MakeCall(rpc::Opcode::kMdsCreate, who, request);
   const auto asked = state->Here()->unwanted_handles()->Ask(fid, handle.id, &call);
   auto answered = co_await MdsChange<v1::CreateReply>(state->Here(), std::move(call), &change);

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 
+#include "client/client_stats.h"
 #include "sheen/v1/mds.pb.h"
 #include "support/sim_cluster.h"
 
@@ -101,6 +103,58 @@ TEST(SimClientTest, FsyncCoversAChangeOfModeBeforeIt) {
   SimCluster cluster({.seed = TestSeed()});
   cluster.Run(ChangeAndSync(cluster.AddClient("alice")));
   EXPECT_EQ(cluster.mds_disk()->unsynced_batches(), 0U);
+}
+
+// How often the MDS was asked for things of that kind.
+uint64_t AskedMds(Filesystem* fs, std::string_view kind) {
+  const TallyTable& table = fs->stats()->Mdt(0)->requests();
+  for (size_t i = 0; i < table.size(); ++i) {
+    if (table.spec(i).name == kind) return table.tally(i).samples();
+  }
+  ADD_FAILURE() << "no requests are called " << kind;
+  return 0;
+}
+
+// As a kernel does it: a lookup, then the create with the open.
+async::Task<void> MakeMany(Filesystem* fs, std::string directory, uint64_t count) {
+  const auto made = co_await fs->MakeNode(0, fs->root(), directory, {.mode = S_IFDIR | 0755});
+  EXPECT_TRUE(made);
+  if (!made) co_return;
+  for (uint64_t i = 0; i < count; ++i) {
+    const std::string name = "f" + std::to_string(i);
+    const auto found = co_await fs->Lookup(0, made->fid, name);
+    EXPECT_FALSE(found);
+    const auto opened =
+        co_await fs->Create(0, made->fid, name, {.mode = 0644, .flags = O_RDWR | O_EXCL});
+    EXPECT_TRUE(opened);
+    if (!opened) co_return;
+    const auto attr = co_await fs->GetAttr(0, opened->attr.fid);
+    EXPECT_TRUE(attr);
+    const std::string data(100, 'd');
+    const auto written = co_await fs->Write(opened->attr.fid, opened->handle, 0, AsBytes(data), {});
+    EXPECT_TRUE(written);
+    const Status closed = co_await fs->Close(opened->attr.fid, opened->handle);
+    EXPECT_TRUE(closed);
+  }
+}
+
+TEST(SimClientTest, ACreateInAnOwnDirectoryIsOneRequest) {
+  constexpr uint64_t kCount = 50;
+  SimCluster cluster({.seed = TestSeed()});
+  Filesystem* alice = cluster.AddClient("alice");
+  for (const char* directory : {"first", "second"}) {
+    SCOPED_TRACE(directory);
+    const uint64_t creates = AskedMds(alice, "mds_create");
+    const uint64_t closes = AskedMds(alice, "mds_close");
+    const uint64_t lookups = AskedMds(alice, "mds_getattr_lock");
+    const uint64_t all = AskedMds(alice, "req_waittime");
+    cluster.Run(MakeMany(alice, directory, kCount));
+    EXPECT_EQ(AskedMds(alice, "mds_create") - creates, kCount);
+    EXPECT_EQ(AskedMds(alice, "mds_close") - closes, kCount);
+    EXPECT_EQ(AskedMds(alice, "mds_getattr_lock") - lookups, 0U);
+    // And the directory, its FID's sequence, a sign of life.
+    EXPECT_LE(AskedMds(alice, "req_waittime") - all, 2 * kCount + 3);
+  }
 }
 
 struct CutOff {
