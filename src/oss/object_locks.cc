@@ -426,6 +426,7 @@ void ObjectLocks::DropSession(uint64_t session) {
 
 void ObjectLocks::BeginStop() {
   stopping_.store(true);
+  pages_.Stop();
   for (Bucket& bucket : buckets_) {
     const std::scoped_lock lock(bucket.mutex);
     for (auto& [name, waiter] : bucket.waiters) {

@@ -33,6 +33,7 @@ async::Task<void> ObjectLocks::RecallPages(ObjectKey key, uint64_t by, Nanos lim
     co_return;
   }
   for (const PageReaders::CallPtr& call : recalled.all) {
+    if (stopping_.load()) break;
     const auto forgotten = std::make_shared<Forgotten>();
     forgotten->shard = shard;
     const bool waits = pages_.AddWaiter(key, call.get(), [forgotten] {

@@ -1,6 +1,7 @@
 #include "oss/page_readers.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace sheen::oss {
@@ -118,6 +119,21 @@ void PageReaders::End(const ObjectKey& key, const CallPtr& call) {
     EraseIfEmpty(&bucket, key);
   }
   count_.fetch_sub(1, std::memory_order_relaxed);
+  for (const auto& wake : waiting) wake();
+}
+
+void PageReaders::Stop() {
+  std::vector<std::function<void()>> waiting;
+  for (Bucket& bucket : buckets_) {
+    const std::scoped_lock lock(bucket.mutex);
+    for (auto& [key, object] : bucket.objects) {
+      for (const CallPtr& call : object.calls) {
+        call->done.store(true);
+        std::ranges::move(call->waiting, std::back_inserter(waiting));
+        call->waiting.clear();
+      }
+    }
+  }
   for (const auto& wake : waiting) wake();
 }
 

@@ -68,6 +68,8 @@ class PageReaders final {
   // False: it is done already. Else `wake` is called once, on any thread.
   bool AddWaiter(const ObjectKey& key, Call* call, std::function<void()> wake);
   void End(const ObjectKey& key, const CallPtr& call);
+  // Nobody waits any more.
+  void Stop();
 
   // Recall would find somebody.
   bool HasOthers(const ObjectKey& key, uint64_t by);

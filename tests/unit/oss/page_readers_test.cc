@@ -72,6 +72,20 @@ TEST(PageReadersTest, WhoWaitsIsWokenOnceAndNotWhenItIsDone) {
   EXPECT_EQ(woken, 2);
 }
 
+TEST(PageReadersTest, AStopWakesWhoWaits) {
+  PageReaders readers;
+  readers.Add(KeyOf(1), {kBob, 20});
+  const PageReaders::Recalled recalled = readers.Recall(KeyOf(1), kAlice);
+  int woken = 0;
+  EXPECT_TRUE(readers.AddWaiter(KeyOf(1), recalled.all[0].get(), [&woken] { ++woken; }));
+  readers.Stop();
+  EXPECT_EQ(woken, 1);
+  EXPECT_FALSE(readers.AddWaiter(KeyOf(1), recalled.all[0].get(), [&woken] { ++woken; }));
+  readers.End(KeyOf(1), recalled.all[0]);
+  EXPECT_EQ(woken, 1);
+  EXPECT_EQ(readers.count(), 0U);
+}
+
 TEST(PageReadersTest, WhoIsGoneIsNotAskedAnyMore) {
   PageReaders readers;
   readers.Add(KeyOf(1), {kBob, 20});
