@@ -21,6 +21,7 @@
 #include "base/random.h"
 #include "fid/fid.h"
 #include "rpc/link.h"
+#include "rpc/link_look.h"
 
 namespace sheen::rpc {
 
@@ -169,18 +170,6 @@ struct ClientOptions {
   std::shared_ptr<LinkPulse> pulse;  // null: nobody looks at it
   Nanos connect_timeout = std::chrono::seconds(5);
   Nanos reconnect_wait_max = std::chrono::milliseconds(500);
-};
-
-// What there is to tell of a connection.
-struct LinkLook {
-  bool connected = false;   // requests are sent and answered
-  bool recovering = false;  // greeted; what a lost connection or server left is being repeated
-  bool wanted = false;      // somebody has asked for it, now or ever
-  std::string peer;         // "10.0.0.1:7990", while there is a connection
-  uint64_t handshakes = 0;  // greetings that succeeded
-  uint64_t boot = 0;        // the server's, at the last of them
-  uint64_t committed = 0;   // highest last_committed seen
-  size_t calls = 0;         // sent, or to be sent
 };
 
 // Shard-confined.
