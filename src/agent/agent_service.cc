@@ -279,10 +279,11 @@ async::Task<Result<v1::AskObjectsReply>> AgentService::AskObjects(v1::AskObjects
     }
     tasks.push_back(AskObject(link.get(), {.stop = &questions_}, key));
   }
+  std::vector<v1::ObjectAnswer> answers = co_await async::WhenAll(std::move(tasks));
+  // What was cancelled is not S3's word.
+  if (stopping_) co_return Fail(Errc::kUnavailable, "the agent is stopping");
   v1::AskObjectsReply reply;
-  for (v1::ObjectAnswer& answer : co_await async::WhenAll(std::move(tasks))) {
-    *reply.add_answers() = std::move(answer);
-  }
+  for (v1::ObjectAnswer& answer : answers) *reply.add_answers() = std::move(answer);
   co_return reply;
 }
 

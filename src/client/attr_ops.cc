@@ -122,6 +122,7 @@ async::Task<Result<Attr>> Filesystem::SetAttr(CredentialId who, Fid fid, AttrCha
                                               uint64_t handle) {
   SHEEN_CO_TRY(CheckNotDotLustre(fid, ""));
   State* state = state_.get();
+  const KernelCache::OwnChange changing(&state->kernel, fid);
   // What was written before comes before, with its times.
   if (const auto open = state->files.Find(fid); HasHeld(open)) co_await WriteHeld(state, open);
   if (change.set_size) {

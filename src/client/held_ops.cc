@@ -333,8 +333,13 @@ void ShardContext::OnExtentCallback(const std::string& body, rpc::Client::Answer
   v1::ExtentCallback callback;
   const bool readable = callback.ParseFromString(body);
   const std::shared_ptr<OpenFile> file = readable ? state_->extents.Find(callback.lock()) : nullptr;
+  if (!file && callback.has_object()) {
+    ForgetCalledPages(this, callback.lock(), FidFromWire(callback.object().fid()),
+                      std::move(answer));
+    return;
+  }
   if (!file) {
-    ForgetCalledPages(this, callback.lock(), std::move(answer));
+    answer();
     return;
   }
   const HeldWrites::Called called = file->held()->Callback(callback.lock(), shard_->Now());

@@ -125,6 +125,22 @@ class KernelCache final {
   // Another client has changed the file: all its pages must go; `done` when they have, perhaps at
   // once.
   void ForgetPages(const Fid& fid, std::function<void()> done);
+  // A change of the file by this mount is under way for which the kernel may have locked pages of
+  // it until it is answered; whom that waits for may be waiting for these.
+  class OwnChange final {
+   public:
+    OwnChange(KernelCache* cache, const Fid& fid) : count_(cache->ChangesOf(fid)) {
+      count_->fetch_add(1);
+    }
+    ~OwnChange() { count_->fetch_sub(1); }
+    OwnChange(const OwnChange&) = delete;
+    OwnChange& operator=(const OwnChange&) = delete;
+
+   private:
+    std::atomic<uint32_t>* const count_;
+  };
+  // Perhaps also of another file.
+  bool IsChanging(const Fid& fid) { return ChangesOf(fid)->load() > 0; }
   // Somebody keeps what is answered: who does not need not be called back.
   bool tells() const { return notifier_.load(std::memory_order_relaxed) != nullptr; }
 
@@ -167,6 +183,11 @@ class KernelCache final {
   void Told(const Fid& fid);
   bool LinkLost(uint32_t shard, Nanos now);
 
+  std::atomic<uint32_t>* ChangesOf(const Fid& fid) {
+    return &changes_[std::hash<Fid>()(fid) % kBuckets];
+  }
+
+  std::array<std::atomic<uint32_t>, kBuckets> changes_{};
   LockCache* const locks_;
   std::atomic<KernelNotifier*> notifier_{nullptr};
   std::atomic<int64_t> promised_until_{0};

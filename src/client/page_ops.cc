@@ -17,6 +17,8 @@ void GiveUpOldest(State* state) {
   std::map<uint32_t, v1::OstLockCancelRequest> requests;
   for (const PageRegistry::Entry& entry : state->pages.TakeSurplus(kGivenUpTogether, may_go)) {
     state->kernel.DataLost(entry.fid, 0, 0);
+    // Opened meanwhile, with its pages.
+    if (state->files.Find(entry.fid) != nullptr) state->kernel.ForgetPages(entry.fid, {});
     v1::HeldLock* const wire = requests[entry.ost].add_locks();
     wire->set_target(entry.ost);
     ObjectToWire(entry.object, wire->mutable_object());
@@ -39,7 +41,7 @@ uint64_t AskForPages(State* state, const OpenFile& file, uint32_t ost,
   wanted.ost = ost;
   wanted.object = object;
   wanted.fid = file.fid();
-  return state->pages.Ask(wanted, state->extents.NewId());
+  return state->pages.Ask(wanted, [state] { return state->extents.NewId(); });
 }
 
 void NotePagesKnown(State* state, uint64_t id) {
@@ -47,15 +49,14 @@ void NotePagesKnown(State* state, uint64_t id) {
   if (state->pages.size() > PageRegistry::kObjectsMax) GiveUpOldest(state);
 }
 
-void ForgetCalledPages(ShardContext* here, uint64_t id, rpc::Client::AnswerFunction answer) {
+void ForgetCalledPages(ShardContext* here, uint64_t id, const Fid& object_fid,
+                       rpc::Client::AnswerFunction answer) {
   State* const state = here->state();
   const std::optional<PageRegistry::Entry> called = state->pages.TakeCalled(id);
-  if (!called) {
-    answer();
-    return;
-  }
   async::Shard* const shard = here->shard();
-  state->kernel.ForgetPages(called->fid, [shard, answer = std::move(answer)] {
+  // Called before, by a connection that has ended since: that may not be through.
+  const Fid fid = called ? called->fid : object_fid;
+  state->kernel.ForgetPages(fid, [shard, answer = std::move(answer)] {
     shard->Post([answer] { answer(); });
   });
 }

@@ -19,7 +19,9 @@ uint64_t AskForPages(State* state, const OpenFile& file, uint32_t ost,
 // The OSS has answered it, and said that it will call back.
 void NotePagesKnown(State* state, uint64_t id);
 // Called back: `answer` is called on this shard when the kernel has forgotten the file's pages.
-void ForgetCalledPages(ShardContext* here, uint64_t id, rpc::Client::AnswerFunction answer);
+// `object_fid`: of the object's name, for one whose pages are just being forgotten.
+void ForgetCalledPages(ShardContext* here, uint64_t id, const Fid& object_fid,
+                       rpc::Client::AnswerFunction answer);
 // These OSTs may have forgotten what they knew: the kernel forgets it too, in its own time.
 void ForgetPagesOf(State* state, const std::set<uint32_t>& osts);
 

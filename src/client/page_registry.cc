@@ -8,7 +8,7 @@ constexpr size_t kLooksPerEntry = 4;
 
 }  // namespace
 
-uint64_t PageRegistry::Ask(const Entry& wanted, uint64_t new_id) {
+uint64_t PageRegistry::Ask(const Entry& wanted, const std::function<uint64_t()>& new_id) {
   const std::scoped_lock lock(mutex_);
   const Key key{wanted.ost, wanted.object};
   const auto found = ids_.find(key);
@@ -19,12 +19,13 @@ uint64_t PageRegistry::Ask(const Entry& wanted, uint64_t new_id) {
     entries_.erase(found->second);
     ids_.erase(found);
   }
-  Entry& entry = entries_[new_id];
+  const uint64_t id = new_id();
+  Entry& entry = entries_[id];
   entry = wanted;
-  entry.id = new_id;
+  entry.id = id;
   entry.known = false;
-  ids_[key] = new_id;
-  return new_id;
+  ids_[key] = id;
+  return id;
 }
 
 void PageRegistry::Known(uint64_t id) {

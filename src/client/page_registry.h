@@ -40,9 +40,9 @@ class PageRegistry final {
     bool known = false;
   };
 
-  // To ask with: an entry's id, `new_id` if it has none yet. 0: the OSS knows already, in this
-  // session.
-  uint64_t Ask(const Entry& wanted, uint64_t new_id);
+  // To ask with: an entry's id, one from `new_id`, higher than all before, if it has none yet. 0:
+  // the OSS knows already, in this session.
+  uint64_t Ask(const Entry& wanted, const std::function<uint64_t()>& new_id);
   void Known(uint64_t id);
   // Takes it out. nullopt: it is there no more.
   std::optional<Entry> TakeCalled(uint64_t id);

@@ -237,6 +237,7 @@ async::Task<Status> Filesystem::Fallocate(Fid fid, uint64_t handle, uint32_t mod
   const std::shared_ptr<OpenFile> file = state->files.Find(fid);
   if (!file) co_return Fail(Errc::kBadHandle, fid.ToString() + " is not open");
   if (length == 0) co_return Fail(Errc::kInvalid, "fallocate of nothing");
+  const KernelCache::OwnChange changing(&state->kernel, fid);
   if (HasHeld(file)) co_await WriteHeld(state, file);
   const AllocateJob job{state, file.get(), handle, mode};
   for (int attempt = 0; attempt < kLayoutAttemptsMax; ++attempt) {

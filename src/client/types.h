@@ -180,9 +180,6 @@ struct WriteOptions {
   bool sync = false;         // O_SYNC, O_DSYNC: on disk before the answer
   bool append = false;       // O_APPEND: the end of the file is asked for first
   bool direct = false;       // never held back: O_DIRECT, write-back of mapped pages
-  // Of mapped pages, which the kernel does not let go before the answer. Other mounts that have the
-  // file mapped as well may be doing the same: they are waited for, but not for long.
-  bool write_back = false;
   // The kernel has not taken away what a write takes away, as it does for writes through its cache:
   // file capabilities, and with drop_set_ids the set-id bits.
   bool uncached = false;

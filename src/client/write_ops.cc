@@ -27,6 +27,7 @@ struct WriteJob {
 };
 
 constexpr uint64_t kGrantUnit = 4096;
+constexpr uint64_t kPageBytes = 4096;
 
 bool MayHold(const WriteOptions& options) {
   return !options.sync && !options.append && !options.uncached && !options.direct;
@@ -48,7 +49,6 @@ async::Task<Status> WritePiece(const WriteJob* job, IoView view, layout::Piece p
   request.set_ctime_seen_ns(view.ctime_seen_ns);
   request.set_handle(job->handle);
   request.set_sync(job->options.sync);
-  request.set_write_back(job->options.write_back);
   State* const state = job->state;
   uint64_t lock = 0;
   if (MayHold(job->options)) {
@@ -191,6 +191,10 @@ async::Task<Result<size_t>> Filesystem::Write(Fid fid, uint64_t handle, uint64_t
   State* state = state_.get();
   const std::shared_ptr<OpenFile> file = state->files.Find(fid);
   if (!file) co_return Fail(Errc::kBadHandle, fid.ToString() + " is not open");
+  // A page that is written in part, or written back, is locked in the kernel until the answer.
+  std::optional<KernelCache::OwnChange> changing;
+  const bool whole_pages = offset % kPageBytes == 0 && data.size() % kPageBytes == 0;
+  if (!whole_pages || options.direct) changing.emplace(&state->kernel, fid);
   if (data.empty()) co_return 0U;
   if (options.uncached) SHEEN_CO_TRY(co_await DropPrivileges(fid, options.drop_set_ids));
   if (MayHold(options)) {

@@ -220,9 +220,10 @@ std::vector<KernelNotices::JobPtr> KernelNotices::TakeStuckLocked(Nanos now) {
 
 std::vector<KernelNotices::JobPtr> KernelNotices::TakeStuckDataLocked(Nanos now) {
   std::vector<JobPtr> stuck;
-  const auto look = [&stuck, now](const JobPtr& job) {
+  const auto look = [this, &stuck, now](const JobPtr& job) {
     if (job->finished || !job->notice.done || !IsDataOnly(job->notice)) return;
-    if (now - job->added >= kDataStuck) stuck.push_back(job);
+    const bool crossed = filesystem_->kernel()->IsChanging(job->notice.fid);
+    if (now - job->added >= (crossed ? kDataCrossed : kDataStuck)) stuck.push_back(job);
   };
   std::ranges::for_each(running_, look);
   std::ranges::for_each(queue_, look);

@@ -5,7 +5,8 @@
 //                know is told again while a reply with it may be on its way
 //   data         INVAL_INODE with a range, which waits for reads and writes of it that are under
 //                way, and for the write-back of mapped pages. These may wait for a server that does
-//                not answer: who wants the pages gone waits for kDataStuck at most
+//                not answer: who wants the pages gone waits for kDataStuck at most, or kDataCrossed
+//                while this mount changes the file itself (another one, which does too, may wait)
 //   names        INVAL_ENTRY with EXPIRE_ONLY, which waits for the directory's lock. A request of
 //                this mount may hold that while it waits for another client, which waits for us:
 //                after kStuck INC_EPOCH makes the kernel ask again for every name. It waits for
@@ -73,6 +74,7 @@ class KernelNotices final : public client::KernelNotifier {
   static constexpr size_t kThreadsMax = 16;
   static constexpr Nanos kStuck = std::chrono::milliseconds(50);
   static constexpr Nanos kDataStuck = std::chrono::seconds(1);
+  static constexpr Nanos kDataCrossed = std::chrono::milliseconds(20);
 
   void Guard();
   void Work();

@@ -82,7 +82,7 @@ async::Task<void> Write(fuse_req_t req, Fid fid, ByteSpan data, uint64_t offset,
   options.sync = (file.flags & (O_SYNC | O_DSYNC)) != 0;
   // Write-back of mapped pages has a place already.
   options.append = (file.flags & O_APPEND) != 0 && file.writepage == 0;
-  options.direct = options.write_back = file.writepage != 0;
+  options.direct = file.writepage != 0;
   const Result<size_t> written = co_await FsOf(req)->Write(fid, file.fh, offset, data, options);
   // The kernel does not expect the times to move by its own write-back.
   if (file.writepage != 0) FsOf(req)->ChangedHere(fid);

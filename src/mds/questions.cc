@@ -62,14 +62,26 @@ bool Questions::IsUp(const std::string& agent) const {
   return std::ranges::any_of(agents_(), [&agent](const auto& one) { return one.name() == agent; });
 }
 
+// A few hundred names together: an agent answers them when it has heard of the last.
+Questions::Order& Questions::OrderFor(uint32_t link, std::vector<Order>* orders) {
+  constexpr size_t kTogether = 256;
+  const auto fits = [link](const Order& one) {
+    return one.link == link && one.names.size() < kTogether;
+  };
+  const auto found = std::ranges::find_if(*orders, fits);
+  if (found != orders->end()) return *found;
+  orders->push_back(Order{.link = link});
+  return orders->back();
+}
+
 async::Task<Status> Questions::Ask(Unasked unasked) {
   const bool listing = unasked.may_leave_out;
   const Nanos until = core_->Now() + (listing ? kListingPatience : kPatience);
-  std::map<uint32_t, Order> orders;
+  std::vector<Order> orders;
   std::vector<AskedPointer> others;
   {
     const std::scoped_lock lock(mutex_);
-    if (stopping_) co_return Fail(Errc::kCancelled, "the server is stopping");
+    if (stopping_) co_return Fail(Errc::kUnavailable, "the server is stopping");
     for (Unasked::Name& name : unasked.names) {
       AskedPointer& asked = asking_[name.fid];
       if (asked != nullptr) {
@@ -77,14 +89,13 @@ async::Task<Status> Questions::Ask(Unasked unasked) {
         continue;
       }
       asked = std::make_shared<Asked>(Asked{.listing = listing});
-      Order& order = orders[name.link];
+      Order& order = OrderFor(name.link, &orders);
       order.asked.push_back(asked);
       order.names.push_back(std::move(name));
     }
   }
   std::vector<async::Task<Status>> tasks;
-  for (auto& [link, order] : orders) {
-    order.link = link;
+  for (Order& order : orders) {
     order.until = until;
     order.listing = listing;
     tasks.push_back(AskOne(std::move(order)));
@@ -184,7 +195,7 @@ async::Task<Result<v1::AskObjectsReply>> Questions::CallSome(const Order* order)
     v1::AgentEntry agent;
     {
       const std::scoped_lock lock(mutex_);
-      if (stopping_) co_return Fail(Errc::kCancelled, "the server is stopping");
+      if (stopping_) co_return Fail(Errc::kUnavailable, "the server is stopping");
       if (!agents.empty()) agent = agents[next_agent_++ % agents.size()];
     }
     if (calls != nullptr && !agents.empty()) {

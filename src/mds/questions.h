@@ -36,7 +36,7 @@ class Questions final {
       : core_(core), agents_(std::move(agents)) {}
 
   // Good: the operation is to look again. Errors: kNoEntry (an object is gone), kIo (S3 or the
-  // agents did not say, and why), kCancelled (the server stops).
+  // agents did not say, and why), kUnavailable (the server stops).
   async::Task<Status> Ask(Unasked unasked);
   // Those that wait end soon, and later ones at once. Any thread.
   void Stop();
@@ -59,6 +59,7 @@ class Questions final {
     std::vector<AskedPointer> asked;
   };
 
+  static Order& OrderFor(uint32_t link, std::vector<Order>* orders);
   async::Task<Status> AskOne(Order order);
   async::Task<Status> AskAgents(Order* order, std::vector<Status>* results);
   async::Task<Result<v1::AskObjectsReply>> CallSome(const Order* order);

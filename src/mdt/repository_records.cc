@@ -53,7 +53,9 @@ bool IsPendingSource(std::string_view bytes) {
   Decoder in(bytes);
   const uint8_t version = in.U8();
   const uint32_t flags = in.U32();
-  return in.ok() && version == kVersion && (flags & kSourcePending) != 0;
+  // What was changed here is not S3's any more.
+  const bool pending = (flags & kSourcePending) != 0 && (flags & kHsmDirty) == 0;
+  return in.ok() && version == kVersion && pending;
 }
 
 std::string Encode(const RepositoryRow& row) {

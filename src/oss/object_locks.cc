@@ -271,6 +271,7 @@ std::map<uint64_t, std::vector<ObjectLocks::Held>> ObjectLocks::HeldByEach(
 void ObjectLocks::AddPeer(const std::shared_ptr<rpc::Peer>& peer) {
   const std::scoped_lock lock(mutex_);
   if (peer->ended()) return;  // DropPeer may have been here
+  alone_since_.erase(peer->session_id());
   auto& peers = peers_[peer->session_id()];
   if (std::ranges::find(peers, peer) == peers.end()) peers.push_back(peer);
 }
@@ -280,7 +281,9 @@ void ObjectLocks::DropPeer(const rpc::Peer& peer) {
   const auto found = peers_.find(peer.session_id());
   if (found == peers_.end()) return;
   std::erase_if(found->second, [&](const auto& other) { return other->id() == peer.id(); });
-  if (found->second.empty()) peers_.erase(found);
+  if (!found->second.empty()) return;
+  peers_.erase(found);
+  if (async::Shard::Current() != nullptr) alone_since_[peer.session_id()] = Now();
 }
 
 std::shared_ptr<rpc::Peer> ObjectLocks::PeerOf(uint64_t session) {
@@ -394,7 +397,6 @@ bool ObjectLocks::IsLosing(uint64_t session) {
 }
 
 void ObjectLocks::DropSession(uint64_t session) {
-  pages_.DropSession(session);
   for (Bucket& bucket : buckets_) {
     Work work;
     {

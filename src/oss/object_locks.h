@@ -131,8 +131,10 @@ class ObjectLocks final {
   // A connection by which its session can be called back.
   void AddPeer(const std::shared_ptr<rpc::Peer>& peer);
   void DropPeer(const rpc::Peer& peer);
-  // All of a session that ended or was fenced off.
+  // All locks of a session.
   void DropSession(uint64_t session);
+  // And its pages: it has ended, or was fenced off.
+  void EndSession(uint64_t session);
 
   // Whose kernels may have pages of what: added before the bytes are looked at.
   PageReaders* pages() { return &pages_; }
@@ -182,6 +184,8 @@ class ObjectLocks final {
   // The session's answer to one call; false: the connection ended, or there is none.
   async::Task<bool> Ask(Callback callback);
   std::shared_ptr<rpc::Peer> PeerOf(uint64_t session);
+  // It has had no peer for kReturnGrace.
+  bool IsAway(uint64_t session);
   // A session writes what it held back. MovesOf is another number each time while it does, and
   // after it did.
   void BeginMove(uint64_t session);
@@ -208,6 +212,7 @@ class ObjectLocks final {
   std::set<uint64_t> returning_;   // of BeginRecovery; fixed after set-up
   std::mutex mutex_;  // guards what follows
   std::map<uint64_t, std::vector<std::shared_ptr<rpc::Peer>>> peers_;  // by session
+  std::map<uint64_t, Nanos> alone_since_;  // by session: its last peer has ended
   struct Moves {
     uint64_t count = 0;
     uint64_t under_way = 0;

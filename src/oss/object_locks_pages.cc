@@ -33,7 +33,6 @@ async::Task<void> ObjectLocks::RecallPages(ObjectKey key, uint64_t by, Nanos lim
     co_return;
   }
   for (const PageReaders::CallPtr& call : recalled.all) {
-    if (stopping_.load()) break;
     const auto forgotten = std::make_shared<Forgotten>();
     forgotten->shard = shard;
     const bool waits = pages_.AddWaiter(key, call.get(), [forgotten] {
@@ -43,24 +42,30 @@ async::Task<void> ObjectLocks::RecallPages(ObjectKey key, uint64_t by, Nanos lim
   }
 }
 
+bool ObjectLocks::IsAway(uint64_t session) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = alone_since_.find(session);
+  return found != alone_since_.end() &&
+         async::Shard::Current()->Now() - found->second >= kReturnGrace;
+}
+
 async::Task<void> ObjectLocks::CallBackReader(ObjectKey key, PageReaders::CallPtr call) {
   async::Shard* const shard = async::Shard::Current();
   const Nanos until = shard->Now() + kCallbackTimeout;
-  std::optional<Nanos> alone_since;
-  while (!stopping_.load() && !call->gone.load()) {
-    if (co_await Ask({key, call->reader})) break;
-    const Nanos now = shard->Now();
-    if (PeerOf(call->reader.owner)) {
-      alone_since.reset();
-    } else if (!alone_since) {
-      alone_since = now;
-    }
-    // When it is back it drops all that it has of this server.
-    if (now >= until || (alone_since && now - *alone_since >= kReturnGrace)) break;
+  // Who is away drops all that it has of this server when it is back.
+  while (!stopping_.load() && !call->done.load() && !IsAway(call->reader.owner)) {
+    if (co_await Ask({key, call->reader}) || shard->Now() >= until) break;
     co_await shard->Sleep(kAskAgain);
   }
   pages_.End(key, call);
   callbacks_running_.fetch_sub(1);
+}
+
+void ObjectLocks::EndSession(uint64_t session) {
+  pages_.DropSession(session);
+  DropSession(session);
+  const std::scoped_lock lock(mutex_);
+  alone_since_.erase(session);
 }
 
 }  // namespace sheen::oss

@@ -19,7 +19,8 @@ bool PageReaders::Add(const ObjectKey& key, lock::LockName reader) {
   if (object != bucket.objects.end()) {
     for (lock::LockName& known : object->second.readers) {
       if (known.owner != reader.owner) continue;
-      known = reader;
+      // One that was under way for long.
+      if (known.id < reader.id) known = reader;
       return true;
     }
   }
@@ -49,6 +50,7 @@ void PageReaders::Forget(const ObjectKey& key) {
 }
 
 void PageReaders::DropSession(uint64_t session) {
+  std::vector<std::function<void()>> waiting;
   for (Bucket& bucket : buckets_) {
     const std::scoped_lock lock(bucket.mutex);
     for (auto it = bucket.objects.begin(); it != bucket.objects.end();) {
@@ -57,12 +59,19 @@ void PageReaders::DropSession(uint64_t session) {
           object.readers, [session](const lock::LockName& name) { return name.owner == session; });
       count_.fetch_sub(gone, std::memory_order_relaxed);
       for (const CallPtr& call : object.calls) {
-        if (call->reader.owner == session) call->gone.store(true);
+        if (call->reader.owner == session) LetGo(call.get(), &waiting);
       }
       const bool empty = object.readers.empty() && object.calls.empty();
       it = empty ? bucket.objects.erase(it) : std::next(it);
     }
   }
+  for (const auto& wake : waiting) wake();
+}
+
+void PageReaders::LetGo(Call* call, std::vector<std::function<void()>>* waiting) {
+  call->done.store(true);
+  std::ranges::move(call->waiting, std::back_inserter(*waiting));
+  call->waiting.clear();
 }
 
 PageReaders::Recalled PageReaders::Recall(const ObjectKey& key, uint64_t by) {
@@ -102,7 +111,7 @@ bool PageReaders::HasOthers(const ObjectKey& key, uint64_t by) {
 bool PageReaders::AddWaiter(const ObjectKey& key, Call* call, std::function<void()> wake) {
   Bucket& bucket = BucketOf(key);
   const std::scoped_lock lock(bucket.mutex);
-  if (call->done.load()) return false;
+  if (call->done.load() || stopped_.load()) return false;
   call->waiting.push_back(std::move(wake));
   return true;
 }
@@ -112,8 +121,7 @@ void PageReaders::End(const ObjectKey& key, const CallPtr& call) {
   {
     Bucket& bucket = BucketOf(key);
     const std::scoped_lock lock(bucket.mutex);
-    call->done.store(true);
-    waiting.swap(call->waiting);
+    LetGo(call.get(), &waiting);
     const auto found = bucket.objects.find(key);
     if (found != bucket.objects.end()) std::erase(found->second.calls, call);
     EraseIfEmpty(&bucket, key);
@@ -123,15 +131,12 @@ void PageReaders::End(const ObjectKey& key, const CallPtr& call) {
 }
 
 void PageReaders::Stop() {
+  stopped_.store(true);
   std::vector<std::function<void()>> waiting;
   for (Bucket& bucket : buckets_) {
     const std::scoped_lock lock(bucket.mutex);
     for (auto& [key, object] : bucket.objects) {
-      for (const CallPtr& call : object.calls) {
-        call->done.store(true);
-        std::ranges::move(call->waiting, std::back_inserter(waiting));
-        call->waiting.clear();
-      }
+      for (const CallPtr& call : object.calls) LetGo(call.get(), &waiting);
     }
   }
   for (const auto& wake : waiting) wake();

@@ -46,13 +46,12 @@ class PageReaders final {
   struct Call {
     explicit Call(lock::LockName reader_name) : reader(reader_name) {}
     const lock::LockName reader;
-    std::atomic<bool> gone{false};  // its session has ended
-    std::atomic<bool> done{false};
+    std::atomic<bool> done{false};  // or its session has ended, or the server stops
     std::vector<std::function<void()>> waiting;  // guarded by the bucket
   };
   using CallPtr = std::shared_ptr<Call>;
 
-  // One a session and object: the newest. False: there are too many.
+  // One a session and object, of the highest id. False: there are too many.
   bool Add(const ObjectKey& key, lock::LockName reader);
   void Remove(const ObjectKey& key, lock::LockName reader);
   // The object is no more.
@@ -68,7 +67,7 @@ class PageReaders final {
   // False: it is done already. Else `wake` is called once, on any thread.
   bool AddWaiter(const ObjectKey& key, Call* call, std::function<void()> wake);
   void End(const ObjectKey& key, const CallPtr& call);
-  // Nobody waits any more.
+  // Nobody waits any more, or will.
   void Stop();
 
   // Recall would find somebody.
@@ -89,9 +88,12 @@ class PageReaders final {
 
   Bucket& BucketOf(const ObjectKey& key) { return buckets_[ObjectKeyHash()(key) % kBuckets]; }
   void EraseIfEmpty(Bucket* bucket, const ObjectKey& key);
+  // REQUIRES: the bucket's mutex. Those who waited are to be woken without it.
+  static void LetGo(Call* call, std::vector<std::function<void()>>* waiting);
 
   std::array<Bucket, kBuckets> buckets_;
   std::atomic<size_t> count_{0};
+  std::atomic<bool> stopped_{false};
 };
 
 }  // namespace sheen::oss

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "async/task.h"
 #include "layout/layout.h"
@@ -15,10 +16,13 @@ bool WillCallBack(const RequestContext& context, const rpc::Request& request,
                   const layout::ObjectId& id, uint64_t pages);
 
 // After a change, in this order and without a place among the accesses: has another client pages of
-// before? If so, RecallPages returns when they are gone. `write_back`: soon in any case.
+// before? If so, RecallPages returns when they are gone.
 bool OthersHavePages(const RequestContext& context, const rpc::Request& request,
                      const layout::ObjectId& id);
 async::Task<void> RecallPages(RequestContext context, const rpc::Request* request,
-                              layout::ObjectId id, bool write_back = false);
+                              layout::ObjectId id);
+// Of all these, whoever has them; returns soon in any case.
+async::Task<void> RecallPagesSoon(RequestContext context, uint32_t target,
+                                  std::vector<layout::ObjectId> ids);
 
 }  // namespace sheen::oss

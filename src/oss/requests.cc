@@ -180,7 +180,7 @@ async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* re
   access.End();
   // Held back under a lock: nobody else has read there since it was given.
   if (body.lock() == 0 && OthersHavePages(context, *request, id)) {
-    co_await RecallPages(context, request, id, body.write_back());
+    co_await RecallPages(context, request, id);
   }
   co_return Answer(reply, result->transno);
 }
@@ -236,8 +236,8 @@ async::Task<ResponseResult> GetAttr(RequestContext context, const rpc::Request* 
   // Whatever is done with the objects, what kernels have of them is of no use; nobody reads them at
   // this generation any more. Without the accesses, which the write-back of pages waits for.
   alone.clear();
-  for (size_t i = 0; body.look() == v1::LOOK_FENCE && i < ids.size(); ++i) {
-    co_await context.locks->RecallPages({request->header.target, ids[i]}, 0);
+  if (body.look() == v1::LOOK_FENCE) {
+    co_await RecallPagesSoon(context, request->header.target, ids);
   }
   co_return Answer(reply);
 }

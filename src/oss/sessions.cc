@@ -135,7 +135,7 @@ async::Task<Status> OssService::Remove(uint64_t session_id) {
     SHEEN_CO_TRY(co_await target->WriteSessionRows(CurrentIo(), std::move(batch)));
   }
   // After this no request of the session keeps a lock (RememberHolder).
-  locks_.DropSession(session_id);
+  locks_.EndSession(session_id);
   grants_.DropSession(session_id);
   away_.Forget(session_id);
   co_return co_await ForgetAnswers(session_id);
@@ -158,13 +158,13 @@ async::Task<Status> OssService::FenceSession(v1::FenceSessionRequest request) {
   SHEEN_CO_TRY_ASSIGN(const std::vector<uint64_t> fenced, co_await NoteFence(client));
   if (fenced.empty()) co_return Status();  // never was here
   for (const uint64_t session_id : fenced) {
-    locks_.DropSession(session_id);
+    locks_.EndSession(session_id);
     grants_.DropSession(session_id);
   }
   co_await WaitForRequests();
   // What those have left.
   for (const uint64_t session_id : fenced) {
-    locks_.DropSession(session_id);
+    locks_.EndSession(session_id);
     grants_.DropSession(session_id);
     away_.Forget(session_id);
     // Whatever else fails: nothing of a fenced session is answered.

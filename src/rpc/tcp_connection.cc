@@ -16,7 +16,7 @@ namespace {
 
 // A send that may stay unfinished in the books until the next event.
 constexpr size_t kQuietBytesMax = 64 << 10;
-constexpr unsigned kUnacknowledgedMaxMs = 6000;
+constexpr unsigned kUnacknowledgedMaxMs = 20'000;
 
 bool IsTransient(int32_t result) { return result == -EINTR || result == -EAGAIN; }
 

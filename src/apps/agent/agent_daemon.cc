@@ -182,6 +182,10 @@ void AgentDaemon::Stop() {
       (void)rpc::RepositoryClient(*address, kGoodbyeWait).AgentHeartbeat(Beat(true));
     }
   }
+  // Before the calls that wait for it are to end.
+  if (service_ != nullptr && shards_ != nullptr) {
+    (void)shards_->Await<bool>(0, [this] { return StopService(service_.get()); });
+  }
   if (control_ != nullptr) control_->Stop(std::chrono::seconds(2));
   if (service_ != nullptr && shards_ != nullptr) {
     (void)shards_->Await<bool>(0, [this] { return StopService(service_.get()); });

@@ -87,7 +87,12 @@ Status FinishPending(OpContext* context, std::string_view body, std::string* rep
   // A listing says it more exactly than a HEAD, and the next one is compared with it.
   if (entry->etag() == known.etag) entry->set_modified_ns(known.modified_ns);
   if (entry->modified_ns() == 0) entry->set_mtime_ns(inode->mtime_ns);  // a directory on the way
-  return ImportEntry(context, import.SerializeAsString(), reply);
+  import.set_skip_new(true);
+  SHEEN_TRY(ImportEntry(context, import.SerializeAsString(), reply));
+  // Else who looks would ask again and again.
+  v1::ImportOutcome outcome;
+  const bool ended = outcome.ParseFromString(*reply) && outcome.what() != v1::IMPORT_UNCHANGED;
+  return ended ? Status() : Fail(Errc::kIo, known.key + " is as it was before S3 was asked");
 }
 
 Status ListPending(OpContext* context, std::string_view body, std::string* reply) {

@@ -158,6 +158,9 @@ Status SetAttr(OpContext* context, const v1::SetAttrRequest& request, v1::SetAtt
   if (Has(request, v1::SET_ATIME)) {
     inode.atime_ns = request.atime_now() ? time_ns : request.atime_ns();
   }
+  // The caller has written since.
+  const int64_t seen_ns = SaneTime(*context, request.ctime_seen_ns());
+  if (seen_ns > inode.ctime_ns) SetMtime(seen_ns, false, &inode);
   if (Has(request, v1::SET_TRUNCATED)) SetMtime(time_ns, false, &inode);
   if (Has(request, v1::SET_MTIME)) {
     const bool now = request.mtime_now();

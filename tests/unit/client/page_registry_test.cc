@@ -18,39 +18,43 @@ PageRegistry::Entry Wanted(uint32_t ost, uint32_t oid, uint64_t session = kSessi
 
 bool Always(const Fid&) { return true; }
 
+std::function<uint64_t()> Id(uint64_t id) {
+  return [id] { return id; };
+}
+
 TEST(PageRegistryTest, EachReadAsksUntilTheOssKnows) {
   PageRegistry pages;
-  EXPECT_EQ(pages.Ask(Wanted(0, 1), 11), 11U);
-  EXPECT_EQ(pages.Ask(Wanted(0, 1), 12), 11U) << "one that comes before the first is answered";
-  EXPECT_EQ(pages.Ask(Wanted(1, 1), 13), 13U) << "another target's object";
+  EXPECT_EQ(pages.Ask(Wanted(0, 1), Id(11)), 11U);
+  EXPECT_EQ(pages.Ask(Wanted(0, 1), Id(12)), 11U) << "one that comes before the first is answered";
+  EXPECT_EQ(pages.Ask(Wanted(1, 1), Id(13)), 13U) << "another target's object";
   pages.Known(11);
-  EXPECT_EQ(pages.Ask(Wanted(0, 1), 14), 0U);
+  EXPECT_EQ(pages.Ask(Wanted(0, 1), Id(14)), 0U);
   EXPECT_EQ(pages.size(), 2U);
 }
 
 TEST(PageRegistryTest, AfterACallbackTheNextReadAsksAnew) {
   PageRegistry pages;
-  pages.Ask(Wanted(0, 1), 11);
+  pages.Ask(Wanted(0, 1), Id(11));
   const auto called = pages.TakeCalled(11);
   ASSERT_TRUE(called);
   EXPECT_EQ(called->fid, (Fid{0x200000400, 1, 0}));
   EXPECT_FALSE(pages.TakeCalled(11));
   pages.Known(11);  // the answer that the callback overtook
-  EXPECT_EQ(pages.Ask(Wanted(0, 1), 12), 12U);
+  EXPECT_EQ(pages.Ask(Wanted(0, 1), Id(12)), 12U);
 }
 
 TEST(PageRegistryTest, WhatAnotherSessionKnewCountsForNothing) {
   PageRegistry pages;
-  pages.Ask(Wanted(0, 1), 11);
+  pages.Ask(Wanted(0, 1), Id(11));
   pages.Known(11);
-  EXPECT_EQ(pages.Ask(Wanted(0, 1, kSession + 1), 12), 12U);
+  EXPECT_EQ(pages.Ask(Wanted(0, 1, kSession + 1), Id(12)), 12U);
   EXPECT_FALSE(pages.TakeCalled(11));
   EXPECT_EQ(pages.size(), 1U);
 }
 
 TEST(PageRegistryTest, AServersAreTakenTogether) {
   PageRegistry pages;
-  for (uint32_t oid = 1; oid <= 4; ++oid) pages.Ask(Wanted(oid % 2, oid), 10 + oid);
+  for (uint32_t oid = 1; oid <= 4; ++oid) pages.Ask(Wanted(oid % 2, oid), Id(10 + oid));
   EXPECT_EQ(pages.TakeOf({1}).size(), 2U);
   EXPECT_EQ(pages.size(), 2U);
   EXPECT_TRUE(pages.TakeOf({1}).empty());
@@ -58,7 +62,7 @@ TEST(PageRegistryTest, AServersAreTakenTogether) {
 
 TEST(PageRegistryTest, TheOldestGoThatMay) {
   PageRegistry pages;
-  for (uint32_t oid = 1; oid <= 6; ++oid) pages.Ask(Wanted(0, oid), 10 + oid);
+  for (uint32_t oid = 1; oid <= 6; ++oid) pages.Ask(Wanted(0, oid), Id(10 + oid));
   EXPECT_TRUE(pages.TakeSurplus(2, Always, 6).empty());
   const auto not_the_first = [](const Fid& fid) { return fid.oid != 1; };
   const auto taken = pages.TakeSurplus(2, not_the_first, 5);

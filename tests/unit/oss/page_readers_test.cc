@@ -95,7 +95,7 @@ TEST(PageReadersTest, WhoIsGoneIsNotAskedAnyMore) {
   readers.DropSession(kBob);
   EXPECT_EQ(readers.count(), 2U) << "those who are being asked count until the end";
   for (const auto& call : recalled.begun) {
-    EXPECT_EQ(call->gone.load(), call->reader.owner == kBob);
+    EXPECT_EQ(call->done.load(), call->reader.owner == kBob);
     readers.End(KeyOf(1), call);
   }
   readers.Add(KeyOf(3), {kCarol, 31});
