@@ -88,7 +88,7 @@ async::Task<Status> SendChunk(State* state, OpenFile* file, HeldChunkPtr chunk) 
     ToWire(state, *chunk, view, &request);
     if (state->kernel.tells()) {
       const layout::ObjectId object = layout::ObjectOf(component, chunk->stripe);
-      request.set_pages(AskForPages(state, *file, chunk->ost, object));
+      request.set_pages(AskForWrittenPages(state, *file, chunk->ost, object));
     }
     rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, file->WhoOf(chunk->handle), request);
     call.bulk = chunk->bytes();

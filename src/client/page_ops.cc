@@ -1,5 +1,8 @@
 #include "client/page_ops.h"
 
+#include <fcntl.h>
+
+#include <algorithm>
 #include <map>
 
 #include "client/convert.h"
@@ -31,17 +34,35 @@ void GiveUpOldest(State* state) {
   }
 }
 
+PageRegistry::Entry WantedOf(State* state, const OpenFile& file, uint32_t ost,
+                             const layout::ObjectId& object) {
+  PageRegistry::Entry wanted;
+  wanted.session = OstSession(state, ost);
+  wanted.ost = ost;
+  wanted.object = object;
+  wanted.fid = file.fid();
+  return wanted;
+}
+
 }  // namespace
 
 uint64_t AskForPages(State* state, const OpenFile& file, uint32_t ost,
                      const layout::ObjectId& object) {
-  PageRegistry::Entry wanted;
-  wanted.session = OstSession(state, ost);
+  const PageRegistry::Entry wanted = WantedOf(state, file, ost, object);
   if (wanted.session == 0) return 0;
-  wanted.ost = ost;
-  wanted.object = object;
-  wanted.fid = file.fid();
   return state->pages.Ask(wanted, [state] { return state->extents.NewId(); });
+}
+
+uint64_t AskForWrittenPages(State* state, const OpenFile& file, uint32_t ost,
+                            const layout::ObjectId& object) {
+  const std::vector<OpenHandle> handles = file.handles();
+  const bool read = std::ranges::any_of(handles, [](const OpenHandle& handle) {
+    return (handle.flags & O_ACCMODE) != O_WRONLY;
+  });
+  if (!read) return 0;
+  const PageRegistry::Entry wanted = WantedOf(state, file, ost, object);
+  if (wanted.session == 0) return 0;
+  return state->pages.AskToWrite(wanted, [state] { return state->extents.NewId(); });
 }
 
 void NotePagesKnown(State* state, uint64_t id) {

@@ -16,6 +16,11 @@ class State;
 // For a read whose bytes the kernel may keep as pages: what it is to say to the OSS, 0 if nothing.
 uint64_t AskForPages(State* state, const OpenFile& file, uint32_t ost,
                      const layout::ObjectId& object);
+// The same for a write through the kernel's cache, of an object that this mount has read. While
+// nobody here has the file open for reading nobody sees the pages that a write leaves: the next
+// opening drops them, since the ctime has moved.
+uint64_t AskForWrittenPages(State* state, const OpenFile& file, uint32_t ost,
+                            const layout::ObjectId& object);
 // The OSS has answered it, and said that it will call back.
 void NotePagesKnown(State* state, uint64_t id);
 // Called back: `answer` is called on this shard when the kernel has forgotten the file's pages.

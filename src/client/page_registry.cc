@@ -10,6 +10,17 @@ constexpr size_t kLooksPerEntry = 4;
 
 uint64_t PageRegistry::Ask(const Entry& wanted, const std::function<uint64_t()>& new_id) {
   const std::scoped_lock lock(mutex_);
+  if (read_.size() >= kObjectsMax) read_.clear();
+  read_.insert({wanted.ost, wanted.object});
+  return AskLocked(wanted, new_id);
+}
+
+uint64_t PageRegistry::AskToWrite(const Entry& wanted, const std::function<uint64_t()>& new_id) {
+  const std::scoped_lock lock(mutex_);
+  return read_.contains({wanted.ost, wanted.object}) ? AskLocked(wanted, new_id) : 0;
+}
+
+uint64_t PageRegistry::AskLocked(const Entry& wanted, const std::function<uint64_t()>& new_id) {
   const Key key{wanted.ost, wanted.object};
   const auto found = ids_.find(key);
   if (found != ids_.end()) {

@@ -43,6 +43,9 @@ class PageRegistry final {
   // To ask with: an entry's id, one from `new_id`, higher than all before, if it has none yet. 0:
   // the OSS knows already, in this session.
   uint64_t Ask(const Entry& wanted, const std::function<uint64_t()>& new_id);
+  // The same for a write: 0 also while nothing of the object was read by this mount. Mounts that
+  // only write an object need not be called back for what each other's writes leave.
+  uint64_t AskToWrite(const Entry& wanted, const std::function<uint64_t()>& new_id);
   void Known(uint64_t id);
   // Takes it out. nullopt: it is there no more.
   std::optional<Entry> TakeCalled(uint64_t id);
@@ -55,11 +58,13 @@ class PageRegistry final {
 
  private:
   using Key = std::pair<uint32_t, layout::ObjectId>;
+  uint64_t AskLocked(const Entry& wanted, const std::function<uint64_t()>& new_id);
   Entry TakeLocked(std::map<uint64_t, Entry>::iterator found);
 
   mutable std::mutex mutex_;  // guards what follows
   std::map<uint64_t, Entry> entries_;  // by id: the oldest first
   std::map<Key, uint64_t> ids_;
+  std::set<Key> read_;  // at some time; at most kObjectsMax
 };
 
 }  // namespace sheen::client

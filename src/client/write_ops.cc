@@ -57,7 +57,7 @@ async::Task<Status> WritePiece(const WriteJob* job, IoView view, layout::Piece p
   // Written through the kernel's cache, it is in pages there.
   const bool keeps = state->kernel.tells() && !job->options.uncached;
   const layout::ObjectId object = layout::ObjectOf(component, piece.stripe);
-  if (keeps) request.set_pages(AskForPages(state, *job->file, ost, object));
+  if (keeps) request.set_pages(AskForWrittenPages(state, *job->file, ost, object));
   const uint64_t granted = state->grants.TakeUpTo(ost, bytes.size() + 2 * kGrantUnit);
   request.set_granted_bytes(granted);
   rpc::Call call = MakeCall(rpc::Opcode::kOstWrite, job->file->WhoOf(job->handle), request);

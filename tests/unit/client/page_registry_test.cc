@@ -43,6 +43,19 @@ TEST(PageRegistryTest, AfterACallbackTheNextReadAsksAnew) {
   EXPECT_EQ(pages.Ask(Wanted(0, 1), Id(12)), 12U);
 }
 
+TEST(PageRegistryTest, WhoOnlyWritesAsksForNothing) {
+  PageRegistry pages;
+  EXPECT_EQ(pages.AskToWrite(Wanted(0, 1), Id(11)), 0U);
+  EXPECT_EQ(pages.Ask(Wanted(0, 1), Id(12)), 12U);
+  EXPECT_EQ(pages.AskToWrite(Wanted(0, 1), Id(13)), 12U);
+  pages.Known(12);
+  EXPECT_EQ(pages.AskToWrite(Wanted(0, 1), Id(14)), 0U);
+  // What it writes after a callback is in pages that it may have mapped.
+  pages.TakeCalled(12);
+  EXPECT_EQ(pages.AskToWrite(Wanted(0, 1), Id(15)), 15U);
+  EXPECT_EQ(pages.AskToWrite(Wanted(0, 2), Id(16)), 0U);
+}
+
 TEST(PageRegistryTest, WhatAnotherSessionKnewCountsForNothing) {
   PageRegistry pages;
   pages.Ask(Wanted(0, 1), Id(11));
