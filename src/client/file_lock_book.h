@@ -1,7 +1,7 @@
 // FileLockBook: this mount's side of the flock and fcntl locks that the MDS keeps: what it holds,
 // through which handle it was taken, and what is being let go in the background.
 //
-// Order. FLUSH is answered before its unlock has reached the MDS, and requests leave from every
+// Order. FLUSH may be answered before its unlock has reached the MDS, and requests leave from every
 // shard by a connection of its own. So every request about a file waits until nothing of that file
 // is being let go in the background.
 //

@@ -14,6 +14,18 @@ namespace {
 constexpr size_t kDeclaredAtOnce = 1000;
 constexpr Nanos kDeclareTimeout = std::chrono::seconds(60);
 
+// A close waits so long for the MDS, then the locks are let go in the background: an exiting
+// process cannot be killed.
+constexpr Nanos kClosePatience = std::chrono::seconds(1);
+
+async::Task<void> AwaitOrGoOn(async::Shard* shard, std::shared_ptr<async::OneShot<bool>> ended) {
+  const async::TimerId timer = shard->AddTimer(shard->Now() + kClosePatience, [ended] {
+    if (!ended->is_set()) ended->Set(false);
+  });
+  co_await *ended;
+  shard->CancelTimer(timer);
+}
+
 lock::FileLockOwner OwnerOf(const FileLockSpec& spec) { return {0, spec.owner, spec.kind}; }
 
 }  // namespace
@@ -86,10 +98,12 @@ void Filesystem::InterruptLock(uint64_t ticket) {
   state_->Here()->file_locks()->GiveUp(ticket, Error(Errc::kInterrupted, "interrupted"));
 }
 
-void Filesystem::FlushLocks(Fid fid, uint64_t owner) {
+std::optional<async::Task<void>> Filesystem::FlushLocks(Fid fid, uint64_t owner) {
   const lock::FileLockOwner posix{0, owner, lock::FileLockKind::kPosix};
   state_->file_locks.OwnerNamed(fid, posix);
-  state_->Here()->file_locks()->LetGo(fid, posix);
+  const auto ended = state_->Here()->file_locks()->LetGo(fid, posix);
+  if (ended == nullptr) return std::nullopt;
+  return AwaitOrGoOn(state_->Here()->shard(), ended);
 }
 
 void Filesystem::ReleaseLocks(Fid fid, uint64_t handle, std::optional<uint64_t> flock_owner) {

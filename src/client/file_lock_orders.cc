@@ -1,5 +1,7 @@
 #include "client/file_lock_orders.h"
 
+#include <array>
+
 #include "base/log.h"
 #include "client/convert.h"
 #include "client/state.h"
@@ -12,6 +14,9 @@ using lock::FileLockType;
 
 // What an application does not wait for any more is still followed to its end: no deadline.
 constexpr Nanos kPatience = std::chrono::hours(24 * 365);
+// Between the tries of what does not wait (MaySoonBeFree).
+constexpr std::array kRefusedPauses = {Nanos(std::chrono::milliseconds(1)),
+                                       Nanos(std::chrono::milliseconds(4))};
 
 lock::FileLock LockOf(const lock::FileLockRequest& request) {
   return {request.owner, request.type, request.extent, request.pid};
@@ -108,7 +113,15 @@ async::Task<void> FileLockOrders::Run(std::shared_ptr<FileLockOrder> order) {
   orders_.erase(order->request.id);
 }
 
+// flock and OFD locks end at the RELEASE, which no close(2) waits for: what was closed just before
+// on another node may still be on its way to the MDS.
+bool FileLockOrders::MaySoonBeFree(const FileLockOrder& order, v1::FileLockOutcome outcome) {
+  return outcome == v1::FILE_LOCK_REFUSED && !order.given_up &&
+         order.request.owner.kind != FileLockKind::kPosix;
+}
+
 async::Task<void> FileLockOrders::Pursue(FileLockOrder* order) {
+  auto pause = kRefusedPauses.begin();
   for (;;) {
     order->event.reset();
     order->ask_again = false;
@@ -126,6 +139,11 @@ async::Task<void> FileLockOrders::Pursue(FileLockOrder* order) {
         co_return;
       }
       if (!ended) continue;
+    }
+    if (MaySoonBeFree(*order, reply->outcome()) && pause != kRefusedPauses.end()) {
+      if (!Record(*order, *reply, generation)) continue;
+      co_await state_->Here()->shard()->Sleep(*pause++);
+      continue;
     }
     const bool granted = reply->outcome() == v1::FILE_LOCK_GRANTED;
     if (granted && order->given_up && order->request.type != FileLockType::kUnlock) {
@@ -197,15 +215,19 @@ async::Task<void> FileLockOrders::PutBack(FileLockOrder* order) {
   book->EndTurn(fid);
 }
 
-void FileLockOrders::LetGo(const Fid& fid, const lock::FileLockOwner& owner) {
+std::shared_ptr<async::OneShot<bool>> FileLockOrders::LetGo(const Fid& fid,
+                                                            const lock::FileLockOwner& owner) {
   FileLockBook* const book = &state_->file_locks;
-  if (!book->Concerns(fid, owner)) return;
+  if (!book->Concerns(fid, owner)) return nullptr;
   book->BeginLetGo(fid);
   book->Begin(fid, {owner, FileLockType::kUnlock}, 0);
-  state_->Here()->shard()->Spawn(LetGoInBackground(fid, owner));
+  const LetGoOrder order{fid, owner, std::make_shared<async::OneShot<bool>>()};
+  state_->Here()->shard()->Spawn(LetGoInBackground(order));
+  return order.ended;
 }
 
-async::Task<void> FileLockOrders::LetGoInBackground(Fid fid, lock::FileLockOwner owner) {
+async::Task<void> FileLockOrders::LetGoInBackground(LetGoOrder order) {
+  const auto& [fid, owner, ended] = order;
   const BackgroundMark mark(state_);
   FileLockBook* const book = &state_->file_locks;
   lock::FileLockRequest request;
@@ -225,6 +247,7 @@ async::Task<void> FileLockOrders::LetGoInBackground(Fid fid, lock::FileLockOwner
   book->EndTurn(fid);
   book->End(fid, owner);
   book->EndLetGo(fid);
+  if (!ended->is_set()) ended->Set(true);
 }
 
 }  // namespace sheen::client

@@ -55,19 +55,25 @@ class FileLockOrders final {
   void OnEvents(const v1::FileLockEvents& events);
   // A new connection: events may have been lost with the old one.
   void AskAgain();
-  // All of an owner's locks on the file, in the background.
-  void LetGo(const Fid& fid, const lock::FileLockOwner& owner);
+  // All of an owner's locks on the file, in the background. Null: it has none; else set at the end.
+  std::shared_ptr<async::OneShot<bool>> LetGo(const Fid& fid, const lock::FileLockOwner& owner);
 
  private:
   void GiveUpOrder(FileLockOrder* order, const Error& reason);
   async::Task<void> Run(std::shared_ptr<FileLockOrder> order);
+  static bool MaySoonBeFree(const FileLockOrder& order, v1::FileLockOutcome outcome);
   async::Task<void> Pursue(FileLockOrder* order);
   // False: it is to be asked again, or was given up.
   async::Task<bool> AwaitEnd(FileLockOrder* order, v1::FileLockSetReply* reply);
   bool Record(const FileLockOrder& order, const v1::FileLockSetReply& reply, uint64_t generation);
   async::Task<void> Withdraw(FileLockOrder* order);
   async::Task<void> PutBack(FileLockOrder* order);
-  async::Task<void> LetGoInBackground(Fid fid, lock::FileLockOwner owner);
+  struct LetGoOrder {
+    Fid fid;
+    lock::FileLockOwner owner;
+    std::shared_ptr<async::OneShot<bool>> ended;
+  };
+  async::Task<void> LetGoInBackground(LetGoOrder order);
 
   State* const state_;
   std::map<uint64_t, std::shared_ptr<FileLockOrder>> orders_;  // by id

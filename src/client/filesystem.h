@@ -160,9 +160,9 @@ class Filesystem final {
   async::Task<Status> SetLock(Fid fid, uint64_t handle, FileLockSpec spec, LockWait wait);
   // The request ends with kInterrupted, now. Nothing when it has ended. On the request's shard.
   void InterruptLock(uint64_t ticket);
-  // At FLUSH and RELEASE. They never wait: what is let go is so for this mount's later requests,
-  // and for others when the server has heard of it.
-  void FlushLocks(Fid fid, uint64_t owner);
+  // At FLUSH and RELEASE. What is let go is so for this mount's later requests at once, for others
+  // when the server has heard of it: FLUSH is answered after the task (a second at most).
+  std::optional<async::Task<void>> FlushLocks(Fid fid, uint64_t owner);
   void ReleaseLocks(Fid fid, uint64_t handle, std::optional<uint64_t> flock_owner);
 
   // ---- xattrs and layouts (xattr_ops.cc, layout_ops.cc) ----

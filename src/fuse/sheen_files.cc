@@ -113,6 +113,17 @@ async::Task<void> Seek(fuse_req_t req, Fid fid, uint64_t offset, client::SeekKin
   }
 }
 
+void AnswerFlush(fuse_req_t req, fuse_ino_t node, const fuse_file_info& file) {
+  const bool wrote = (file.flags & O_ACCMODE) != O_RDONLY;
+  ReplyStatus(req, wrote ? FsOf(req)->WriteError(FidOfNode(FsOf(req), node)) : Status());
+}
+
+async::Task<void> EndFlush(fuse_req_t req, fuse_ino_t node, fuse_file_info file,
+                           async::Task<void> locks) {
+  co_await std::move(locks);
+  AnswerFlush(req, node, file);
+}
+
 void AddOpenOps(fuse_lowlevel_ops* ops) {
   ops->create = [](fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
                    fuse_file_info* file) {
@@ -121,12 +132,15 @@ void AddOpenOps(fuse_lowlevel_ops* ops) {
   ops->open = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
     Spawn(Open(req, FidOfNode(FsOf(req), node), *file));
   };
-  // Never waits for a server: an exiting process could not be killed. What is held is written by
-  // the release; errors known by now are told.
+  // Waits for no server, but a second for the end of fcntl locks: an exiting process could not be
+  // killed. What is held is written by the release; errors known by now are told.
   ops->flush = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
-    FlushLocks(req, node, *file);
-    const bool wrote = (file->flags & O_ACCMODE) != O_RDONLY;
-    ReplyStatus(req, wrote ? FsOf(req)->WriteError(FidOfNode(FsOf(req), node)) : Status());
+    auto locks = FlushLocks(req, node, *file);
+    if (locks) {
+      Spawn(EndFlush(req, node, *file, std::move(*locks)));
+    } else {
+      AnswerFlush(req, node, *file);
+    }
   };
   ops->release = [](fuse_req_t req, fuse_ino_t node, fuse_file_info* file) {
     client::Filesystem* fs = FsOf(req);

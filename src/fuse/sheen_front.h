@@ -60,7 +60,9 @@ void ServeHsmAction(fuse_req_t req, Fid fid, uint64_t, std::unique_ptr<IoctlMess
 void ServeHsmJob(fuse_req_t req, Fid fid, uint64_t, std::unique_ptr<IoctlMessage> message);
 
 // Part of FLUSH and RELEASE; they never wait. (sheen_locks.cc)
-void FlushLocks(fuse_req_t req, fuse_ino_t node, const fuse_file_info& file);
+// To be awaited before the answer, if there is one.
+std::optional<async::Task<void>> FlushLocks(fuse_req_t req, fuse_ino_t node,
+                                            const fuse_file_info& file);
 void ReleaseLocks(fuse_req_t req, fuse_ino_t node, const fuse_file_info& file);
 // What to ask for at INIT. Says in the log why it is nothing when that is not what was wanted.
 unsigned LockCapabilities(const client::Filesystem* fs);

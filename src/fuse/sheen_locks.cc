@@ -85,9 +85,10 @@ async::Task<void> GetLock(fuse_req_t req, Fid fid, FileLockSpec spec) {
 
 }  // namespace
 
-void FlushLocks(fuse_req_t req, fuse_ino_t node, const fuse_file_info& file) {
+std::optional<async::Task<void>> FlushLocks(fuse_req_t req, fuse_ino_t node,
+                                            const fuse_file_info& file) {
   client::Filesystem* fs = FsOf(req);
-  fs->FlushLocks(FidOfNode(fs, node), file.lock_owner);
+  return fs->FlushLocks(FidOfNode(fs, node), file.lock_owner);
 }
 
 void ReleaseLocks(fuse_req_t req, fuse_ino_t node, const fuse_file_info& file) {

@@ -178,8 +178,10 @@ async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* re
   reply.set_grant(GrantMore(context, *request, body.grant_wanted()));
   reply.set_pages_known(pages_known);
   access.End();
-  // Held back under a lock: nobody else has read there since it was given.
-  if (body.lock() == 0 && OthersHavePages(context, *request, id)) {
+  // Held back under a lock: nobody else has read there since it was given. Behind the end there are
+  // no pages, and forgetting others would have that kernel take no size from an answer on its way.
+  const bool over_old = body.lock() == 0 && body.offset() < result->size_before;
+  if (over_old && OthersHavePages(context, *request, id)) {
     co_await RecallPages(context, request, id);
   }
   co_return Answer(reply, result->transno);

@@ -30,6 +30,7 @@ struct ObjectAttr {
 struct ChangeResult {
   ObjectAttr attr;
   uint64_t transno = 0;  // 0: nothing changed
+  uint64_t size_before = 0;  // the object's
 };
 
 // Which request of which client a change is: remembered with it (answered.h).

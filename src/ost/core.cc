@@ -433,6 +433,7 @@ ChangeResult Target::Core::Finish(const ObjectPointer& object, const Change& cha
   }
   object->record.preallocated_end =
       change.size ? 0 : std::max(object->record.preallocated_end, change.preallocated_end);
+  result.size_before = object->size;
   object->size = change.size ? *change.size : std::max(object->size, change.size_at_least);
   const int64_t seen_ns = std::min(change.ctime_seen_ns, kTimeSeenNsMax);
   const int64_t before_ns = object->ctime_ns;

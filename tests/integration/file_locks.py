@@ -146,6 +146,22 @@ def exclusion(a, b):
     same(y.answer(2), 0, "after the last close")
 
 
+def closing(a, b):
+    """What a close has let go is free on the other mount as soon as close(2) returns."""
+    x, y = Agent(a + "/c"), Agent(b + "/c")
+    for kind in ("fcntl", "flock"):
+        posix = kind == "fcntl"
+        take = ("set", "f", "w", 0, 0) if posix else ("flock", "f", "wn")
+        leave = ("set", "f", "u", 0, 0) if posix else ("flock", "f", "u")
+        for i in range(150):
+            holder, other, mount = (x, y, a) if i % 2 == 0 else (y, x, b)
+            same(holder.do(*take), 0, "%s, round %d" % (kind, i))
+            same(holder.do("close", "f"), 0, "close")
+            same(other.do(*take), 0, "%s after the other's close, round %d" % (kind, i))
+            same(other.do(*leave), 0, "unlock")
+            holder.do("open", "f", mount + "/c")
+
+
 def waiting(a, b):
     x, y, z = Agent(a + "/w"), Agent(b + "/w"), Agent(b + "/w")
     lock, let_go = ("wait", "f", "w", 0, 0), ("set", "f", "u", 0, 0)

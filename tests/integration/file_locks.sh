@@ -17,7 +17,7 @@ step() { # name, mounts
   timeout 90 python3 "$(dirname "$0")/file_locks.py" "$1" "$2" "$3" "$NAME" || die "$1"
   say "$1: $(awk -v a="$begin" -v b="$(date +%s.%N)" 'BEGIN{printf "%.1f s", b - a}')"
 }
-for name in exclusion waiting deadlock many sqlite server_restart; do step $name "$MNT" "$SECOND"; done
+for name in exclusion closing waiting deadlock many sqlite server_restart; do step $name "$MNT" "$SECOND"; done
 sheen dev mount "$LOCAL" --client-opt localflock --name "$NAME" >/dev/null
 step local "$MNT" "$LOCAL"
 # Last: the first mount does not come back.
