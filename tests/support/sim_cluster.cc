@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 #include "mdt/mdt.h"
 #include "mdt/schema.h"
@@ -54,10 +56,20 @@ async::Task<void> StopService(rpc::Server* server, async::Task<Status> stop) {
 }
 
 uint64_t TestSeed() {
+  static std::optional<uint64_t> seed;
+  // Another test, or the same once more, has one of its own.
+  struct Forget final : ::testing::EmptyTestEventListener {
+    void OnTestStart(const ::testing::TestInfo& /*test*/) override { seed.reset(); }
+  };
+  static const bool listens = [] {
+    ::testing::UnitTest::GetInstance()->listeners().Append(new Forget);
+    return true;
+  }();
+  if (seed && listens) return *seed;
   const char* given = std::getenv("SHEEN_SEED");
-  const uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 0) : RandomU64() >> 16;
-  std::printf("SHEEN_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  return seed;
+  seed = given != nullptr ? std::strtoull(given, nullptr, 0) : RandomU64() >> 16;
+  std::printf("SHEEN_SEED=%llu\n", static_cast<unsigned long long>(*seed));
+  return *seed;
 }
 
 // The control plane without gRPC: calls the OSS's service of that name.
@@ -100,6 +112,7 @@ struct SimCluster::Control final : rpc::ObjectControl {
 
 SimCluster::SimCluster(SimOptions options)
     : options_(options),
+      randomness_(options.seed),
       network_(&shard_, {.seed = options.seed, .break_one_in = options.break_one_in}),
       mds_disk_(mdt::FamilyNames().size()),
       control_(std::make_unique<Control>(this)) {
@@ -132,6 +145,11 @@ SimCluster::~SimCluster() {
   if (agents_ != nullptr) Run(agents_->Stop());
   async::RunFor(&shard_, std::chrono::seconds(5));
   clients_.clear();
+  if (std::getenv("SHEEN_DIGEST") == nullptr) return;
+  std::printf("DIGEST %016llx frames %llu at %lld ns\n",
+              static_cast<unsigned long long>(network_.digest()),
+              static_cast<unsigned long long>(network_.frames_delivered()),
+              static_cast<long long>(shard_.Now().count()));
 }
 
 std::shared_ptr<bool> SimCluster::Begin(async::Task<void> task) {
