@@ -143,9 +143,36 @@ def every_call_on_descriptors(w):
 def temporary_files(w):
     w.make("d", "dir")
     w.make("f")
-    for name in ("d", "f", "none"):
-        w.close(w.do("open", P(name), O_TMPFILE | os.O_RDWR, 0o640))
+    w.make("g", "dir", mode=0o2775)
+    for name in ("d", "f", "none", "g"):
+        fd = w.do("open", P(name), O_TMPFILE | os.O_RDWR, 0o640)
+        if fd is not None:
+            w.do("fstat", fd)
+            w.do("readdir", P(name))
+        w.close(fd)
     w.do("open", P("d"), O_TMPFILE | os.O_RDONLY, 0o640)
+    # Given a name while it is open, by a second name too; then like any other.
+    fd = w.do("open", P("d"), O_TMPFILE | os.O_RDWR, 0o600)
+    w.do("write", fd, b"nameless")
+    w.do("link_fd", fd, P("d/named"))
+    w.do("fstat", fd)
+    w.do("link", P("d/named"), P("d/second"))
+    w.do("pwrite", fd, b"more", 8)
+    w.close(fd)
+    w.do("contents", P("d/second"))
+    w.do("unlink", P("d/named"))
+    w.do("unlink", P("d/second"))
+    # Never to have a name; and one that has lost it again.
+    fd = w.do("open", P("d"), O_TMPFILE | os.O_WRONLY | os.O_EXCL, 0o600)
+    w.do("link_fd", fd, P("d/excl"))
+    w.close(fd)
+    fd = w.do("open", P("d"), O_TMPFILE | os.O_RDWR, 0o600)
+    w.do("link_fd", fd, P("d/lost"))
+    w.do("unlink", P("d/lost"))
+    w.do("link_fd", fd, P("d/again"))
+    w.do("fstat", fd)
+    w.close(fd)
+    w.do("readdir", P("d"))
 
 
 @case()
