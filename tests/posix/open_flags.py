@@ -180,8 +180,16 @@ def append(w):
     w.make("log", data=b"one\n")
     a = w.do("open", P("log"), os.O_WRONLY | os.O_APPEND)
     b = w.do("open", P("log"), os.O_RDWR | os.O_APPEND)
+    # Who reads the end has its page, of the size before.
+    reader = w.do("open", P("log"), os.O_RDONLY)
+    size = 4
+    w.do("pread", reader, 10, 0)
     for fd, text in ((a, b"two\n"), (b, b"three\n"), (a, b"four\n"), (b, b"x" * 5000)):
         w.do("write", fd, text)
+        w.do("pread", reader, len(text) + 10, size - 2)
+        size += len(text)
+        w.do("mmap_read", reader, size)
+    w.close(reader)
     w.do("contents", P("log"))
     w.do("lseek", b, 0, os.SEEK_SET)
     w.do("read", b, 4)
