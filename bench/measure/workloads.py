@@ -42,7 +42,7 @@ QUICK = Sizes(files=400, mib=32, seconds=0.3, random_mib=16, small_mib=8, record
               listing=1000, git_files=1000, tree_files=300, mdtest_files=100)
 NAME_PHASES = {"create": "create", "stat_fresh": "stat, just after",
                "stat": "stat, 2 s later", "open_read_close": "open-read-close",
-               "unlink": "unlink"}
+               "unlink": "unlink", "create_fsync": "create and fsync"}
 # Longer than the kernel keeps what a filesystem lets it keep for a fixed time (1 s in all here).
 NAMES_PAUSE_SECONDS = 2
 MDTEST = {"create": ("-C", "File creation"), "stat": ("-T", "File stat"),
@@ -101,7 +101,8 @@ def names(bench, procs):
     out = bench.fsbench([directory], ["create", "stat"], "--keep", *options)
     out["stat_fresh"] = out.pop("stat")
     time.sleep(NAMES_PAUSE_SECONDS)
-    out |= bench.fsbench([directory], ["stat", "open_read_close", "unlink"], *options)
+    out |= bench.fsbench([directory], ["stat", "open_read_close", "unlink", "create_fsync"],
+                         *options)
     bench.clean(directory)
     return {f"{phase}{procs}": sample for phase, sample in out.items()}
 
