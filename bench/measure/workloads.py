@@ -60,6 +60,12 @@ class Bench:
         path.mkdir(exist_ok=True)
         return path
 
+    def cpu(self):
+        return cpu_seconds(self.system.pids())
+
+    def cpu_since(self, before):
+        return self.cpu() - before
+
     def fsbench(self, directories, phases, *options):
         pids = ",".join(str(pid) for pid in self.system.pids())
         output = run(self.tools / "fsbench", "--dir", ",".join(str(d) for d in directories),
@@ -84,12 +90,11 @@ class Bench:
 
     def timed(self, *command, amount, **options):
         """A command's seconds."""
-        pids = self.system.pids()
-        before = cpu_seconds(pids)
+        before = self.cpu()
         begin = time.monotonic()
         run(*command, **options)
         seconds = time.monotonic() - begin
-        return {"value": seconds, "cpu": cpu_seconds(pids) - before, "amount": amount}
+        return {"value": seconds, "cpu": self.cpu_since(before), "amount": amount}
 
     def clean(self, *directories):
         run("rm", "-rf", *directories)
@@ -194,13 +199,13 @@ def tree(bench):
     return out
 
 
-def mdtest(bench):
+def mdtest(bench, phases=tuple(MDTEST)):
     directory = bench.directory("mdtest")
     count = 2 * bench.sizes.mdtest_files
     out = {}
-    for phase, (switch, label) in MDTEST.items():
-        pids = bench.system.pids()
-        before = cpu_seconds(pids)
+    for phase in phases:
+        switch, label = MDTEST[phase]
+        before = bench.cpu()
         report = run(bench.tools / "sheen-bench", "mdtest", "--tasks", 2, "-d", directory, "-F",
                      "-u", "-n", bench.sizes.mdtest_files, "-w", 4096, "-e", 4096, "-N", 1, switch)
         rates = report[:report.find("SUMMARY time")]
@@ -208,7 +213,7 @@ def mdtest(bench):
         if not found:
             raise Failed(f"sheen-bench mdtest reports no '{label}'")
         out[f"mdtest_{phase}"] = {"value": float(found.group(1)), "amount": count,
-                                  "cpu": cpu_seconds(pids) - before}
+                                  "cpu": bench.cpu_since(before)}
     bench.clean(directory)
     return out
 
