@@ -151,6 +151,7 @@ class Sheen(System):
     daemons = ("sheen-mds", "sheen-oss", "sheen-client")
     name = "bench"
     client_options = ()  # as ("recovery=off",)
+    server_options = ()  # of `sheen dev up`, as ("--size", "4G")
 
     def dev(self, *arguments):
         return run(self.programs / "sheen", "dev", *arguments, "--name", self.name)
@@ -160,7 +161,7 @@ class Sheen(System):
 
     def start_servers(self):
         self.dev("up", "--dir", self.work / "cluster", "--mount", self.mounts[0],
-                 *self.mount_options())
+                 *self.mount_options(), *self.server_options)
 
     def start_mount(self, path):
         self.dev("mount", path, *self.mount_options())

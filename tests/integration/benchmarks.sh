@@ -1,6 +1,6 @@
 #!/bin/bash
 # sheen-bench ior and mdtest on a mounted filesystem: their data is right, the reports are readable,
-# and data that was changed behind their back makes them fail. bench/compare and bench/recovery_cost run, and leave nothing.
+# and data that was changed behind their back makes them fail. bench/compare, recovery_cost and restart run, and leave nothing.
 . "$(dirname "$0")/../support/cluster.sh"
 
 cluster_up
@@ -110,5 +110,15 @@ judged 0 2.09 2.10 97
 judged 1 2.11 2.11 100
 judged 1 2.00 2.00 95
 judged 3 2.11 2.20 100
+
+say "bench/restart: a little of it, with a bound that nothing keeps"
+"$ROOT/bench/restart" --inodes 800 --objects 400 --between 80 --kills 1 --seconds 0.001 --bin "$BIN" \
+  >"$WORK/restart" 2>&1 && die "nothing is over 1 ms: $(cat "$WORK/restart")"
+for server in mds0 oss0; do
+  grep -qE "^$server, 1 kills: first answer after [0-9.]+ s " "$WORK/restart" &&
+    grep -q "^FAILED: $server: .* to the first answer, 0.001 are allowed$" "$WORK/restart" ||
+    die "$server: $(cat "$WORK/restart")"
+done
+[ "$(grep -c FAILED "$WORK/restart")" = 2 ] || die "a call failed: $(cat "$WORK/restart")"
 grep -q ' /run/bench' /proc/mounts && die "a program of bench left a mount"
 exit 0
