@@ -1,6 +1,6 @@
-// XattrCache: values of extended attributes. Every change of an inode's xattrs moves its ctime, so a
-// value is right as long as the inode's attributes, known under their lock, have the ctime of when
-// it was asked for; the lock's callback says when that has ended.
+// XattrCache: values of extended attributes. Every change of an inode's xattrs moves its ctime, so
+// a value is right as long as the inode's attributes, known under their lock, have the ctime of
+// when it was asked for; the lock's callback says when that has ended.
 //
 //   before = attributes under the lock; ask the MDS; after = attributes under the lock
 //   Put(who, fid, name, {before, after}, value)      kept if both have one ctime
