@@ -121,6 +121,9 @@ round() { # kill | stop
   exec 6<&- 7<&- 8<&-
   [ -e "$MNT/d/f" ] || mv "$MNT/d/g" "$MNT/d/f"
   timeout 20 cmp "$MNT/d/f" "$WORK/data" || die "data after the MDS came back"
+  # A lock that a killed process waited for is nobody's.
+  timeout 20 flock -x "$MNT/d/f" true || die "flock after a waiter was killed"
+  timeout 20 python3 -c 'import fcntl, sys; fcntl.lockf(open(sys.argv[1], "r+b"), fcntl.LOCK_EX)' "$MNT/d/f" || die "a file lock after a waiter was killed"
   timeout 20 rm -rf "$MNT/d" "$MNT/new" "$MNT/newdir" || die "rm"
   [ -z "$(ls "$MNT")" ] || die "left: $(ls "$MNT")"
   echo fine >"$MNT/fine"
