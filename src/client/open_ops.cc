@@ -215,6 +215,10 @@ async::Task<Result<Opened>> Filesystem::Create(CredentialId who, Fid parent, std
   const auto asked = state->Here()->unwanted_handles()->Ask(fid, handle.id, &call);
   auto answered = co_await MdsChange<v1::CreateReply>(state->Here(), std::move(call), &change);
   if (answered || !IsGivenUp(answered.error().code())) asked->Answered();
+  const bool nameless = (options.flags & O_TMPFILE) == O_TMPFILE;
+  if (nameless && !answered && answered.error().code() == Errc::kInvalid) {
+    co_return Fail(Errc::kNotSupported, "the MDS is of a version without O_TMPFILE");
+  }
   if (!answered) co_return std::unexpected(answered.error());
   v1::CreateReply& reply = answered->reply;
   KeepCreated(state, sent, request, answered->granted, reply, &change);
