@@ -28,7 +28,7 @@ constexpr int kTroubles = 18;
 constexpr uint32_t kOsts = 3;
 constexpr uint32_t kTroubledOst = kOsts - 1;
 // The last wait for a client that is gone ends before this; then everything goes on.
-constexpr Nanos kHealed = seconds(60);
+constexpr Nanos kHealed = seconds(80);
 
 // All that an application does not see, at random.
 class Troubles final {
