@@ -58,8 +58,10 @@ async::Task<Result<Opened>> FinishOpen(Filesystem* fs, OpenAnswer answer) {
   State* state = fs->state();
   SHEEN_CO_TRY_ASSIGN(const Attr attr, AttrFromWire(answer.wire));
   SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, LayoutFromWire(answer.wire.layout()));
+  // The answer may be late: made, and written by others since.
+  const bool empty = answer.created && !attr.size_unsafe && attr.size == 0;
   const std::shared_ptr<OpenFile> file =
-      state->files.AddHandle(answer.handle, attr, std::move(layout), answer.created);
+      state->files.AddHandle(answer.handle, attr, std::move(layout), empty);
   file->NoteTransno(answer.transno);
   TakeLayoutLock(state, file.get(), answer.sent, answer.granted.origin,
                  answer.granted.BitsOf(attr.fid));

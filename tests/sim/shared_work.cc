@@ -241,6 +241,8 @@ void SharedWork::CheckLog(const std::string& text) {
   int unanswered = 0;
   for (size_t at = 0, end = 0; at < text.size(); at = end) {
     end = std::min(text.find('<', at + 1), text.size());
+    const size_t closed = text.find('>', at);
+    if (text[at] == '<' && closed < end) end = closed + 1;
     std::string record = text.substr(at, end - at);
     // What a lost client had taken the place for and not written.
     record.resize(record.find_last_not_of('\0') + 1);

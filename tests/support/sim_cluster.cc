@@ -72,8 +72,20 @@ uint64_t TestSeed() {
   return *seed;
 }
 
+void SimCluster::AwaitControlCalls() {
+  EXPECT_TRUE(async::RunUntil(&shard_, [this] { return control_calls_ == 0; }, kPatience));
+}
+
 // The control plane without gRPC: calls the OSS's service of that name.
 struct SimCluster::Control final : rpc::ObjectControl {
+  // Its service lives until it has ended.
+  struct Counted {
+    explicit Counted(SimCluster* c) : cluster(c) { ++cluster->control_calls_; }
+    ~Counted() { --cluster->control_calls_; }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    SimCluster* const cluster;
+  };
   explicit Control(SimCluster* c) : cluster(c) {}
   rpc::ObjectControlService* Find(const std::string& server) {
     if (cluster->oss_ == nullptr || cluster->mds_dead_ || cluster->oss_dead_) return nullptr;
@@ -86,6 +98,7 @@ struct SimCluster::Control final : rpc::ObjectControl {
                                      v1::DestroyObjectsRequest request) override {
     rpc::ObjectControlService* service = Find(server);
     if (service == nullptr) co_return Fail(Errc::kUnavailable, server + " is down");
+    const Counted counted(cluster);
     Status status = co_await service->DestroyObjects(std::move(request));
     co_return status;
   }
@@ -93,17 +106,20 @@ struct SimCluster::Control final : rpc::ObjectControl {
                                      v1::SetObjectOwnerRequest request) override {
     rpc::ObjectControlService* service = Find(server);
     if (service == nullptr) co_return Fail(Errc::kUnavailable, server + " is down");
+    const Counted counted(cluster);
     Status status = co_await service->SetObjectOwner(std::move(request));
     co_return status;
   }
   async::Task<Status> FenceSession(std::string server, v1::FenceSessionRequest request) override {
     rpc::ObjectControlService* service = Find(server);
     if (service == nullptr) co_return Fail(Errc::kUnavailable, server + " is down");
+    const Counted counted(cluster);
     Status status = co_await service->FenceSession(std::move(request));
     co_return status;
   }
   async::Task<Result<v1::RestoreObjectReply>> RestoreObject(
       std::string server, v1::RestoreObjectRequest request) override {
+    const Counted counted(cluster);
     if (auto* const oss = Find(server)) co_return co_await oss->RestoreObject(std::move(request));
     co_return Fail(Errc::kUnavailable, server + " is down");
   }
@@ -346,6 +362,7 @@ void SimCluster::StopOss() {
     if (agents_ != nullptr) Run(agents_->Detach("oss" + std::to_string(i)));
     network_.Kill("oss" + std::to_string(i));
   }
+  AwaitControlCalls();
   oss_.reset();
   for (auto& ost : osts_) {
     Run([](Ost* o, io::FileIo* io) -> async::Task<void> {

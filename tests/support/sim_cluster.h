@@ -139,6 +139,7 @@ class SimCluster final {
   void StopOss();
   async::Task<void> OpenTargets();
   async::Task<void> Heartbeats();
+  void AwaitControlCalls();
   void StopDeadOss();
   void CheckWriteLocks();
   void CheckKeptAttributes();
@@ -161,6 +162,7 @@ class SimCluster final {
   rpc::SimNetwork network_;
   kv::MemoryDisk mds_disk_;
   std::unique_ptr<Control> control_;
+  uint64_t control_calls_ = 0;
   std::vector<std::unique_ptr<Ost>> osts_;
   std::unique_ptr<Mds> mds_;
   std::unique_ptr<Oss> oss_;
