@@ -140,5 +140,14 @@ TEST_F(ComingBackTest, AnOrdinaryRequestEndsIt) {
             seconds(5));
 }
 
+// He asks again when the server is back.
+TEST_F(ComingBackTest, AServerThatStopsKeepsNobodyWaiting) {
+  RunFor(seconds(1));
+  ASSERT_FALSE(removed_) << "he does not wait";
+  service_->BeginStop();
+  RunFor(seconds(1));
+  EXPECT_EQ(removed_, Errc::kUnavailable);
+}
+
 }  // namespace
 }  // namespace sheen::mds
