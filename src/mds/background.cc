@@ -118,6 +118,7 @@ async::Task<void> Background::Loop() {
     if (!orphans_reaped_) co_await SettleOrphans();
     co_await NoteRecovered();
     EvictSilent();
+    core_->file_locks.NoteWanted(core_->Now());
     for (const Fid& fid : core_->locks->EndSilentHolds(core_->Now())) {
       SHEEN_LOG(Warn, "{}: who was replacing its layout is not heard of: its users go on",
                 fid.ToString());

@@ -16,6 +16,9 @@ using lock::FileLockType;
 // Sequence numbers of one boot; 2^40 changes are years of them.
 // A client that does not answer an event within this is disconnected; back again, it asks.
 constexpr Nanos kEventTimeout = std::chrono::seconds(20);
+// A client pings every 10 s; and that it is wanted is noted every second.
+constexpr Nanos kSilentLook = std::chrono::seconds(12);
+constexpr Nanos kWantedFor = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -241,6 +244,27 @@ void FileLockTable::DropWaits(uint64_t session_id) {
     files_.at(fid)->Abandon(wait->first);
     ForgetIfEmpty(fid);
     wait = waits_.erase(wait);
+  }
+}
+
+void FileLockTable::NoteWanted(Nanos now) {
+  const std::scoped_lock lock(mutex_);
+  if (waits_.empty()) return;
+  std::map<uint64_t, rpc::Session*> silent;
+  for (const auto& [id, known] : sessions_) {
+    if (known.session == nullptr || known.session->link_count.load() == 0) continue;
+    if (now.count() - known.session->last_heard_ns.load() < kSilentLook.count()) continue;
+    silent.emplace(id, known.session.get());
+  }
+  for (auto wait = waits_.begin(); wait != waits_.end() && !silent.empty(); ++wait) {
+    files_.at(wait->second.fid)
+        ->VisitBlockers(wait->second.request, [&](const lock::FileLockOwner& owner) {
+          const auto holder = silent.find(owner.client);
+          if (holder == silent.end()) return false;
+          holder->second->wanted_until_ns.store((now + kWantedFor).count());
+          silent.erase(holder);
+          return silent.empty();
+        });
   }
 }
 

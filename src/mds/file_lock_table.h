@@ -52,7 +52,7 @@ class FileLockTable final {
   };
   // Who asks, and by which connection; a null peer is told nothing.
   struct Client {
-    std::shared_ptr<const rpc::Session> session;
+    std::shared_ptr<rpc::Session> session;
     std::shared_ptr<rpc::Peer> peer;
     const std::atomic<bool>* ended = nullptr;  // set before DropSession; null: never
   };
@@ -98,6 +98,9 @@ class FileLockTable final {
   void Declared(uint64_t session_id);
   // It has been without a connection for the grace. True: others wait for what it holds.
   bool Lapse(const rpc::Session& session, Nanos now);
+  // Those who hold what others wait for, and of whom nothing was heard for a while, are wanted
+  // (rpc::Session): now and then.
+  void NoteWanted(Nanos now);
   void DropSession(uint64_t session_id);
 
   struct Counts {
@@ -122,7 +125,7 @@ class FileLockTable final {
   };
   using Events = std::vector<Event>;
   struct Known {
-    std::shared_ptr<const rpc::Session> session;
+    std::shared_ptr<rpc::Session> session;
     std::optional<Nanos> in_the_way_since;  // lapsed, and somebody wants what it holds
   };
 

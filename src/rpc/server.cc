@@ -1,6 +1,8 @@
 #include "rpc/server.h"
 
+#include <algorithm>
 #include <set>
+#include <vector>
 
 #include "base/log.h"
 #include "rpc/address.h"
@@ -55,20 +57,19 @@ void Server::State::LinkEnded(const std::shared_ptr<Session>& session) {
 void Server::State::ScheduleSilenceCheck() {
   if (silence_check_running || stopping) return;
   silence_check_running = true;
-  shard->AddTimer(shard->Now() + options.silent_timeout / 4, [weak = weak_from_this()] {
+  const Nanos look = std::min(options.silent_timeout / 4, options.wanted_silent_timeout / 10);
+  shard->AddTimer(shard->Now() + look, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->CheckSilence();
   });
 }
 
 void Server::State::CheckSilence() {
   silence_check_running = false;
-  const Nanos oldest = shard->Now() - options.silent_timeout;
+  std::vector<std::shared_ptr<Connection>> silent;
   for (const auto& [key, connection] : connections) {
-    if (connection->last_heard() >= oldest) continue;
-    connection->Close(Errc::kTimedOut,
-                      "the client was silent for " +
-                          std::to_string(options.silent_timeout / std::chrono::seconds(1)) + " s");
+    if (connection->TooSilent(shard->Now())) silent.push_back(connection);
   }
+  for (const auto& connection : silent) connection->EndSilent();
   if (!connections.empty()) ScheduleSilenceCheck();
 }
 

@@ -43,6 +43,9 @@ class Session final {
   std::atomic<uint64_t> oldest_xid{0};
   std::atomic<uint32_t> link_count{0};
   std::atomic<int64_t> last_heard_ns{0};  // monotonic
+  // Others wait for what its client holds, until then at least; monotonic. Its links may be silent
+  // for ServerOptions::wanted_silent_timeout then.
+  std::atomic<int64_t> wanted_until_ns{0};
   // When link_count became 0; monotonic.
   std::atomic<int64_t> idle_since_ns{0};
   // What the client has asked for so far.
@@ -220,8 +223,10 @@ struct ServerOptions {
   // When the links of a session have all ended for so long, Service::OnSessionIdle is called. The
   // session is kept.
   Nanos disconnect_grace = std::chrono::seconds(3);
-  // A link on which nothing came for so long is closed; clients ping every 10 s.
+  // A link on which nothing came for so long is closed; clients ping every 10 s. The second: of a
+  // client of whom something is asked, or whom others wait for.
   Nanos silent_timeout = std::chrono::seconds(60);
+  Nanos wanted_silent_timeout = std::chrono::seconds(20);
 };
 
 // Shard-confined.

@@ -20,8 +20,9 @@ constexpr size_t kQueueClose = 64;
 // Users on Linux are in at most NGROUPS_MAX groups.
 constexpr int kGroupsMax = 65536;
 
-void RaiseTo(std::atomic<uint64_t>* value, uint64_t to) {
-  uint64_t current = value->load(std::memory_order_relaxed);
+template <class Number>
+void RaiseTo(std::atomic<Number>* value, Number to) {
+  Number current = value->load(std::memory_order_relaxed);
   while (current < to && !value->compare_exchange_weak(current, to)) {
   }
 }
@@ -79,6 +80,19 @@ void Server::Connection::Start() {
 void Server::Connection::Close(Errc code, std::string reason) {
   tracker_->Fence();
   if (link_ != nullptr) link_->Close(Error(code, std::move(reason)));
+}
+
+bool Server::Connection::TooSilent(Nanos now) const {
+  const ServerOptions& options = server_->options;
+  const bool wanted = session_ != nullptr && session_->wanted_until_ns.load() > now.count();
+  const Nanos limit = wanted ? options.wanted_silent_timeout : options.silent_timeout;
+  return receiving_ && now - last_heard_ > limit;
+}
+
+void Server::Connection::EndSilent() {
+  const Nanos silent = server_->shard->Now() - last_heard_;
+  Close(Errc::kTimedOut, "the client was silent for " +
+                             std::to_string(silent / std::chrono::seconds(1)) + " s");
 }
 
 MutableByteSpan Server::Connection::SinkFor(const FrameHeader& /*header*/) { return {}; }
@@ -380,6 +394,8 @@ void Server::Connection::Ask(Opcode opcode, std::string body, AnswerTime time,
     answered(false);
     return;
   }
+  const Nanos until = server_->shard->Now() + time.timeout;
+  RaiseTo(&session_->wanted_until_ns, until.count());
   const uint64_t xid = server_->next_xid++;
   asked_.emplace(xid, Asked{opcode, std::string(NameOf(opcode)), std::move(answered),
                             std::move(time), {}});

@@ -69,7 +69,10 @@ class Server::Connection final : public LinkHandler,
   bool established() const { return phase_ == Phase::kEstablished; }
   const std::shared_ptr<Session>& session() const { return session_; }
   const std::string& peer() const { return peer_; }
-  Nanos last_heard() const { return last_heard_; }
+  // Nothing was heard of the client for longer than it may be silent; what is not read from the
+  // link since enough waits does not count.
+  bool TooSilent(Nanos now) const;
+  void EndSilent();
   size_t queued_bytes() const { return link_ == nullptr ? 0 : link_->queued_bytes(); }
 
  private:

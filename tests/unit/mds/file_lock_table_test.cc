@@ -256,5 +256,29 @@ TEST(FileLockTableRoomTest, AFullTableRefusesButLetsGo) {
   EXPECT_EQ(table.counts().waiting, 0U);
 }
 
+// Its connections are closed when it is silent for 20 s, not 60.
+TEST_F(FileLockTableTest, ASilentHolderIsWantedWhileOthersWait) {
+  TestClient holder(1);
+  TestClient other(2);
+  TestClient bystander(3);
+  ASSERT_EQ(Set(&holder, {}), FileLockOutcome::kGranted);
+  ASSERT_EQ(Set(&bystander, {.fid = kOther}), FileLockOutcome::kGranted);
+  for (TestClient* one : {&holder, &other, &bystander}) {
+    one->session->last_heard_ns = now_.count();
+  }
+  now_ += std::chrono::seconds(15);
+  table_.NoteWanted(now_);
+  EXPECT_EQ(holder.session->wanted_until_ns, 0) << "nobody waits";
+  ASSERT_EQ(Set(&other, {.wait = true, .id = 7}), FileLockOutcome::kWaiting);
+  holder.session->last_heard_ns = now_.count();
+  table_.NoteWanted(now_);
+  EXPECT_EQ(holder.session->wanted_until_ns, 0) << "it is not silent";
+  now_ += std::chrono::seconds(15);
+  table_.NoteWanted(now_);
+  EXPECT_GT(holder.session->wanted_until_ns, now_.count());
+  EXPECT_EQ(other.session->wanted_until_ns, 0);
+  EXPECT_EQ(bystander.session->wanted_until_ns, 0);
+}
+
 }  // namespace
 }  // namespace sheen::mds

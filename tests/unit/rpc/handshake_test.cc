@@ -255,6 +255,22 @@ TEST_F(HandshakeTest, SilentClientsLinkIsClosed) {
   EXPECT_TRUE(raw.closed.has_value());
 }
 
+TEST_F(HandshakeTest, SilentLinkOfAClientForWhomOthersWaitIsClosedSooner) {
+  StartServer();
+  RawLink raw;
+  const v1::HelloReply given = Accepted(GoodHello(), &raw);
+  async::RunFor(&shard, seconds(15));
+  // A sign of life, and silence from then on.
+  raw.Send(Opcode::kPing, "", 2);
+  async::RunFor(&shard, seconds(15));
+  EXPECT_FALSE(raw.closed.has_value());
+  server->table.Find(given.session_id())->wanted_until_ns = (shard.Now() + seconds(10)).count();
+  async::RunFor(&shard, seconds(4));
+  EXPECT_FALSE(raw.closed.has_value()) << "19 s of silence";
+  async::RunFor(&shard, seconds(4));
+  EXPECT_TRUE(raw.closed.has_value()) << "23 s of silence";
+}
+
 TEST_F(HandshakeTest, CredentialsAreOfTheSession) {
   StartServer();
   RawLink raw;
