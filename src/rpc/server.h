@@ -43,9 +43,7 @@ class Session final {
   std::atomic<uint64_t> oldest_xid{0};
   std::atomic<uint32_t> link_count{0};
   std::atomic<int64_t> last_heard_ns{0};  // monotonic
-  // Others wait for what its client holds, until then at least; monotonic. Its links may be silent
-  // for ServerOptions::wanted_silent_timeout then.
-  std::atomic<int64_t> wanted_until_ns{0};
+  std::atomic<int64_t> wanted_until_ns{0};  // others wait for what its client holds; monotonic
   // When link_count became 0; monotonic.
   std::atomic<int64_t> idle_since_ns{0};
   // What the client has asked for so far.
