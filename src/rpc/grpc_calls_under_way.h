@@ -1,5 +1,5 @@
-// CallsUnderWay: a client's calls that block, to be ended from elsewhere, so that who stops does not
-// wait for a server that does not answer. Thread-safe.
+// CallsUnderWay: a client's calls that block, to be ended from elsewhere, so that who stops does
+// not wait for a server that does not answer. Thread-safe.
 #pragma once
 
 #include <grpcpp/client_context.h>
