@@ -48,9 +48,10 @@ def fill(number):
                 raise
             if os.path.exists(path(number)):
                 os.unlink(path(number))
-            # What the log has may come back, within a few seconds.
+            # What the log and the tables have may come back: the store looks again 5 s after a
+            # compaction that found no room.
             full_since = full_since or time.monotonic()
-            if time.monotonic() - full_since > 4:
+            if time.monotonic() - full_since > 12:
                 return number
             time.sleep(0.1)
             continue
@@ -138,6 +139,6 @@ driver check "$half" "$count"
 for i in $(seq 20); do [ "$(cat "$MNT/again/$i")" = "$i" ] || die "again/$i"; done
 [ "$(stat -c '%s %a' "$MNT/moved")" = '1000 600' ] || die "moved"
 [ ! -e "$MNT/new" ] || die "what was refused is there"
-grep -h 'disk is full\|room again\|stopped' "$WORK"/cluster/log/mds0* | cut -c1-150 | head -n 12
+grep -h 'disk is full\|room again\|stopped' "$WORK"/cluster/log/mds0* | cut -c1-150 | head -n 12 || true
 grep -q 'nothing more is acknowledged' "$WORK"/cluster/log/mds0* && die "the store was stopped"
 say ok
