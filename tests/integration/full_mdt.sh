@@ -48,10 +48,9 @@ def fill(number):
                 raise
             if os.path.exists(path(number)):
                 os.unlink(path(number))
-            # What the log and the tables have may come back: the store looks again 5 s after a
-            # compaction that found no room.
+            # What the log has may come back, within a few seconds.
             full_since = full_since or time.monotonic()
-            if time.monotonic() - full_since > 12:
+            if time.monotonic() - full_since > 4:
                 return number
             time.sleep(0.1)
             continue
