@@ -240,7 +240,8 @@ void AgentService::BeginDue(const v1::ListRepositoriesReply& all,
     const Result<uint64_t> task = Begin(std::move(options));
     if (task) {
       ordered_[id] = *task;
-    } else {
+      not_begun_.erase(id);
+    } else if (not_begun_.insert(id).second) {
       SHEEN_LOG(Warn, "{} is not compared with S3 now: {}", repository.path(),
                 task.error().ToString());
     }

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -89,6 +90,7 @@ class AgentService final : public rpc::Service, public rpc::AgentControlService 
   std::map<uint64_t, std::unique_ptr<Importer>> imports_;
   uint64_t next_task_ = 1;
   std::map<uint32_t, uint64_t> ordered_;  // by the MDS: repository to task
+  std::set<uint32_t> not_begun_;          // ordered, and in vain: told of in the log once
   bool stopping_ = false;
   s3::Cancellation questions_;  // of AskObjects: all of them, when the service ends
 };

@@ -1,13 +1,17 @@
 #include "mds/import_schedule.h"
 
+#include <set>
+
 #include "base/log.h"
 
 namespace sheen::mds {
 
 void ImportSchedule::Hear(const v1::AgentHeartbeatRequest& heartbeat, Nanos now, int64_t wall_ns) {
   const std::string& agent = heartbeat.agent().name();
+  std::set<uint32_t> told;
   const std::scoped_lock lock(mutex_);
   for (const v1::ImportReport& report : heartbeat.imports()) {
+    told.insert(report.repository());
     Entry& entry = entries_[report.repository()];
     // After a restart of the MDS, or when another got it meanwhile.
     if (entry.agent.empty() && !report.progress().done()) entry.agent = agent;
@@ -23,8 +27,10 @@ void ImportSchedule::Hear(const v1::AgentHeartbeatRequest& heartbeat, Nanos now,
                 report.repository(), entry.last.error());
     }
   }
+  // An agent tells of all that it has: what is not told of was lost on its way, or with the agent's
+  // process, and this is the next one of its name.
   for (auto& [repository, entry] : entries_) {
-    if (entry.agent == agent && (heartbeat.leaving() || now - entry.heard >= kLost)) {
+    if (entry.agent == agent && (heartbeat.leaving() || !told.contains(repository))) {
       entry.agent.clear();
     }
   }

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "async/sync.h"
+#include "rpc/grpc_calls_under_way.h"
 #include "rpc/grpc_status.h"
 #include "sheen/v1/control.grpc.pb.h"
 
@@ -204,6 +205,7 @@ struct MgsClient::State {
   std::vector<std::unique_ptr<Stub>> stubs;  // of the addresses
   Nanos call_timeout{0};
   std::atomic<size_t> preferred{0};
+  CallsUnderWay under_way;
 };
 
 template <class Request, class Reply>
@@ -215,8 +217,10 @@ Result<Reply> MgsClient::State::Call(std::string_view name, Method<Request, Repl
     const size_t index = (first + i) % stubs.size();
     grpc::ClientContext context;
     SetDeadline(&context, call_timeout);
+    if (!under_way.Enter(&context)) return Fail(Errc::kCancelled, std::string(name) + ": stopping");
     Reply reply;
     const grpc::Status status = (stubs[index].get()->*method)(&context, request, &reply);
+    under_way.Leave(&context);
     if (status.ok()) {
       preferred.store(index);
       return reply;
@@ -238,6 +242,8 @@ MgsClient::MgsClient(std::vector<Address> addresses, Nanos call_timeout)
 }
 
 MgsClient::~MgsClient() = default;
+
+void MgsClient::BeginStop() { state_->under_way.BeginStop(); }
 
 Result<v1::RegisterServerReply> MgsClient::RegisterServer(
     const v1::RegisterServerRequest& request) {

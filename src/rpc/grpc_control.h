@@ -49,6 +49,8 @@ class MgsClient final {
   // `addresses`: control addresses of the MGS, tried in turn, the last that answered first.
   explicit MgsClient(std::vector<Address> addresses, Nanos call_timeout = std::chrono::seconds(5));
   ~MgsClient();
+  // The calls under way end at once, and later ones do (kCancelled). Does not wait.
+  void BeginStop();
   // Errors: kUnavailable (none reachable), kTimedOut, the server's own.
   Result<v1::RegisterServerReply> RegisterServer(const v1::RegisterServerRequest& request);
   Result<v1::HeartbeatReply> Heartbeat(const v1::HeartbeatRequest& request);

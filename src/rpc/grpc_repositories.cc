@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include "rpc/grpc_calls_under_way.h"
 #include "rpc/grpc_repository_services.h"
 #include "rpc/grpc_status.h"
 
@@ -39,8 +40,10 @@ struct Caller {
     context.set_deadline(
         std::chrono::system_clock::now() +
         std::chrono::duration_cast<std::chrono::system_clock::duration>(call_timeout));
+    if (!under_way.Enter(&context)) return Fail(Errc::kCancelled, std::string(name) + ": stopping");
     Reply reply;
     const grpc::Status status = (stub.*method)(&context, request, &reply);
+    under_way.Leave(&context);
     if (status.ok()) return reply;
     return std::unexpected(FromGrpcStatus(status, whom, name));
   }
@@ -49,6 +52,7 @@ struct Caller {
   const Nanos call_timeout;
   const std::string whom;
   Stub stub;
+  CallsUnderWay under_way;
 };
 
 template <class Reply>
@@ -93,6 +97,7 @@ struct RepositoryClient::State : Caller<v1::Repositories::Stub> {
 RepositoryClient::RepositoryClient(Address address, Nanos call_timeout)
     : state_(std::make_unique<State>(std::move(address), call_timeout, "the MDS")) {}
 RepositoryClient::~RepositoryClient() = default;
+void RepositoryClient::BeginStop() { state_->under_way.BeginStop(); }
 
 Result<v1::AddRepositoryReply> RepositoryClient::AddRepository(
     const v1::AddRepositoryRequest& request) {

@@ -18,6 +18,8 @@ class RepositoryClient final {
  public:
   explicit RepositoryClient(Address address, Nanos call_timeout = std::chrono::seconds(10));
   ~RepositoryClient();
+  // The calls under way end at once, and later ones do (kCancelled). Does not wait. Thread-safe.
+  void BeginStop();
   Result<v1::AddRepositoryReply> AddRepository(const v1::AddRepositoryRequest& request);
   Result<v1::UpdateRepositoryReply> UpdateRepository(const v1::UpdateRepositoryRequest& request);
   Result<v1::RemoveRepositoryReply> RemoveRepository(const v1::RemoveRepositoryRequest& request);

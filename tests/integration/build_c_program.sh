@@ -16,7 +16,13 @@ fetch_source() { # package -> files in $WORK/source
   apt-get "${options[@]}" update -qq >/dev/null 2>&1 || true # a third party's list may lack sources
   (cd "$dir" && apt-get "${options[@]}" source --download-only -qq "$1" >/dev/null)
 }
-fetch_source hello || die "cannot fetch the source package hello"
+# A mirror may be away for a moment.
+fetched=''
+for _ in 1 2 3; do
+  fetch_source hello && fetched=1 && break
+  sleep 10
+done
+[ -n "$fetched" ] || die "cannot fetch the source package hello"
 cluster_up
 tar -C "$MNT" -xzf "$WORK"/source/hello_*.orig.tar.gz
 cd "$MNT"/hello-*/

@@ -83,6 +83,8 @@ grep -q "$second" /proc/mounts && die "a refused mount is left"
 say "new files keep away from servers that have stopped, and are made though all have"
 for i in $(seq 8); do : >"$MNT/before$i"; done
 sheen dev stop oss1 --name "$NAME" >/dev/null
+# Known at once, or when a goodbye that was lost has been missed.
+for _ in $(seq 100); do lfs check osts "$MNT" >/dev/null 2>&1 || break; sleep 0.1; done
 for i in $(seq 12); do timeout 5 sh -c ': >"$0"' "$MNT/new$i" || die "create without oss1"; done
 for f in "$MNT"/new*; do lfs getstripe -i "$f"; done | sort -u >"$WORK/osts"
 grep -qE '^[23]$' "$WORK/osts" && die "new files on OSTs of a server that said goodbye: $(tr '\n' ' ' <"$WORK/osts")"

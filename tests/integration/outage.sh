@@ -91,5 +91,6 @@ pids=()
 sheen dev start mds0 --name "$NAME" >/dev/null
 sheen dev start oss0 --name "$NAME" >/dev/null
 sheen dev start oss1 --name "$NAME" >/dev/null
-[ "$(timeout 30 cat "$MNT/file")" = data ] || die "the file after the outage"
+# The servers wait for the other mount, which is gone, as long as they wait for any client: 20 s.
+[ "$(timeout 60 cat "$MNT/file")" = data ] || die "the file after the outage"
 say "done"

@@ -17,12 +17,12 @@ refused() { # expected words, command...
 soon() { # what is to be, command...
   local what=$1 i
   shift
-  for ((i = 0; i < 100; ++i)); do
+  for ((i = 0; i < 600; ++i)); do
     "$@" >/dev/null 2>&1 && return 0
     sleep 0.1
   done
   repo status >&2
-  die "not within 10 s: $what"
+  die "not within 60 s: $what"
 }
 has() { [ "$(cat "$1")" = "$2" ]; }
 gone() { [ ! -e "$1" ] && [ ! -L "$1" ]; }

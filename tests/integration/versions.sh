@@ -79,7 +79,9 @@ grep -q 'version' "$WORK/out" || die "the client does not name the version"
 say "a client of another version"
 other_version client
 grep -q 'version' "$WORK/out" || die "the client does not name the version"
-grep -h 'version 2' "$WORK"/cluster/log/mds0* || die "the server's log does not name the version"
+named() { grep -h 'version 2' "$WORK"/cluster/log/mds0*; }
+for _ in $(seq 100); do named >/dev/null && break; sleep 0.1; done
+named || die "the server's log does not name the version"
 
 say "others are served"
 [ "$(cat "$MNT/kept")" = kept ] || die "reading"

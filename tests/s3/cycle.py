@@ -254,10 +254,14 @@ class Cycle:
         while not self.over.wait(choose.uniform(0.5, 2.5)):
             daemon = choose.choice(DAEMONS)
             for verb in ("kill", "start"):
-                done = subprocess.run(["sheen", "dev", verb, daemon, "--name", self.options.name],
-                                      capture_output=True, text=True, timeout=60)
-                if done.returncode != 0:
-                    self.note(f"sheen dev {verb} {daemon}: {done.stderr.strip()}")
+                try:
+                    done = subprocess.run(["sheen", "dev", verb, daemon, "--name", self.options.name],
+                                          capture_output=True, text=True, timeout=300)
+                    wrong = done.stderr.strip() if done.returncode != 0 else ""
+                except subprocess.TimeoutExpired as late:
+                    wrong = str(late)
+                if wrong or done.returncode != 0:
+                    self.note(f"sheen dev {verb} {daemon}: {wrong}")
                     self.failed.set()
                 self.over.wait(choose.uniform(0, 0.5))
             self.kills += 1

@@ -20,7 +20,7 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 rgw_ceph() { # command and arguments
   local command=$1
   shift
-  timeout 60 "$command" --conf "$RGW_DIR/ceph.conf" "$@"
+  timeout 240 "$command" --conf "$RGW_DIR/ceph.conf" "$@"
 }
 
 rgw_daemon() { # name, command and arguments
@@ -93,7 +93,7 @@ radosgw_up() {
   rgw_daemon rgw radosgw -n client.admin
   RGW_URL=http://127.0.0.1:$gateway_port
   local i
-  for ((i = 0; i < 300; ++i)); do
+  for ((i = 0; i < 1200; ++i)); do
     curl -s -o "$RGW_DIR/answer" --noproxy '*' "$RGW_URL/" && return 0
     sleep 0.2
   done

@@ -182,6 +182,8 @@ void AgentDaemon::Stop() {
       (void)rpc::RepositoryClient(*address, kGoodbyeWait).AgentHeartbeat(Beat(true));
     }
   }
+  // An import waits for the MDS as long as a batch may take, and what it asks for is done or not.
+  if (mds_ != nullptr) mds_->BeginStop();
   // Before the calls that wait for it are to end.
   if (service_ != nullptr && shards_ != nullptr) {
     (void)shards_->Await<bool>(0, [this] { return StopService(service_.get()); });

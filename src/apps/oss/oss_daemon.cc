@@ -25,7 +25,10 @@ constexpr uint32_t kPoolThreads = 6;
 constexpr uint32_t kNamePatienceSeconds = 10;
 // So long no agent is named before those known are taken for gone.
 constexpr Nanos kAgentsAway = std::chrono::seconds(5);
-constexpr Nanos kReadyPatience = std::chrono::seconds(3);
+// How long the start of a server waits for an MGS that is at it, and for one that is away.
+constexpr Nanos kReadyPatience = std::chrono::seconds(30);
+constexpr Nanos kAwayPatience = std::chrono::seconds(3);
+constexpr Nanos kReadyLook = std::chrono::milliseconds(100);
 
 using TargetResult = Result<std::unique_ptr<ost::Target>>;
 
@@ -74,9 +77,7 @@ Status OssDaemon::Start() {
   SHEEN_TRY(StartControl());
   SHEEN_TRY(StartRegistrar());
   SHEEN_TRY(ServeData());
-  // Who starts this server next wants to use it: it is ready when the MGS knows that it is up, or
-  // when the MGS is away.
-  (void)registrar_->WaitForName(kReadyPatience);
+  AwaitUp();
   SHEEN_LOG(Info, "sheen-oss {} {}: {} OSTs of {} serve on {}:{}, control port {}, {} threads",
             kVersion, config_.name, targets_.size(), fsname_, config_.network.listen, port(),
             control_port(), shards_->size());
@@ -263,6 +264,18 @@ Status OssDaemon::WaitForName() {
     }
   }
   return {};
+}
+
+// Who starts this server next wants to use it: it is ready when the MGS knows that it is up, or
+// when the MGS is away. One that is busy, with a disk that is, is not away.
+void OssDaemon::AwaitUp() {
+  const Nanos deadline = SystemClock().Monotonic() + kReadyPatience;
+  while (!registrar_->WaitForName(kReadyLook)) {
+    const Nanos now = SystemClock().Monotonic();
+    const std::optional<Nanos> away = registrar_->TroubleSince();
+    if (now >= deadline || (away && now - *away >= kAwayPatience)) return;
+    if (config_.stop_pending && config_.stop_pending()) return;
+  }
 }
 
 Status OssDaemon::ServeData() {

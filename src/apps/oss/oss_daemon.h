@@ -67,6 +67,7 @@ class OssDaemon final {
   Status StartRegistrar();
   Status WaitForName();
   Status ServeData();
+  void AwaitUp();
   void RememberName(const std::string& name);
   v1::GetStatusReply StatusReply();
   std::vector<v1::TargetSpace> Spaces();

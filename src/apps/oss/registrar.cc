@@ -11,34 +11,42 @@ namespace {
 
 constexpr Nanos kRetryWaitMin = std::chrono::milliseconds(200);
 constexpr Nanos kRetryWaitMax = std::chrono::seconds(5);
-constexpr Nanos kGoodbyeWait = std::chrono::seconds(1);
+// How long a stop waits for the MGS: for its answer to what is asked already, and to the goodbye.
+constexpr Nanos kStopWait = std::chrono::seconds(3);
+constexpr Nanos kGoodbyeWaitMin = std::chrono::seconds(1);
 constexpr Nanos kHurriedGap = std::chrono::milliseconds(50);
 
 }  // namespace
 
 Registrar::Registrar(RegistrarOptions options)
-    : options_(std::move(options)), client_(options_.mgs) {}
+    : options_(std::move(options)), client_(options_.mgs, options_.call_timeout) {}
 
 Registrar::~Registrar() { Stop(); }
 
 void Registrar::Start() { thread_ = std::thread(&Registrar::ThreadMain, this); }
 
 void Registrar::Stop() {
+  const auto deadline = std::chrono::steady_clock::now() + kStopWait;
+  bool answered = true;
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     stopping_ = true;
+    changed_.notify_all();
+    if (!thread_.joinable()) return;
+    // A heartbeat that the MGS has yet to answer would undo a goodbye that overtakes it.
+    answered = changed_.wait_until(lock, deadline, [this] { return ended_; });
   }
-  changed_.notify_all();
-  if (!thread_.joinable()) return;
+  client_.BeginStop();
   thread_.join();
   // To an MGS that does not answer there is nothing to say.
-  if (!name_.empty() && !in_trouble_) SayGoodbye();
+  if (name_.empty() || in_trouble_ || !answered) return;
+  SayGoodbye(std::max<Nanos>(deadline - std::chrono::steady_clock::now(), kGoodbyeWaitMin));
 }
 
-void Registrar::SayGoodbye() {
+void Registrar::SayGoodbye(Nanos patience) {
   v1::HeartbeatRequest request = Beat();
   request.set_leaving(true);
-  const auto reply = rpc::MgsClient(options_.mgs, kGoodbyeWait).Heartbeat(request);
+  const auto reply = rpc::MgsClient(options_.mgs, patience).Heartbeat(request);
   if (!reply) SHEEN_LOG(Info, "no goodbye to the management server: {}", reply.error().ToString());
 }
 
@@ -60,8 +68,16 @@ void Registrar::ThreadMain() {
     // The first heartbeat follows at once: with it the targets count as up.
     if (registered) registered = Heartbeat();
     wait = registered ? kRetryWaitMin : std::min(wait * 2, kRetryWaitMax);
-    if (!(registered ? SleepUntilNextBeat() : Sleep(wait))) return;
+    if (!(registered ? SleepUntilNextBeat() : Sleep(wait))) break;
   }
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  changed_.notify_all();
+}
+
+std::optional<Nanos> Registrar::TroubleSince() {
+  const std::lock_guard lock(mutex_);
+  return trouble_since_;
 }
 
 bool Registrar::Register() {
@@ -70,7 +86,7 @@ bool Registrar::Register() {
     NoteTrouble(reply.error(), "cannot register with the management server");
     return false;
   }
-  in_trouble_ = false;
+  NoteAnswer();
   options_.request.mutable_server()->set_name(reply->server_name());
   SHEEN_LOG(Info, "registered as {}, cluster map version {}", reply->server_name(),
             reply->map_version());
@@ -95,7 +111,7 @@ bool Registrar::Heartbeat() {
     return true;  // it keeps the registration; when it does not, its next answer says so
   }
   if (in_trouble_) SHEEN_LOG(Info, "the management server answers again");
-  in_trouble_ = false;
+  NoteAnswer();
   if (options_.on_heartbeat) options_.on_heartbeat(*reply);
   if (!reply->known()) {
     SHEEN_LOG(Info, "the management server does not know this server; registering again");
@@ -142,12 +158,21 @@ void Registrar::Hurry() {
 }
 
 void Registrar::NoteTrouble(const Error& error, std::string_view what) {
+  // Cancelled by Stop, not refused.
+  if (error.code() == Errc::kCancelled) return;
   // Once an outage, not once a second.
   if (!std::exchange(in_trouble_, true)) {
     SHEEN_LOG(Warn, "{}: {}; trying again until it answers", what, error.ToString());
   }
   const std::lock_guard lock(mutex_);
   trouble_ = error;
+  if (!trouble_since_) trouble_since_ = SystemClock().Monotonic();
+}
+
+void Registrar::NoteAnswer() {
+  in_trouble_ = false;
+  const std::lock_guard lock(mutex_);
+  trouble_since_.reset();
 }
 
 }  // namespace sheen::apps

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -32,6 +33,7 @@ struct RegistrarOptions {
   // May be empty.
   std::function<void(const v1::HeartbeatReply& reply)> on_heartbeat;
   Nanos heartbeat_interval = std::chrono::seconds(1);
+  Nanos call_timeout = std::chrono::seconds(5);
 };
 
 class Registrar final {
@@ -40,8 +42,8 @@ class Registrar final {
   ~Registrar();
 
   void Start();
-  // Says goodbye, so that the targets are down at once; waits a second at most for the MGS to hear
-  // it.
+  // Says goodbye, so that the targets are down at once; an MGS that does not answer within three
+  // seconds is left alone.
   void Stop();
   // The next heartbeat goes at once (50 ms after the last at the soonest), while the MGS answers:
   // what it says is wanted now. Any thread; does not block.
@@ -49,6 +51,8 @@ class Registrar final {
   // Blocks until the MGS knows the server and that its targets are up, and gives the name; the
   // error that is in the way after `patience`, and registration goes on.
   Result<std::string> WaitForName(Nanos patience);
+  // Since when the MGS does not answer, or refuses; nothing while it serves. Any thread.
+  std::optional<Nanos> TroubleSince();
 
  private:
   void ThreadMain();
@@ -56,21 +60,24 @@ class Registrar final {
   bool Heartbeat();
   v1::HeartbeatRequest Beat() const;
   void LookAtMap(uint64_t version);
-  void SayGoodbye();
+  void SayGoodbye(Nanos patience);
   // False: it is time to stop.
   bool Sleep(Nanos duration);
   bool SleepUntilNextBeat();
   void NoteTrouble(const Error& error, std::string_view what);
+  void NoteAnswer();
 
   RegistrarOptions options_;
   rpc::MgsClient client_;
   std::thread thread_;
-  std::mutex mutex_;  // guards stopping_, hurried_, name_, trouble_
+  std::mutex mutex_;  // guards stopping_, ended_, hurried_, name_, trouble_, trouble_since_
   std::condition_variable changed_;
   bool stopping_ = false;
+  bool ended_ = false;  // the thread's work is
   bool hurried_ = false;
   std::string name_;
   Error trouble_;
+  std::optional<Nanos> trouble_since_;
   uint64_t map_version_ = 0;  // the registrar's thread only, as the next
   bool in_trouble_ = false;   // the registrar's thread only
 };

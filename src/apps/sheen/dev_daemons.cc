@@ -30,7 +30,9 @@ constexpr Nanos kStartPatience = std::chrono::seconds(60);
 constexpr Nanos kStopPatience = std::chrono::seconds(15);
 // A killed daemon's io_uring, and with it its listening socket, is taken down after its end (the
 // kernel's io_ring_exit_work), on a busy machine noticeably later.
-constexpr Nanos kPortPatience = std::chrono::seconds(3);
+constexpr Nanos kPortPatience = std::chrono::seconds(30);
+// After so long who waits is told.
+constexpr Nanos kPortNotice = std::chrono::seconds(3);
 constexpr Nanos kPortLook = std::chrono::milliseconds(20);
 
 // Would a listener get this port? SO_REUSEADDR as the daemons set it: connections of the last run
@@ -52,11 +54,18 @@ bool PortIsFree(int64_t port) {
 
 int64_t PortToAsk(const DevServer& server, std::string_view which, int64_t port) {
   if (port == 0) return port;
-  const auto deadline = std::chrono::steady_clock::now() + kPortPatience;
+  const auto begin = std::chrono::steady_clock::now();
+  bool told = false;
   do {
     if (PortIsFree(port)) return port;
     std::this_thread::sleep_for(kPortLook);
-  } while (std::chrono::steady_clock::now() < deadline);
+    if (!told && std::chrono::steady_clock::now() - begin >= kPortNotice) {
+      told = true;
+      std::printf("%s: waiting for %s port %lld, which is still in use\n", server.name.c_str(),
+                  std::string(which).c_str(), static_cast<long long>(port));
+      std::fflush(stdout);
+    }
+  } while (std::chrono::steady_clock::now() - begin < kPortPatience);
   std::printf(
       "%s: %s port %lld is taken by another program now; it gets a new one, and clients "
       "mounted with the old one must be mounted again\n",

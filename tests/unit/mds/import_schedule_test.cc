@@ -81,8 +81,17 @@ TEST_F(ImportScheduleTest, WhoLeavesLosesItAtOnce) {
 
 TEST_F(ImportScheduleTest, AnOrderThatWasLostOnItsWayComesAgain) {
   EXPECT_EQ(Beat("a"), Ids{1});
-  for (int i = 0; i < 9; ++i) EXPECT_EQ(Beat("a"), Ids{}) << i;
+  EXPECT_EQ(Beat("b"), Ids{});
   EXPECT_EQ(Beat("a"), Ids{1});
+}
+
+TEST_F(ImportScheduleTest, AnAgentThatWasStartedAgainGoesOnAtOnce) {
+  EXPECT_EQ(Beat("a"), Ids{1});
+  EXPECT_EQ(Beat("a", true), Ids{});
+  EXPECT_EQ(Beat("b"), Ids{});
+  // The next process of its name, which has nothing to tell of.
+  EXPECT_EQ(Beat("a"), Ids{1});
+  EXPECT_EQ(Beat("a", true, true), Ids{});
 }
 
 TEST_F(ImportScheduleTest, AfterARestartOfTheMdsWhoIsAtItGoesOn) {

@@ -202,7 +202,7 @@ TEST_F(GrpcControlTest, UnreachableServerIsUnavailableAndNamed) {
 
 TEST_F(GrpcControlTest, SlowServerIsUnavailableAfterTheDeadline) {
   StartServer();
-  objects.delay = milliseconds(300);
+  objects.delay = seconds(3);
   GrpcObjectControl control([&](const std::string&) { return Here(); }, milliseconds(50));
   const Status failed = Destroy(&control, "oss0", 1);
   ASSERT_FALSE(failed.has_value());

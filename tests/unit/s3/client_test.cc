@@ -252,8 +252,8 @@ TEST_F(ClientTest, VirtualHostStyleIsSignedAndSent) {
 
 TEST_F(ClientTest, RequestsOverTheRateAreRetriedUntilTheyPass) {
   Add("k", kSize);
-  stub_.SetLimits({.requests_per_second = 50});
-  for (int i = 0; i < 20; ++i) EXPECT_TRUE(GetAndCompare("k", 0, 100));
+  stub_.SetLimits({.requests_per_second = 10});
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(GetAndCompare("k", 0, 100));
   EXPECT_GT(stub_.counters().errors["SlowDown"], 0U);
 }
 

@@ -64,7 +64,7 @@ TEST_F(HttpTest, ADemandGoesBeforeWaitingPrefetches) {
   options.link.concurrency = 3;
   options.link.kept_for_demand = 1;
   Make(options, Given("stub-access-key", "stub-secret-key"));
-  stub_.SetLimits({.first_byte = std::chrono::milliseconds(40)});
+  stub_.SetLimits({.first_byte = std::chrono::milliseconds(300)});
   std::vector<int> order;
   for (const Status& one : shard_.Await(GetPrefetchesAndADemand(&client(), &order))) {
     EXPECT_TRUE(one);
@@ -107,7 +107,7 @@ TEST_F(HttpTest, AHastenedPrefetchGoesBeforeThoseThatWaitedLonger) {
   options.link.concurrency = 3;
   options.link.kept_for_demand = 1;
   Make(options, Given("stub-access-key", "stub-secret-key"));
-  stub_.SetLimits({.first_byte = std::chrono::milliseconds(40)});
+  stub_.SetLimits({.first_byte = std::chrono::milliseconds(300)});
   std::vector<int> order;
   for (const Status& one : shard_.Await(GetPrefetchesOneHastened(&client(), &order))) {
     EXPECT_TRUE(one);
