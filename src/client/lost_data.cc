@@ -7,8 +7,10 @@
 
 #include <ctime>
 #include <filesystem>
+#include <map>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "sheen/result.h"
@@ -27,28 +29,39 @@ Status WriteAll(int fd, ByteSpan bytes, uint64_t offset, const std::string& path
     bytes = bytes.subspan(static_cast<size_t>(n));
     offset += static_cast<uint64_t>(n);
   }
-  return ::fdatasync(fd) == 0 ? Status() : FailErrno(errno, "sync " + path);
+  return {};
 }
 
-Status WriteInto(const std::string& path, int flags, ByteSpan bytes, uint64_t offset) {
+struct Part {
+  uint64_t offset = 0;
+  ByteSpan bytes;
+};
+
+// And synced, once.
+Status WriteInto(const std::string& path, int flags, const std::vector<Part>& parts) {
   const int fd =
       ::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC | O_NOFOLLOW | flags, kFileMode);
   if (fd < 0) return FailErrno(errno, "open " + path);
-  Status written = WriteAll(fd, bytes, offset, path);
+  Status written;
+  for (const Part& part : parts) {
+    if (written) written = WriteAll(fd, part.bytes, part.offset, path);
+  }
+  if (written && ::fdatasync(fd) != 0) written = FailErrno(errno, "sync " + path);
   ::close(fd);
   return written;
 }
 
-Status WritePiece(const std::string& path, uint64_t offset, ByteSpan bytes) {
+Status WriteParts(const std::string& path, const std::vector<Part>& parts) {
   std::error_code error;
   const std::filesystem::path directory = std::filesystem::path(path).parent_path();
   std::filesystem::create_directories(directory, error);
   if (error) return FailErrno(error.value(), "make the directory " + directory.string());
   std::filesystem::permissions(directory, std::filesystem::perms::owner_all, error);
-  SHEEN_TRY(WriteInto(path + ".data", 0, bytes, offset));
+  SHEEN_TRY(WriteInto(path + ".data", 0, parts));
   // Afterwards: a range that is named is there.
-  const std::string line = fmt::format("{} {}\n", offset, bytes.size());
-  return WriteInto(path + ".ranges", O_APPEND, AsBytes(line), 0);
+  std::string lines;
+  for (const Part& part : parts) lines += fmt::format("{} {}\n", part.offset, part.bytes.size());
+  return WriteInto(path + ".ranges", O_APPEND, {{0, AsBytes(lines)}});
 }
 
 }  // namespace
@@ -72,12 +85,16 @@ std::string LostData::Save(const std::string& file, uint64_t offset, ByteSpan by
   if (bytes.size() > kBytesMax - bytes_) {
     return fmt::format("; not saved, since {} bytes have been", bytes_);
   }
-  bytes_ += bytes.size();
   if (!thread_.joinable()) {
     session_directory_ = fmt::format("{}/{}/{:%Y%m%dT%H%M%SZ}-{}", directory_, fsname_,
                                      fmt::gmtime(std::time(nullptr)), ::getpid());
-    thread_ = std::thread([this] { Run(); });
+    try {
+      thread_ = std::thread([this] { Run(); });
+    } catch (const std::system_error& error) {
+      return fmt::format("; not saved, since no thread can be made: {}", error.what());
+    }
   }
+  bytes_ += bytes.size();
   std::string path = session_directory_ + "/" + file;
   std::string text = "; saved in " + path + ".data";
   pieces_.push_back({std::move(path), offset, bytes, std::move(owner)});
@@ -90,13 +107,18 @@ void LostData::Run() {
   for (;;) {
     changed_.wait(lock, [this] { return ending_ || !pieces_.empty(); });
     if (pieces_.empty()) return;
-    const Piece piece = std::move(pieces_.front());
-    pieces_.pop_front();
+    const std::deque<Piece> pieces = std::exchange(pieces_, {});
     lock.unlock();
-    const Status written = WritePiece(piece.path, piece.offset, piece.bytes);
-    if (!written) {
-      SHEEN_LOG(Error, "{}.data: {} bytes at {} that could not be stored are not saved either: {}",
-                piece.path, piece.bytes.size(), piece.offset, written.error().ToString());
+    std::map<std::string, std::vector<Part>> files;
+    for (const Piece& piece : pieces) files[piece.path].push_back({piece.offset, piece.bytes});
+    for (const auto& [path, parts] : files) {
+      const Status written = WriteParts(path, parts);
+      if (written) continue;
+      for (const Part& part : parts) {
+        SHEEN_LOG(Error,
+                  "{}.data: {} bytes at {} that could not be stored are not saved either: {}", path,
+                  part.bytes.size(), part.offset, written.error().ToString());
+      }
     }
     lock.lock();
   }

@@ -1,6 +1,6 @@
-// LostData: bytes that were accepted and could not be stored, since this client was evicted or was
-// unmounted without its servers. They are put into files of this machine, for whoever wants to
-// bring them back by hand:
+// LostData: bytes that were accepted and could not be stored, since this client was evicted or a
+// server refused them. They are put into files of this machine, for whoever wants to bring them
+// back by hand:
 //
 //   DIRECTORY/FSNAME/20261122T155001Z-4711/[0x200000401:0x1:0x0].data     each byte at its place
 //                                         /[0x200000401:0x1:0x0].ranges   "OFFSET LENGTH" a line,

@@ -64,7 +64,8 @@ bool EndsReplay(Errc code) {
 std::string SaveObjectBytes(State* state, const KeptWrite& write) {
   v1::OstWriteRequest request;
   if (!request.ParseFromString(write.body)) return "";
-  const std::string object = write.file.ToString() + ".stripe" +
+  const std::string object = write.file.ToString() + ".object" +
+                             std::to_string(request.object().birth()) + ".stripe" +
                              std::to_string(request.object().stripe()) + ".OST" +
                              std::to_string(write.ost);
   return state->lost_data.Save(object, request.offset(), write.bytes, write.owner);
