@@ -104,7 +104,7 @@ async::Task<Result<Fid>> Repositories::EnsureDirectory(std::string path,
 
 async::Task<Result<v1::AddRepositoryReply>> Repositories::AddRepository(
     v1::AddRepositoryRequest request) {
-  v1::Repository wanted = request.repository();
+  v1::Repository& wanted = *request.mutable_repository();
   const std::string path = Normal(wanted.path());
   if (path.empty()) {
     co_return Fail(Errc::kInvalid, fmt::format("'{}' is no path in the filesystem; it begins with "
@@ -118,14 +118,18 @@ async::Task<Result<v1::AddRepositoryReply>> Repositories::AddRepository(
   wanted.clear_directory();
   co_await WaitForClients();
   // Before anything is made.
-  SHEEN_CO_TRY(co_await AskInternal(core_, &mds::AddRepository, wanted.SerializeAsString()));
+  SHEEN_CO_TRY(co_await AskInternal(core_, &mds::AddRepository, request.SerializeAsString()));
   Directories directories{.base = kRootFid};
   SHEEN_CO_TRY_ASSIGN(const Fid directory, co_await EnsureDirectory(path.substr(1), &directories));
   SetFid(directory, wanted.mutable_directory());
   SHEEN_CO_TRY_ASSIGN(const std::string reply, co_await AskInternal(core_, &mds::AddRepository,
-                                                                    wanted.SerializeAsString()));
+                                                                    request.SerializeAsString()));
   v1::AddRepositoryReply out;
   if (!out.mutable_repository()->ParseFromString(reply)) co_return Fail(Errc::kProtocol);
+  if (request.import()) {
+    core_->unlisted.Set(out.repository().id(), {directory, wanted.prefix()});
+    SHEEN_CO_TRY(co_await AskInternal(core_, &RecallNames, reply));
+  }
   SHEEN_LOG(Info, "{} is linked to s3://{}/{} as data repository {}", path, wanted.bucket(),
             wanted.prefix(), out.repository().id());
   co_return out;
@@ -197,6 +201,7 @@ async::Task<Result<v1::RemoveRepositoryReply>> Repositories::RemoveRepository(
                                     repository.id(), &counts));
   }
   SHEEN_CO_TRY(co_await AskInternal(core_, &mds::RemoveRepository, path));
+  core_->unlisted.Remove(repository.id());
   SHEEN_LOG(Info, "{} is no data repository any more; {} names went, {} stay", path,
             counts.dropped(), counts.kept());
   co_return counts;
@@ -217,6 +222,7 @@ async::Task<Result<v1::ListRepositoriesReply>> Repositories::ListRepositories(
     count->set_repository(one.id());
     count->set_names(names);
   }
+  for (const uint32_t id : core_->unlisted.All()) out.add_unlisted(id);
   co_return out;
 }
 
@@ -310,6 +316,11 @@ async::Task<Result<v1::ImportEntriesReply>> Repositories::ImportEntries(
   }
   SHEEN_CO_TRY_ASSIGN(const v1::Repository repository,
                       co_await FindRepository(request.repository(), ""));
+  if (request.all_named()) {
+    SHEEN_CO_TRY(co_await AskInternal(core_, &EndUnlisted, request.SerializeAsString()));
+    core_->unlisted.Remove(repository.id());
+    co_return v1::ImportEntriesReply();
+  }
   if (request.probe()) co_return co_await Probe(&request, &repository);
   if (request.drop()) co_return co_await DropListed(&request, &repository);
   v1::ImportEntriesReply out;

@@ -25,6 +25,8 @@ class Repositories final : public rpc::RepositoryService {
 
   explicit Repositories(Core* core) : core_(core) {}
 
+  // For what imports make.
+  async::Task<Result<Fid>> NewFid();
   // Those that are up.
   std::vector<v1::AgentEntry> Agents() const;
 
@@ -61,7 +63,6 @@ class Repositories final : public rpc::RepositoryService {
     std::map<std::string, Fid, std::less<>> known;
   };
 
-  async::Task<Result<Fid>> NewFid();
   // After a restart: nobody knows yet what clients keep of what would be changed.
   async::Task<void> WaitForClients();
   // `path` below the base, made where it is not there. "": the base.

@@ -1,7 +1,8 @@
 // import_entry: the MDS's own operation that makes a file, directory or symbolic link of an object
 // in S3, metadata only, or brings one up to date that was imported before:
 //
-//   nothing of the name      made, with a layout whose first component has the source
+//   nothing of the name      made, with a layout whose first component has the source; not if it
+//                            was taken away here while the link is unlisted (mds/unlisted.h)
 //   same ETag and size       attributes as S3 says, where they differ
 //   another ETag, unchanged  a new layout (new births): objects of the old one are destroyed
 //   changed here, not ours   kExists: kept
@@ -24,6 +25,7 @@
 #include "mds/operation.h"
 #include "mds/ops/ops.h"
 #include "mds/pending.h"
+#include "mds/unlisted.h"
 #include "mdt/repository_records.h"
 #include "sheen/v1/control.pb.h"
 
@@ -248,12 +250,15 @@ Status ImportEntry(OpContext* context, std::string_view body, std::string* reply
   if (place.entry) {
     SHEEN_TRY(BringUpToDate(context, order, place, &what));
     SetFid(place.entry->fid, outcome.mutable_fid());
-  } else if (order.skip_new()) {
-    what = v1::IMPORT_SKIPPED;
   } else {
+    SHEEN_TRY_ASSIGN(const bool taken,
+                     WasTakenAway(*context, order.repository(), order.entry().key()));
+    what = order.skip_new() || (taken && !order.directory_only()) ? v1::IMPORT_SKIPPED
+                                                                  : v1::IMPORT_CREATED;
+  }
+  if (what == v1::IMPORT_CREATED && !place.entry) {
     SHEEN_TRY(MakeNew(context, order, parent, &directory, place));
     SetFid(FidOf(order.fid()), outcome.mutable_fid());
-    what = v1::IMPORT_CREATED;
   }
   outcome.set_what(what);
   *reply = outcome.SerializeAsString();
