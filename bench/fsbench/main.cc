@@ -11,13 +11,12 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -48,22 +47,14 @@ double OwnCpuSeconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-// User and system time of running processes, from fields 14 and 15 of /proc/PID/stat.
+// User and system time of running processes, their ended threads included.
 double ServerCpuSeconds(const std::vector<int>& pids) {
   double total = 0;
   for (const int pid : pids) {
-    std::ifstream file(fmt::format("/proc/{}/stat", pid));
-    std::string line;
-    std::getline(file, line);
-    const size_t name_end = line.rfind(')');
-    if (name_end == std::string::npos) continue;
-    std::istringstream fields(line.substr(name_end + 2));
-    std::string skipped;
-    for (int i = 3; i < 14; ++i) fields >> skipped;
-    double user = 0;
-    double system = 0;
-    fields >> user >> system;
-    total += (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+    clockid_t clock = 0;
+    timespec time{};
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &time) != 0) continue;
+    total += static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
   }
   return total;
 }
@@ -109,7 +100,7 @@ std::string RunPhase(const Options& options, const std::string& phase, Shared* s
   const char* unit = stream ? "MiB/s" : "op/s";
   return fmt::format(
       "    \"{}\": {{\"rate\": {:.1f}, \"unit\": \"{}\", \"seconds\": {:.4f}, \"cpu_seconds\": "
-      "{:.3f}, \"server_cpu_seconds\": {:.2f}}}",
+      "{:.3f}, \"server_cpu_seconds\": {:.4f}}}",
       phase, sum.operations / seconds, unit, seconds, sum.cpu_seconds, server_cpu);
 }
 

@@ -32,8 +32,9 @@ constexpr char kUsage[] =
   --label TEXT       is repeated in the output
 Phases: create, stat, open_read_close, unlink: operations a second; seq_write, seq_read: 1 MiB a
 call, MiB/s; rand_read, rand_write: 4 KiB with O_DIRECT, IOPS; write_fsync: 4 KiB and fsync, IOPS;
-small_write: as seq_write by 4 KiB a call; record_write, record_read: records, MiB/s, of all
-processes in turn in a shared file, each reading what its neighbour wrote.
+create_fsync: as create, with an fsync before each close; small_write: as seq_write by 4 KiB a call;
+record_write, record_read: records, MiB/s, of all processes in turn in a shared file, each reading
+what its neighbour wrote.
 )";
 
 std::vector<std::string> Split(const std::string& text) {
@@ -46,7 +47,8 @@ std::vector<std::string> Split(const std::string& text) {
 const std::vector<std::string> kDefaultPhases = {"create",    "stat",       "open_read_close",
                                                  "unlink",    "seq_write",  "seq_read",
                                                  "rand_read", "rand_write", "write_fsync"};
-const std::set<std::string> kMorePhases = {"small_write", "record_write", "record_read"};
+const std::set<std::string> kMorePhases = {"create_fsync", "small_write", "record_write",
+                                           "record_read"};
 
 bool IsPhase(const std::string& name) {
   return kMorePhases.contains(name) ||

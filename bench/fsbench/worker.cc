@@ -81,7 +81,7 @@ Worker::Worker(const Options& options, uint32_t index)
 }
 
 void Worker::Prepare(const std::string& phase) {
-  if (phase == "create" && mkdir(directory_.c_str(), 0755) != 0 && errno != EEXIST) {
+  if (phase.starts_with("create") && mkdir(directory_.c_str(), 0755) != 0 && errno != EEXIST) {
     Die("mkdir " + directory_);
   }
   if (phase == "seq_read") DropPages(BigPath(index_));
@@ -95,7 +95,10 @@ double Worker::Run(const std::string& phase) {
   const double mib = options_.mib;
   const double record_mib =
       static_cast<double>(RecordCount() * options_.record_bytes) / static_cast<double>(kMib);
-  if (phase == "create") return EachFile([this](const std::string& path) { Create(path); });
+  if (phase == "create" || phase == "create_fsync") {
+    const bool sync = phase == "create_fsync";
+    return EachFile([this, sync](const std::string& path) { Create(path, sync); });
+  }
   if (phase == "stat") return EachFile([this](const std::string& path) { Stat(path); });
   if (phase == "open_read_close") {
     return EachFile([this](const std::string& path) { OpenReadClose(path); });
@@ -153,10 +156,11 @@ double Worker::EachFile(const std::function<void(const std::string&)>& action) {
   return options_.files;
 }
 
-void Worker::Create(const std::string& path) {
+void Worker::Create(const std::string& path, bool sync) {
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd < 0) Die("create " + path);
   if (options_.file_bytes > 0) Put(fd, index_ + 1, 0, options_.file_bytes, path);
+  if (sync && fsync(fd) != 0) Die("fsync " + path);
   if (close(fd) != 0) Die("close " + path);
 }
 

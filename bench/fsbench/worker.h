@@ -40,7 +40,7 @@ class Worker final {
   uint32_t Neighbour() const { return (index_ + 1) % options_.procs; }
 
   double EachFile(const std::function<void(const std::string&)>& action);
-  void Create(const std::string& path);
+  void Create(const std::string& path, bool sync);
   void Stat(const std::string& path) const;
   void OpenReadClose(const std::string& path);
   void WriteBig(size_t bytes_a_call);

@@ -89,9 +89,9 @@ def systems_of(results):
     return [key for key in COMPARED if any(key in one for one in results.rounds)]
 
 
-def rows_of(results):
+def rows_of(results, known=ROWS):
     keys = {row for one in results.rounds for rows in one.values() for row in rows}
-    return [row for row in ROWS if row.key in keys]
+    return [row for row in known if row.key in keys]
 
 
 def speed_lines(results, systems):

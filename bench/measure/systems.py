@@ -13,7 +13,7 @@ import time
 
 from measure.isolation import ADDRESS
 
-TICKS = os.sysconf("SC_CLK_TCK")
+CPUCLOCK_SCHED = 2  # of the clocks that clock_getcpuclockid(3) makes of a process id
 START_SECONDS = 60
 
 
@@ -56,15 +56,14 @@ def processes_called(*names):
 
 
 def cpu_seconds(pids):
+    """User and system time of processes, their ended threads included, to the nanosecond."""
     total = 0
     for pid in pids:
         try:
-            text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+            total += time.clock_gettime(~pid << 3 | CPUCLOCK_SCHED)
         except OSError:
-            continue
-        fields = text.rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
+            pass  # it has ended
+    return total
 
 
 def resident_kib(pid):
@@ -151,15 +150,21 @@ class Sheen(System):
     key, label = "sheen", "Sheen"
     daemons = ("sheen-mds", "sheen-oss", "sheen-client")
     name = "bench"
+    client_options = ()  # as ("recovery=off",)
+    server_options = ()  # of `sheen dev up`, as ("--size", "4G")
 
     def dev(self, *arguments):
         return run(self.programs / "sheen", "dev", *arguments, "--name", self.name)
 
+    def mount_options(self):
+        return ["--client-opt", ",".join(self.client_options)] if self.client_options else []
+
     def start_servers(self):
-        self.dev("up", "--dir", self.work / "cluster", "--mount", self.mounts[0])
+        self.dev("up", "--dir", self.work / "cluster", "--mount", self.mounts[0],
+                 *self.mount_options(), *self.server_options)
 
     def start_mount(self, path):
-        self.dev("mount", path)
+        self.dev("mount", path, *self.mount_options())
 
     def end_mount(self, path):
         self.dev("umount", path)
@@ -172,6 +177,41 @@ class Sheen(System):
         """Resident memory of each daemon."""
         return {daemon["name"]: resident_kib(daemon["pid"]) // 1024
                 for daemon in self.daemons_running()}
+
+
+class SheenBeside(Sheen):
+    """One of several instances, whose daemons have the same names."""
+
+    def __init__(self, programs, work):
+        super().__init__(programs, work)
+        self.known = None
+
+    def start_mount(self, path):
+        super().start_mount(path)
+        self.known = None
+
+    def end_mount(self, path):
+        super().end_mount(path)
+        self.known = None
+
+    def pids(self):
+        if self.known is None:
+            self.known = [daemon["pid"] for daemon in self.daemons_running()]
+        return self.known
+
+
+class SheenOn(SheenBeside):
+    key = label = name = "on"
+
+
+class SheenOff(SheenBeside):
+    key = label = name = "off"
+    client_options = ("recovery=off",)
+
+
+class SheenAgain(SheenBeside):
+    """As SheenOn: how much the two differ is noise."""
+    key = label = name = "again"
 
 
 class Ceiling(System):

@@ -42,7 +42,7 @@ QUICK = Sizes(files=400, mib=32, seconds=0.3, random_mib=16, small_mib=8, record
               listing=1000, git_files=1000, tree_files=300, mdtest_files=100)
 NAME_PHASES = {"create": "create", "stat_fresh": "stat, just after",
                "stat": "stat, 2 s later", "open_read_close": "open-read-close",
-               "unlink": "unlink"}
+               "unlink": "unlink", "create_fsync": "create and fsync"}
 # Longer than the kernel keeps what a filesystem lets it keep for a fixed time (1 s in all here).
 NAMES_PAUSE_SECONDS = 2
 MDTEST = {"create": ("-C", "File creation"), "stat": ("-T", "File stat"),
@@ -59,6 +59,12 @@ class Bench:
         path = self.system.mounts[mount] / name
         path.mkdir(exist_ok=True)
         return path
+
+    def cpu(self):
+        return cpu_seconds(self.system.pids())
+
+    def cpu_since(self, before):
+        return self.cpu() - before
 
     def fsbench(self, directories, phases, *options):
         pids = ",".join(str(pid) for pid in self.system.pids())
@@ -84,12 +90,11 @@ class Bench:
 
     def timed(self, *command, amount, **options):
         """A command's seconds."""
-        pids = self.system.pids()
-        before = cpu_seconds(pids)
+        before = self.cpu()
         begin = time.monotonic()
         run(*command, **options)
         seconds = time.monotonic() - begin
-        return {"value": seconds, "cpu": cpu_seconds(pids) - before, "amount": amount}
+        return {"value": seconds, "cpu": self.cpu_since(before), "amount": amount}
 
     def clean(self, *directories):
         run("rm", "-rf", *directories)
@@ -101,7 +106,8 @@ def names(bench, procs):
     out = bench.fsbench([directory], ["create", "stat"], "--keep", *options)
     out["stat_fresh"] = out.pop("stat")
     time.sleep(NAMES_PAUSE_SECONDS)
-    out |= bench.fsbench([directory], ["stat", "open_read_close", "unlink"], *options)
+    out |= bench.fsbench([directory], ["stat", "open_read_close", "unlink", "create_fsync"],
+                         *options)
     bench.clean(directory)
     return {f"{phase}{procs}": sample for phase, sample in out.items()}
 
@@ -193,13 +199,13 @@ def tree(bench):
     return out
 
 
-def mdtest(bench):
+def mdtest(bench, phases=tuple(MDTEST)):
     directory = bench.directory("mdtest")
     count = 2 * bench.sizes.mdtest_files
     out = {}
-    for phase, (switch, label) in MDTEST.items():
-        pids = bench.system.pids()
-        before = cpu_seconds(pids)
+    for phase in phases:
+        switch, label = MDTEST[phase]
+        before = bench.cpu()
         report = run(bench.tools / "sheen-bench", "mdtest", "--tasks", 2, "-d", directory, "-F",
                      "-u", "-n", bench.sizes.mdtest_files, "-w", 4096, "-e", 4096, "-N", 1, switch)
         rates = report[:report.find("SUMMARY time")]
@@ -207,7 +213,7 @@ def mdtest(bench):
         if not found:
             raise Failed(f"sheen-bench mdtest reports no '{label}'")
         out[f"mdtest_{phase}"] = {"value": float(found.group(1)), "amount": count,
-                                  "cpu": cpu_seconds(pids) - before}
+                                  "cpu": bench.cpu_since(before)}
     bench.clean(directory)
     return out
 

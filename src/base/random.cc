@@ -2,12 +2,19 @@
 
 #include <sys/random.h>
 
+#include <algorithm>
 #include <bit>
 #include <cctype>
 #include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "base/random_source.h"
 
 namespace sheen {
 namespace {
+
+thread_local Random* seeded = nullptr;  // SeededRandomness
 
 // splitmix64: spreads a small seed over the generator's state.
 uint64_t SplitMix(uint64_t* state) {
@@ -18,7 +25,14 @@ uint64_t SplitMix(uint64_t* state) {
   return z ^ (z >> 31);
 }
 
-void KernelRandom(void* out, size_t size) {
+void FillRandom(void* out, size_t size) {
+  if (seeded != nullptr) {
+    for (size_t at = 0; at < size; at += sizeof(uint64_t)) {
+      const uint64_t word = seeded->Next();
+      std::memcpy(static_cast<char*>(out) + at, &word, std::min(size - at, sizeof word));
+    }
+    return;
+  }
   if (getrandom(out, size, 0) != static_cast<ssize_t>(size)) std::abort();
 }
 
@@ -47,15 +61,20 @@ uint64_t Random::Next() {
   return result;
 }
 
+SeededRandomness::SeededRandomness(uint64_t seed)
+    : random_(seed), before_(std::exchange(seeded, &random_)) {}
+
+SeededRandomness::~SeededRandomness() { seeded = before_; }
+
 uint64_t RandomU64() {
   uint64_t value;
-  KernelRandom(&value, sizeof value);
+  FillRandom(&value, sizeof value);
   return value;
 }
 
 Uuid Uuid::Random() {
   Uuid out;
-  KernelRandom(out.bytes.data(), out.bytes.size());
+  FillRandom(out.bytes.data(), out.bytes.size());
   out.bytes[6] = static_cast<uint8_t>((out.bytes[6] & 0x0F) | 0x40);
   out.bytes[8] = static_cast<uint8_t>((out.bytes[8] & 0x3F) | 0x80);
   return out;

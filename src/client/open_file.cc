@@ -39,6 +39,7 @@ void OpenFile::AddHandle(const OpenHandle& handle, const Attr& attr, LayoutPtr l
     if (settled) wrote_ = false;
     // As they were just before this open.
     safe_at_open_ = settled && !attr.size_unsafe;
+    missed_ = missed_ && !settled;
     ForgetObjectsLocked(created && settled);
   }
   handles_.push_back(handle);
@@ -140,6 +141,7 @@ bool OpenFile::TryBeginReport() {
 CloseReport OpenFile::Report() const {
   const std::scoped_lock lock(mutex_);
   CloseReport report{layout_, states_, {}, {}, size_epoch_};
+  if (missed_ && layout_) report.states = ShapeOf(*layout_);
   for (uint32_t i = 0; i < written_.size(); ++i) {
     for (uint32_t stripe = 0; stripe < written_[i].size(); ++stripe) {
       if (written_[i][stripe].first_transno == 0) continue;
@@ -175,7 +177,7 @@ bool OpenFile::quiet() const {
 
 std::optional<Attr> OpenFile::SoleWriterAttr(const Attr& at_open) const {
   const std::scoped_lock lock(mutex_);
-  if (writer_count_ == 0 || closing_count_ > 0 || reporting_) return std::nullopt;
+  if (writer_count_ == 0 || closing_count_ > 0 || reporting_ || missed_) return std::nullopt;
   if (safe_at_open_ && !wrote_) return at_open;
   if (!layout_ || !AllKnown(states_)) return std::nullopt;
   return MergeGlimpse(at_open, *layout_, states_);
@@ -201,6 +203,11 @@ bool OpenFile::AddWaiter(std::coroutine_handle<> caller) {
   if (closing_count_ == 0) return false;
   waiters_.Add(caller);
   return true;
+}
+
+void OpenFile::MissedChanges() {
+  const std::scoped_lock lock(mutex_);
+  missed_ = true;
 }
 
 IoView OpenFile::View() const {

@@ -67,6 +67,9 @@ class OpenFile final {
   }
   // Nothing of this mount can be changing its size and times: no writer, no close under way.
   bool quiet() const;
+  // This client was evicted: what it knows of size and objects may be older than what others have
+  // written since. It asks, until the file is opened for writing anew.
+  void MissedChanges();
   // Attributes as of now from those at the open, of a file that no other mount has opened for
   // writing since: nothing was written, or all its objects are known here. nullopt: they are not,
   // or a close is under way.
@@ -172,6 +175,7 @@ class OpenFile final {
   ObjectStates states_;  // shaped as layout_
   WrittenMap written_;   // likewise
   bool wrote_ = false;
+  bool missed_ = false;        // see MissedChanges; until a first writer opens it anew
   bool safe_at_open_ = false;  // the MDS's size was right when the first writer opened
   uint32_t uid_ = 0;
   uint32_t gid_ = 0;

@@ -58,8 +58,10 @@ async::Task<Result<Opened>> FinishOpen(Filesystem* fs, OpenAnswer answer) {
   State* state = fs->state();
   SHEEN_CO_TRY_ASSIGN(const Attr attr, AttrFromWire(answer.wire));
   SHEEN_CO_TRY_ASSIGN(LayoutPtr layout, LayoutFromWire(answer.wire.layout()));
+  // The answer may be late: made, and written by others since.
+  const bool empty = answer.created && !attr.size_unsafe && attr.size == 0;
   const std::shared_ptr<OpenFile> file =
-      state->files.AddHandle(answer.handle, attr, std::move(layout), answer.created);
+      state->files.AddHandle(answer.handle, attr, std::move(layout), empty);
   file->NoteTransno(answer.transno);
   TakeLayoutLock(state, file.get(), answer.sent, answer.granted.origin,
                  answer.granted.BitsOf(attr.fid));
@@ -215,6 +217,10 @@ async::Task<Result<Opened>> Filesystem::Create(CredentialId who, Fid parent, std
   const auto asked = state->Here()->unwanted_handles()->Ask(fid, handle.id, &call);
   auto answered = co_await MdsChange<v1::CreateReply>(state->Here(), std::move(call), &change);
   if (answered || !IsGivenUp(answered.error().code())) asked->Answered();
+  const bool nameless = (options.flags & O_TMPFILE) == O_TMPFILE;
+  if (nameless && !answered && answered.error().code() == Errc::kInvalid) {
+    co_return Fail(Errc::kNotSupported, "the MDS is of a version without O_TMPFILE");
+  }
   if (!answered) co_return std::unexpected(answered.error());
   v1::CreateReply& reply = answered->reply;
   KeepCreated(state, sent, request, answered->granted, reply, &change);

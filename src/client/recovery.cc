@@ -104,7 +104,10 @@ async::Task<void> ShardContext::RecoverMds(bool server_restarted) {
   // What was kept under the lost locks must go, in the kernel too, before this client counts as
   // back: others' changes wait for that.
   state_->locks.Clear();
-  for (const std::shared_ptr<OpenFile>& file : state_->files.All()) DropLayoutLock(file.get());
+  for (const std::shared_ptr<OpenFile>& file : state_->files.All()) {
+    DropLayoutLock(file.get());
+    if (evicted) file->MissedChanges();
+  }
   const auto forgotten = std::make_shared<async::OneShot<bool>>();
   state_->kernel.RecallAll(shard_->Now(), [this, forgotten] {
     shard_->Post([forgotten] { forgotten->Set(true); });

@@ -27,6 +27,7 @@
 #include "client/replay_turns.h"
 #include "client/shard_calls.h"
 #include "client/shard_context.h"
+#include "client/xattr_cache.h"
 
 namespace sheen::client {
 
@@ -61,6 +62,7 @@ class State final {
   HeldBudget held_budget;
   LateErrors late_errors;
   PageRegistry pages;
+  XattrCache xattrs;
   // By file and directory: a change of names or attributes was lost. For the next fsync of it.
   LateErrors lost_changes;
   IdleLayouts idle_layouts;

@@ -42,6 +42,13 @@ bool KnownWithout(State* state, const Fid& fid, const std::string& name) {
   return known->no_xattrs || (acl && !(access ? known->has_access_acl : known->has_default_acl));
 }
 
+// An answer without a value is one too.
+std::optional<XattrCache::Answer> AnswerOf(const Result<std::string>& value) {
+  if (value) return XattrCache::Answer(*value);
+  if (value.error().code() == Errc::kNoData) return XattrCache::Answer();
+  return std::nullopt;
+}
+
 async::Task<Result<std::string>> FromMds(State* state, CredentialId who, Fid fid,
                                          std::string name) {
   v1::GetXattrRequest request;
@@ -72,7 +79,19 @@ async::Task<Result<std::string>> Filesystem::GetXattr(CredentialId who, Fid fid,
     const std::shared_ptr<OpenFile> file = state->files.Find(fid);
     if (file && file->KnownWithoutCapability(now)) co_return Fail(Errc::kNoData);
   }
+  const std::optional<Attr> before = AttrUnderLock(state, fid);
+  const XattrCache::Question question{who, fid, name};
+  if (before) {
+    const std::optional<XattrCache::Answer> kept = state->xattrs.Find(question, before->ctime_ns);
+    if (kept && *kept) co_return **kept;
+    if (kept) co_return Fail(Errc::kNoData);
+  }
   Result<std::string> value = co_await FromMds(state, who, fid, std::move(name));
+  const std::optional<Attr> after = AttrUnderLock(state, fid);
+  const std::optional<XattrCache::Answer> answer = AnswerOf(value);
+  if (answer && before && after && before->ctime_ns == after->ctime_ns) {
+    state->xattrs.Put(question, after->ctime_ns, *answer);
+  }
   if (capability && !value && value.error().code() == Errc::kNoData) {
     const std::shared_ptr<OpenFile> file = state->files.Find(fid);
     if (file) file->SetWithoutCapability(now + kCapabilityWait.count());

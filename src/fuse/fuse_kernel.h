@@ -22,8 +22,11 @@ inline constexpr uint64_t kInitDirectIoAllowMmap = 1ULL << 36;
 inline constexpr uint64_t kInitOverIoUring = 1ULL << 41;
 
 // Highest opcode that libfuse 3.14 parses (COPY_FILE_RANGE); what is above is answered ENOSYS:
-// 50 SYNCFS, 51 TMPFILE, 52 STATX, 53 COPY_FILE_RANGE_64.
+// 50 SYNCFS, 52 STATX, 53 COPY_FILE_RANGE_64; but TMPFILE.
 inline constexpr uint32_t kOpcodeMax = 47;
+// A CREATE in all but the name, which is "/" and so nobody's; since Linux 6.2. Operations see that.
+inline constexpr uint32_t kOpcodeTmpfile = 51;
+inline constexpr char kTmpfileName[] = "/";
 
 enum class RingCommand : uint32_t { kRegister = 1, kCommitAndFetch = 2 };
 

@@ -34,8 +34,8 @@ enum class Overtaking : uint8_t {
               // that ends never hangs, and a handle is closed after its last use
 };
 Overtaking OvertakingOf(uint32_t opcode, ByteSpan message);
-// Whether an abandoned request of this kind is one: all but those of file locks, which end by
-// themselves when their process closes the file.
+// Whether an abandoned request of this kind is one: all but questions for a file lock. (Who asks
+// for the lock itself is interrupted, not abandoned.)
 bool IsFollowed(uint32_t opcode);
 
 // Of one mount. Thread-safe.

@@ -35,6 +35,7 @@ struct Request {
   bool abandoned = false;
   bool held = false;         // not begun: it must not overtake a late one, or is to be admitted
   bool interrupted = false;  // a signal came to its caller
+  bool killed = false;       // and it ends its caller
   uint8_t looks = 0;         // that found it waiting
   bool late = false;         // abandoned, and among the LateRequests
   size_t late_bytes = 0;     // that it is counted with

@@ -401,4 +401,9 @@ bool KillSuidgid(fuse_req_t request) {
   return AsksToKillSuidgid(found->opcode, {found->message, found->message_bytes});
 }
 
+bool CallerIsKilled(fuse_req_t request) {
+  const Request* found = ShardChannel::Of(request)->Find(UniqueOf(request));
+  return found != nullptr && found->killed;
+}
+
 }  // namespace sheen::fuse

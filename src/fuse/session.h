@@ -149,6 +149,8 @@ void AddOpenFlags(fuse_req_t request, uint32_t flags);
 // executable) and security.capability. libfuse 3.14 does not pass it on. Call on the request's
 // shard, before the reply.
 bool KillSuidgid(fuse_req_t request);
+// In an interrupt function: the caller is being killed, and not only signalled.
+bool CallerIsKilled(fuse_req_t request);
 
 inline constexpr uint32_t kOpenParallelDirectWrites = 1u << 6;
 inline constexpr uint32_t kOpenPassthrough = 1u << 7;

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/log.h"
 #include "fuse/cpu_list.h"
 #include "fuse/fuse_kernel.h"
@@ -121,6 +122,10 @@ void ShardChannel::Process(std::byte* message, size_t bytes) {
 
 void ShardChannel::OnRequest(Request* request) {
   requests_.store(requests_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  if (request->opcode == kernel::kOpcodeTmpfile) {
+    request->opcode = FUSE_CREATE;
+    StoreLittle<uint32_t>(request->message + offsetof(fuse_in_header, opcode), FUSE_CREATE);
+  }
   if (request->opcode > kernel::kOpcodeMax) {
     ReplyError(request, ENOSYS);
     return;

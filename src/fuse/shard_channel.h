@@ -142,6 +142,7 @@ class ShardChannel final : public RequestSink, public ReplyTarget {
   Nanos WatchInterval() const;
   void Watch();
   void Abandon(Request* request);
+  void InterruptKilled(Request* request);
   void EndAbandoned(Request* request);
 
   const ChannelOptions options_;

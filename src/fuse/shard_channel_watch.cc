@@ -146,6 +146,10 @@ void ShardChannel::Abandon(Request* request) {
     }
     return;
   }
+  if (!request->held && (request->opcode == FUSE_SETLK || request->opcode == FUSE_SETLKW)) {
+    InterruptKilled(request);
+    return;
+  }
   table_.Take(request->unique);
   abandoned_.fetch_add(1, std::memory_order_relaxed);
   if (request->held) {  // and will never begin
@@ -176,6 +180,20 @@ void ShardChannel::Abandon(Request* request) {
   rest->late_bytes = bytes;
   late_bytes_ += bytes;
   table_.Insert(rest);
+}
+
+// A file lock that is granted when nobody waits for it any more would be held for ever by whoever
+// else has the file open. The operation answers, and sees to it that nothing is left.
+void ShardChannel::InterruptKilled(Request* request) {
+  request->killed = true;
+  struct {
+    fuse_in_header header;
+    fuse_interrupt_in interrupt;
+  } message{};
+  message.header.len = sizeof message;
+  message.header.opcode = FUSE_INTERRUPT;
+  message.interrupt.unique = request->unique;
+  Process(reinterpret_cast<std::byte*>(&message), sizeof message);
 }
 
 void ShardChannel::EndAbandoned(Request* request) {

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 
 #include "client/kernel_cache.h"
+#include "fuse/fuse_kernel.h"
 #include "fuse/session.h"
 #include "fuse/sheen_front.h"
 
@@ -30,6 +31,7 @@ async::Task<void> CloseQuietly(client::Filesystem* fs, Fid fid, uint64_t handle)
 async::Task<void> Create(fuse_req_t req, Fid parent, std::string name, uint32_t mode,
                          fuse_file_info file) {
   client::Filesystem* fs = FsOf(req);
+  if (name == kernel::kTmpfileName) name.clear();
   client::CreateOptions options;
   options.mode = mode;
   options.umask = fuse_req_ctx(req)->umask;

@@ -13,6 +13,7 @@
 #include <sys/file.h>
 
 #include "base/log.h"
+#include "fuse/session.h"
 #include "fuse/sheen_front.h"
 
 namespace sheen::fuse {
@@ -55,17 +56,19 @@ struct flock ToFlock(const FileLockSpec& spec) {
 struct Interruptible {
   client::Filesystem* fs = nullptr;
   uint64_t ticket = 0;
+  bool waits = false;  // else no signal interrupts it, but one that kills
 };
 
 // libfuse may still use the request when this returns, so it is answered later.
-void OnInterrupt(fuse_req_t /*req*/, void* data) {
+void OnInterrupt(fuse_req_t req, void* data) {
   const Interruptible wait = *static_cast<const Interruptible*>(data);
+  if (!wait.waits && !CallerIsKilled(req)) return;
   async::Shard::Current()->Post([wait] { wait.fs->InterruptLock(wait.ticket); });
 }
 
 async::Task<void> SetLock(fuse_req_t req, Fid fid, uint64_t handle, FileLockSpec spec, bool wait) {
-  Interruptible interruptible{FsOf(req), FsOf(req)->NewLockTicket()};
-  if (wait) fuse_req_interrupt_func(req, &OnInterrupt, &interruptible);
+  Interruptible interruptible{FsOf(req), FsOf(req)->NewLockTicket(), wait};
+  fuse_req_interrupt_func(req, &OnInterrupt, &interruptible);
   const client::LockWait how{.wait = wait, .ticket = interruptible.ticket};
   const Status status = co_await FsOf(req)->SetLock(fid, handle, spec, how);
   ReplyStatus(req, status);

@@ -37,7 +37,7 @@ class MarkReader final : public rocksdb::WriteBatch::Handler {
   uint64_t mark_ = 0;
 };
 
-// Replays the log into memory, with all readings handed to `filter`.
+// Replays the log, with all readings handed to `filter`.
 rocksdb::Status Replay(rocksdb::DBOptions options, rocksdb::WALRecoveryMode mode,
                        const std::string& directory,
                        const std::vector<rocksdb::ColumnFamilyDescriptor>& families,
@@ -73,27 +73,28 @@ rocksdb::WalFilter::WalProcessingOption LogReplayFilter::LogRecordFound(
   const auto first = LoadLittle<uint64_t>(bytes.data());
   const auto count = LoadLittle<uint32_t>(bytes.data() + sizeof first);
   if (last_sequence_ != 0 && first > last_sequence_ + 1) jumped_ = true;
-  if (jumped_ && stop_at_jump_) return WalProcessingOption::kStopReplay;
+  if (jumped_ && rules_.stop_at_jump) return WalProcessingOption::kStopReplay;
   if (count != 0) last_sequence_ = std::max(last_sequence_, first + count - 1);
   MarkReader reader;
   if (!batch.Iterate(&reader).ok()) return WalProcessingOption::kCorruptedRecord;
   synced_mark_ = std::max(synced_mark_, reader.mark());
-  return WalProcessingOption::kContinueProcessing;
+  return rules_.only_look ? WalProcessingOption::kIgnoreCurrentRecord
+                          : WalProcessingOption::kContinueProcessing;
 }
 
 Result<LogVerdict> InspectLog(const rocksdb::DBOptions& options, const std::string& directory,
                               const std::vector<rocksdb::ColumnFamilyDescriptor>& families) {
   using Mode = rocksdb::WALRecoveryMode;
-  LogReplayFilter whole(false);
+  LogReplayFilter whole({.only_look = true});
   rocksdb::Status status = Replay(options, Mode::kAbsoluteConsistency, directory, families, &whole);
   if (status.ok() && !whole.jumped()) return LogVerdict{false, whole.last_sequence()};
   if (!status.ok() && !status.IsCorruption()) return std::unexpected(ErrorOf(status, directory));
 
-  LogReplayFilter prefix(true);
+  LogReplayFilter prefix({.stop_at_jump = true});
   status = Replay(options, Mode::kPointInTimeRecovery, directory, families, &prefix);
   // Not the log then: a table, the manifest, or a log that is gone.
   if (!status.ok()) return std::unexpected(ErrorOf(status, directory));
-  LogReplayFilter readable(false);
+  LogReplayFilter readable({});
   status = Replay(options, Mode::kSkipAnyCorruptedRecords, directory, families, &readable);
   if (!status.ok()) return std::unexpected(ErrorOf(status, directory));
   if (readable.synced_mark() > prefix.last_sequence()) {

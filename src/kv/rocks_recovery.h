@@ -17,7 +17,8 @@
 // hole shows as a jump. And every batch carries a synced mark (PutLogData, which RocksDB stores in
 // the log and nowhere else): the last sequence number that a Sync had covered by then. Every one,
 // since a bad record takes the rest of its 32 KiB block with it.
-//   1. Read-only replay in kAbsoluteConsistency, no jump: the log is whole. Open so.
+//   1. Read-only replay in kAbsoluteConsistency, no jump: the log is whole. Open so. Nothing is put
+//      into memory: every start waits for this, and it is the putting that takes the time.
 //   2. Else read-only replay in kPointInTimeRecovery up to the first jump gives the end of the good
 //      prefix; in kSkipAnyCorruptedRecords, everything readable, the highest synced mark.
 //      Mark beyond the prefix: synced data is damaged, kCorrupt, nothing was changed on the disk.
@@ -44,11 +45,17 @@ namespace sheen::kv {
 // Puts the mark "all sequence numbers up to this one are synced" into the batch.
 void PutSyncedMark(uint64_t sequence, rocksdb::WriteBatch* batch);
 
+struct ReplayRules {
+  bool stop_at_jump = false;  // of the sequence numbers
+  // Rows are not put into memory. Not in kPointInTimeRecovery, where RocksDB compares each record's
+  // sequence number with those it has put.
+  bool only_look = false;
+};
+
 // Sees every record of a replay in order.
 class LogReplayFilter final : public rocksdb::WalFilter {
  public:
-  // Should the replay end at the first jump of the sequence numbers?
-  explicit LogReplayFilter(bool stop_at_jump) : stop_at_jump_(stop_at_jump) {}
+  explicit LogReplayFilter(ReplayRules rules) : rules_(rules) {}
 
   WalProcessingOption LogRecordFound(unsigned long long log_number, const std::string& log_name,
                                      const rocksdb::WriteBatch& batch,
@@ -60,7 +67,7 @@ class LogReplayFilter final : public rocksdb::WalFilter {
   uint64_t synced_mark() const { return synced_mark_; }      // highest seen
 
  private:
-  const bool stop_at_jump_;
+  const ReplayRules rules_;
   bool jumped_ = false;
   uint64_t last_sequence_ = 0;
   uint64_t synced_mark_ = 0;

@@ -420,7 +420,7 @@ Result<std::unique_ptr<Store>> OpenRocksStore(const RocksOptions& options) {
   for (const std::string& name : options.families)
     families.emplace_back(name, FamilyOptionsOf(options, cache));
 
-  LogReplayFilter stop_at_jump(true);
+  LogReplayFilter stop_at_jump({.stop_at_jump = true});
   db_options.wal_recovery_mode = rocksdb::WALRecoveryMode::kAbsoluteConsistency;
   if (!options.create) {
     std::vector<std::string> existing;

@@ -32,7 +32,7 @@ namespace sheen::mds {
 
 class Questions;
 
-// About 150 bytes each.
+// About 150 bytes each; what a new service begins with.
 inline constexpr uint64_t kLocksMax = 2'000'000;
 
 struct Core {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "base/transno.h"
@@ -116,10 +117,14 @@ void FileLockTable::NoteChanges(const lock::FileLockChanges& changes, Events* ev
 
 // An event that does not arrive is no loss: the client asks again, on its next connection.
 void FileLockTable::Tell(const Events& events) {
-  std::map<rpc::Peer*, v1::FileLockEvents> messages;
+  // In the order of their first events.
+  std::vector<std::pair<rpc::Peer*, v1::FileLockEvents>> messages;
   for (const Event& event : events) {
     if (event.peer == nullptr) continue;
-    v1::FileLockEvents::Event* wire = messages[event.peer.get()].add_events();
+    rpc::Peer* const peer = event.peer.get();
+    auto message = std::ranges::find(messages, peer, &decltype(messages)::value_type::first);
+    if (message == messages.end()) message = messages.insert(message, {peer, {}});
+    v1::FileLockEvents::Event* wire = message->second.add_events();
     wire->set_id(event.id);
     wire->set_outcome(OutcomeToWire(event.outcome));
     wire->set_sequence(event.sequence);

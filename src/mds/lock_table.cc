@@ -45,7 +45,7 @@ uint32_t LockTable::Grant(const Fid& fid, uint32_t bits, const PeerPtr& peer, Ow
       return bits;
     }
   }
-  if (size_.load(std::memory_order_relaxed) >= locks_max_) return 0;
+  if (size_.load(std::memory_order_relaxed) >= locks_max()) return 0;
   size_.fetch_add(1, std::memory_order_relaxed);
   bucket.resources[fid].holders.push_back({peer, bits, 0});
   return bits;

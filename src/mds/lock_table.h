@@ -58,6 +58,9 @@ class LockTable final {
 
   // At most so many (connection, inode) pairs; then nothing is granted.
   explicit LockTable(uint64_t locks_max) : locks_max_(locks_max) {}
+  // More are not granted: who asks is answered without one, and has to ask again each time.
+  uint64_t locks_max() const { return locks_max_.load(std::memory_order_relaxed); }
+  void SetLocksMax(uint64_t locks_max) { locks_max_.store(locks_max); }
 
   // Gives the bits granted: all of `bits`, or 0. `owner`: its own announced changes do not count.
   uint32_t Grant(const Fid& fid, uint32_t bits, const PeerPtr& peer, Owner owner);
@@ -129,7 +132,7 @@ class LockTable final {
   void DropWhere(Matches matches);
   void Remove(Resource* resource, size_t index, Wakes* wakes);
 
-  const uint64_t locks_max_;
+  std::atomic<uint64_t> locks_max_;
   std::atomic<uint64_t> size_{0};
   std::array<Bucket, kBuckets> buckets_;
   std::atomic<size_t> hold_count_{0};

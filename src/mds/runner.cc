@@ -5,7 +5,9 @@
 #include "base/log.h"
 #include "mds/coming_back.h"
 #include "mds/file_lock_requests.h"
+#include "mds/grants.h"
 #include "mds/operation.h"
+#include "mds/ops/ops.h"
 #include "mds/park_awaiter.h"
 #include "mds/questions.h"
 
@@ -72,6 +74,11 @@ class Run final {
 
  private:
   Status Execute(kv::Blocking blocking);
+  OpContext ContextOf(mdt::Txn* txn) {
+    return {.core = core_, .txn = txn, .latches = latches(), .credential = job_.credential,
+            .session = job_.session, .connection = job_.connection, .peer = job_.peer,
+            .replay = job_.replay, .now_ns = core_->WallNs(), .unasked = {.failed = s3_failed_}};
+  }
   Status AnswerAgain(const SlotMemo& memo, mdt::Txn* txn);
   Status Commit(OpContext* context, mdt::Txn* txn);
   Status MeetFault(rpc::FaultStep step) const;
@@ -80,7 +87,7 @@ class Run final {
   Status AnnounceChanges(const OpContext& context, const mdt::Txn& txn);
   bool MustWaitForClients(const OpContext& context, const mdt::Txn& txn) const;
   void FinishChanges();
-  void AppendGrants(OpContext* context);
+  Status OpenAgain(mdt::Txn* txn);
   Status PrepareHandle(const OpContext& context) const;
   void ApplyHandle(const OpContext& context);
 
@@ -199,22 +206,6 @@ void Run::CallHolders() {
   calls_.clear();
 }
 
-// Not part of what the reply slot keeps: a lock belongs to the connection of this answer.
-void Run::AppendGrants(OpContext* context) {
-  if (context->peer == nullptr) return;
-  for (const OpContext::Lock& wanted : context->grants_after) {
-    context->GrantNow(wanted.fid, wanted.bits);
-  }
-  if (context->granted.empty()) return;
-  v1::LockedReply reply;
-  for (const OpContext::Lock& granted : context->granted) {
-    v1::InodeLock* lock = reply.add_granted();
-    SetFid(granted.fid, lock->mutable_fid());
-    lock->set_bits(granted.bits);
-  }
-  reply.AppendToString(&response_.body);
-}
-
 Status Run::Execute(kv::Blocking blocking) {
   response_ = {};
   wait_committed_ = 0;
@@ -227,12 +218,13 @@ Status Run::Execute(kv::Blocking blocking) {
   if (job_.slot != 0) {
     if (!latches_.Lock(job_.session->SlotLatch(job_.slot))) return Fail(Errc::kWouldBlock);
     const std::optional<SlotMemo> memo = job_.session->Slot(job_.slot);
-    if (memo && job_.xid <= memo->xid) return AnswerAgain(*memo, &txn);
+    if (memo && job_.xid <= memo->xid) {
+      SHEEN_TRY(AnswerAgain(*memo, &txn));
+      const bool before = memo->transno >> 40 != core_->mdt->superblock().boot;
+      return before && !job_.replay && ops::Opens(job_.opcode) ? OpenAgain(&txn) : Status();
+    }
   }
-  OpContext context{.core = core_, .txn = &txn, .latches = &latches_,
-                    .credential = job_.credential, .session = job_.session,
-                    .connection = job_.connection, .peer = job_.peer, .replay = job_.replay,
-                    .now_ns = core_->WallNs(), .unasked = {.failed = s3_failed_}};
+  OpContext context = ContextOf(&txn);
   const Status done = job_.function(&context, job_.body, &response_.body);
   unasked_ = std::move(context.unasked);
   if (!unasked_.names.empty()) {
@@ -249,7 +241,7 @@ Status Run::Execute(kv::Blocking blocking) {
   core_->hsm.Add(std::move(context.hsm_added));
   for (const auto& [link, names] : context.pending_added) core_->pending.Add(link, names);
   for (const Fid& fid : context.hsm_cancelled) static_cast<void>(core_->hsm.Cancel(fid));
-  AppendGrants(&context);
+  AppendGrants(&context, &response_.body);
   if (context.outbox) core_->outbox_waiting.store(true, std::memory_order_release);
   wait_committed_ = std::max(wait_committed_, context.wait_committed);
   if (context.durable) wait_committed_ = std::max(wait_committed_, response_.transno);
@@ -274,6 +266,16 @@ Status Run::AnswerAgain(const SlotMemo& memo, mdt::Txn* txn) {
   response_.transno = row.transno;
   // What had to be durable the first time must be now as well; usually it is.
   wait_committed_ = row.transno;
+  return {};
+}
+
+// An earlier life of the server opened it; its client has not heard so, and did not declare it.
+Status Run::OpenAgain(mdt::Txn* txn) {
+  OpContext context = ContextOf(txn);
+  SHEEN_TRY(ops::OpenAgain(&context, job_.opcode, job_.body, &response_.body));
+  SHEEN_TRY(PrepareHandle(context));
+  SHEEN_TRY(Commit(&context, txn));
+  ApplyHandle(context);
   return {};
 }
 

@@ -334,8 +334,10 @@ Status MdsService::TellWhatIsLogged() {
 Changelog& MdsService::changelog() { return state_->core.changelog; }
 
 MdsService::LockCounts MdsService::lock_counts() const {
-  return {state_->core.locks->size(), kLocksMax};
+  return {state_->core.locks->size(), state_->core.locks->locks_max()};
 }
+
+void MdsService::SetLockLimit(uint64_t locks_max) { state_->core.locks->SetLocksMax(locks_max); }
 
 uint64_t MdsService::LastCommitted(uint32_t /*target*/) const {
   return state_->core.mdt->LastCommitted();

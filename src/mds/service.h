@@ -112,6 +112,7 @@ class MdsService final : public rpc::Service,
     uint64_t limit = 0;
   };
   LockCounts lock_counts() const;
+  void SetLockLimit(uint64_t locks_max);
   // Lustre's recovery_status.
   std::string RecoveryText();
   // Settings that the management service keeps and gives to all; see ClusterMap. Blocks.

@@ -27,6 +27,7 @@ enum InodeFlag : uint16_t {
   // mtime is what somebody has set (or brought from S3) since the objects' times were last taken:
   // it may be older than theirs.
   kMtimeSet = 1 << 4,
+  kLinkable = 1 << 5,  // made without a name (O_TMPFILE), may be given one
 };
 
 struct Inode {

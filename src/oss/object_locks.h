@@ -147,7 +147,11 @@ class ObjectLocks final {
   // No callbacks any more; returns when those under way have ended. On a shard.
   async::Task<void> Stop();
 
+  // Locks that clients keep over their accesses, and how many may be; then no new ones are kept,
+  // and their writes go through at once.
   uint64_t kept_count() const { return kept_count_.load(std::memory_order_relaxed); }
+  uint64_t kept_max() const { return kept_max_.load(std::memory_order_relaxed); }
+  void SetKeptMax(uint64_t kept_max) { kept_max_.store(kept_max); }
 
  private:
   struct Object {
@@ -205,6 +209,7 @@ class ObjectLocks final {
   PageReaders pages_;
   std::atomic<uint64_t> next_access_{1};
   std::atomic<uint64_t> kept_count_{0};
+  std::atomic<uint64_t> kept_max_{1'000'000};
   std::atomic<bool> recovering_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<uint64_t> callbacks_running_{0};

@@ -115,7 +115,8 @@ async::Task<Result<ObjectLocks::Access>> EnterToWrite(RequestContext context,
   ObjectLocks::Wish wish{session, lock::Mode::kPw, extent, 0};
   const std::shared_ptr<rpc::Peer>& peer = request->peer;
   const bool may_keep = peer && (peer->features() & rpc::kExtentLocks) != 0;
-  if (may_keep && body->keep_lock() != 0 && body->keep_lock() <= INT64_MAX) {
+  const bool room = context.locks->kept_count() < context.locks->kept_max();
+  if (may_keep && room && body->keep_lock() != 0 && body->keep_lock() <= INT64_MAX) {
     wish.keep = body->keep_lock();
   }
   SHEEN_CO_TRY_ASSIGN(ObjectLocks::Access access, co_await EnterCounted(context, key, wish));

@@ -79,6 +79,8 @@ class OssService final : public rpc::Service,
   std::vector<std::pair<uint32_t, ost::Target*>> Targets() const;
   // Write locks that clients hold, on all targets.
   uint64_t lock_count() const { return locks_.kept_count(); }
+  uint64_t lock_limit() const { return locks_.kept_max(); }
+  void SetLockLimit(uint64_t count) { locks_.SetKeptMax(count); }
   // Lustre's recovery_status of one target. `now`: monotonic.
   std::string RecoveryText(uint32_t index, Nanos now);
   // Space that clients may count on, of one target.

@@ -31,7 +31,7 @@ Server::State::State(async::Shard* shard_in, SessionTable* sessions_in, Service*
       options(std::move(options_in)),
       allow(ParseAllowOrLoopback(options.allow)) {}
 
-void Server::State::Forget(Connection* connection) {
+void Server::State::Forget(uint64_t connection) {
   connections.erase(connection);
   Wake();
 }
@@ -97,7 +97,7 @@ void Server::Accept(std::unique_ptr<Link> link) {
     return;
   }
   auto connection = std::make_shared<Connection>(state_, std::move(link));
-  state_->connections.emplace(connection.get(), connection);
+  state_->connections.emplace(connection->number(), connection);
   connection->Start();
   state_->ScheduleSilenceCheck();
 }

@@ -57,7 +57,10 @@ void Server::Connection::ConnectionPeer::Ask(Opcode opcode, std::string body, An
 }
 
 Server::Connection::Connection(std::shared_ptr<State> server, std::unique_ptr<Link> link)
-    : server_(std::move(server)), link_(std::move(link)), peer_(link_->peer()) {}
+    : server_(std::move(server)),
+      link_(std::move(link)),
+      peer_(link_->peer()),
+      number_(server_->next_connection++) {}
 
 void Server::Connection::Start() {
   last_heard_ = server_->shard->Now();
@@ -455,7 +458,7 @@ void Server::Connection::OnClosed(const Error& reason) {
   link_.reset();
   EndPeer();
   LeaveSession();
-  server_->Forget(this);
+  server_->Forget(number_);
 }
 
 void Server::Connection::LeaveSession() {

@@ -31,7 +31,7 @@ struct Server::State final : std::enable_shared_from_this<State> {
   State(async::Shard* shard_in, SessionTable* sessions_in, Service* service_in,
         ServerOptions options_in);
 
-  void Forget(Connection* connection);
+  void Forget(uint64_t connection);
   // A session lost a link: starts disconnect_grace when it was the last.
   void LinkEnded(const std::shared_ptr<Session>& session);
   void ScheduleSilenceCheck();
@@ -43,7 +43,8 @@ struct Server::State final : std::enable_shared_from_this<State> {
   Service* const service;
   const ServerOptions options;
   const CidrList allow;
-  std::unordered_map<Connection*, std::shared_ptr<Connection>> connections;
+  std::map<uint64_t, std::shared_ptr<Connection>> connections;  // by number
+  uint64_t next_connection = 1;
   async::Gate gate;  // requests being executed
   async::WaitQueue events;
   uint64_t next_xid = 1;  // of requests to clients
@@ -64,6 +65,7 @@ class Server::Connection final : public LinkHandler,
   void AwaitAnswer(uint64_t xid);
   // A request of the server's; the answer is ignored.
   void SendRequest(Opcode opcode, const std::string& body, uint64_t xid);
+  uint64_t number() const { return number_; }  // in the order of acceptance
   bool established() const { return phase_ == Phase::kEstablished; }
   const std::shared_ptr<Session>& session() const { return session_; }
   const std::string& peer() const { return peer_; }
@@ -134,6 +136,7 @@ class Server::Connection final : public LinkHandler,
   const std::shared_ptr<State> server_;
   std::unique_ptr<Link> link_;
   const std::string peer_;
+  const uint64_t number_;
   Phase phase_ = Phase::kAwaitHello;
   std::shared_ptr<Session> session_;
   const std::shared_ptr<XidTracker> tracker_ = std::make_shared<XidTracker>();

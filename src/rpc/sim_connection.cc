@@ -79,7 +79,7 @@ void SimConnection::Deliver(size_t index) {
   if (!FinishPartial(index)) return;
   while (!end.inbox.empty() && !broken_ && !end.closed && end.receiving && !end.partial) {
     if (end.handler == nullptr || end.inbox.front().arrival > network_->shard()->Now()) return;
-    if (network_->Partitioned(ends_[0].node, ends_[1].node)) return;
+    if (network_->Cut(ends_[1 - index].node, end.node)) return;
     Frame frame = std::move(end.inbox.front());
     end.inbox.pop_front();
     end.inbox_bytes -= frame.bytes();
@@ -105,7 +105,7 @@ bool SimConnection::FinishPartial(size_t index) {
   end.partial.reset();
   std::memcpy(partial.sink.data(), partial.bulk.data(), partial.bulk.size());
   partial.message.bulk_view = partial.sink.first(partial.bulk.size());
-  ++network_->frames_delivered_;
+  network_->NoteDelivered(end.node, partial.message.header);
   end.handler->OnMessage(std::move(partial.message));
   return true;
 }
@@ -129,7 +129,7 @@ void SimConnection::DeliverFrame(size_t index, Frame frame) {
     }
     decoded->bulk = std::move(frame.bulk);
   }
-  ++network_->frames_delivered_;
+  network_->NoteDelivered(end.node, decoded->header);
   end.handler->OnMessage(std::move(*decoded));
 }
 

@@ -1,7 +1,9 @@
 #include "rpc/sim_transport.h"
 
 #include <algorithm>
+#include <bit>
 
+#include "base/crc32c.h"
 #include "rpc/sim_connection.h"
 
 namespace sheen::rpc {
@@ -45,6 +47,15 @@ void SimNetwork::Partition(const std::string& a, const std::string& b) {
 
 void SimNetwork::Heal(const std::string& a, const std::string& b) {
   partitions_.erase(InOrder(a, b));
+  Resume();
+}
+
+void SimNetwork::HealOneWay(const std::string& from, const std::string& to) {
+  cut_.erase({from, to});
+  Resume();
+}
+
+void SimNetwork::Resume() {
   for (const auto& weak : connections_) {
     if (const auto connection = weak.lock()) connection->Resume();
   }
@@ -80,8 +91,20 @@ Nanos SimNetwork::Delay() {
   return options_.delay_min + Nanos(random_.Below(spread + 1));
 }
 
-bool SimNetwork::Partitioned(const std::string& a, const std::string& b) const {
-  return !partitions_.empty() && partitions_.contains(InOrder(a, b));
+bool SimNetwork::Cut(const std::string& from, const std::string& to) const {
+  return (!cut_.empty() && cut_.contains({from, to})) ||
+         (!partitions_.empty() && partitions_.contains(InOrder(from, to)));
+}
+
+void SimNetwork::NoteDelivered(const std::string& to, const FrameHeader& header) {
+  ++frames_delivered_;
+  const auto bytes = EncodeHeader(header);  // with the checksums of body and bulk
+  const auto mix = [this](uint64_t word) {
+    digest_ = std::rotl((digest_ ^ word) * 0x9E3779B97F4A7C15ULL, 29);
+  };
+  mix(static_cast<uint64_t>(shard_->Now().count()));
+  mix(Crc32c(AsBytes(to)));
+  mix(Crc32c(bytes));
 }
 
 std::string SimNetwork::PeerName(const std::string& node) {
@@ -96,7 +119,7 @@ SimTransport::SimTransport(SimNetwork* network, std::string node)
 async::Task<Result<std::unique_ptr<Link>>> SimTransport::Connect(Address address, Nanos timeout) {
   SimNetwork* const network = network_;
   async::Shard* const shard = network->shard_;
-  if (network->Partitioned(node_, address.host)) {
+  if (network->Cut(node_, address.host) || network->Cut(address.host, node_)) {
     co_await shard->Sleep(timeout);
     co_return Fail(Errc::kTimedOut, "connecting to " + address.ToString() + " timed out");
   }

@@ -52,6 +52,9 @@ class SimNetwork final {
   // Nothing passes between the two: frames wait, connecting times out. Nobody is told.
   void Partition(const std::string& a, const std::string& b);
   void Heal(const std::string& a, const std::string& b);
+  // Frames from the one to the other wait, the other way they pass.
+  void CutOneWay(const std::string& from, const std::string& to) { cut_.insert({from, to}); }
+  void HealOneWay(const std::string& from, const std::string& to);
   // Breaks the connections between two nodes; they may connect again at once.
   void Break(const std::string& a, const std::string& b);
   // As if the node's process had died: its connections break and its listeners are gone, until a
@@ -61,6 +64,8 @@ class SimNetwork final {
   void SetNodeIp(const std::string& node, std::string ip);
 
   uint64_t frames_delivered() const { return frames_delivered_; }
+  // Of every frame delivered so far: between whom, when, and its bytes. Equal: the same run.
+  uint64_t digest() const { return digest_; }
   uint64_t connections_broken() const { return connections_broken_; }
   async::Shard* shard() const { return shard_; }
 
@@ -74,7 +79,10 @@ class SimNetwork final {
   };
 
   Nanos Delay();
-  bool Partitioned(const std::string& a, const std::string& b) const;
+  // Does nothing pass from the one to the other?
+  bool Cut(const std::string& from, const std::string& to) const;
+  void NoteDelivered(const std::string& to, const FrameHeader& header);
+  void Resume();
   std::string PeerName(const std::string& node);
   void BreakWhere(const std::string& a, const std::string* b);
 
@@ -83,11 +91,13 @@ class SimNetwork final {
   Random random_;
   std::map<std::pair<std::string, uint16_t>, Listening> listening_;  // (node, port)
   std::set<std::pair<std::string, std::string>> partitions_;         // each pair in order
+  std::set<std::pair<std::string, std::string>> cut_;                // (from, to)
   std::map<std::string, std::string> node_ips_;
   std::vector<std::weak_ptr<SimConnection>> connections_;
   uint64_t next_id_ = 1;
   uint16_t next_port_ = 40000;
   uint64_t frames_delivered_ = 0;
+  uint64_t digest_ = 0;
   uint64_t connections_broken_ = 0;
 };
 

@@ -94,6 +94,8 @@ target=$MNT/one
 if dd if=/dev/zero of="$target" bs=1M count=400 conv=fsync 2>"$WORK/dd"; then die "400 MiB fit into 200 MiB"; fi
 grep -q 'No space left on device' "$WORK/dd" || { cat "$WORK/dd"; die "the writer did not get ENOSPC"; }
 [ "$(cat "$MNT/keep")" = keep ] || die "another file was harmed"
+# Of what was refused the kernel shows nothing, here either.
+dd if="$target" bs=1M iflag=direct status=none | cmp - "$target" || die "cached bytes are not those that were stored"
 rm "$target"
 deadline=$((SECONDS + 20))
 until dd if=/dev/urandom of="$target" bs=1M count=100 conv=fsync 2>/dev/null; do

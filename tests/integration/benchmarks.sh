@@ -1,6 +1,6 @@
 #!/bin/bash
 # sheen-bench ior and mdtest on a mounted filesystem: their data is right, the reports are readable,
-# and data that was changed behind their back makes them fail. bench/compare runs, and leaves nothing.
+# and data that was changed behind their back makes them fail. bench/compare, recovery_cost and restart run, and leave nothing.
 . "$(dirname "$0")/../support/cluster.sh"
 
 cluster_up
@@ -84,5 +84,41 @@ say "bench/compare: Sheen and the FUSE ceiling, some workloads"
   2>"$WORK/compare.log" || die "bench/compare: $(tail -5 "$WORK/compare.log")"
 grep -q '^| mdtest, 4 KiB files, 2 tasks, remove, per s | [0-9]' "$WORK/compare.md" ||
   die "no row of mdtest: $(cat "$WORK/compare.md")"
-grep -q ' /run/bench' /proc/mounts && die "bench/compare left a mount"
+
+say "bench/recovery_cost: three instances, one of them without recovery; what is judged"
+"$ROOT/bench/recovery_cost" --quick --busy --workloads names,small-writes --bin "$BIN" \
+  --json "$WORK/cost.json" >"$WORK/cost.md" 2>"$WORK/cost.log" ||
+  die "bench/recovery_cost: $(tail -5 "$WORK/cost.log" "$WORK/cost.md")"
+grep -qE '^\| create and fsync, 8 processes, per s \| 1,000 operations \|( 0\.[0-9]{4} \|){2}' \
+  "$WORK/cost.md" || die "no row of create_fsync: $(cat "$WORK/cost.md")"
+judged() { # wanted status, CPU seconds with recovery, the same once more, rate; 2.0 and 100 without
+  python3 - "$WORK/cost.json" "$@" >"$WORK/judged.json" <<'PY' || die "samples"
+import json, sys
+kept, (on, again, rate) = json.load(open(sys.argv[1])), map(float, sys.argv[3:])
+def samples(cpu, value):
+    return {"create": {"cpu": cpu, "value": value, "amount": 1000}}
+kept["meta"]["quick"] = False
+kept["rounds"] = [{"off": samples(2.0, off_rate), "on": samples(on, rate),
+                   "again": samples(again, rate)} for off_rate in (98, 100, 102)]
+print(json.dumps(kept))
+PY
+  local status=0
+  "$ROOT/bench/recovery_cost" --report --json "$WORK/judged.json" >"$WORK/judged.md" || status=$?
+  [ "$status" = "$1" ] || die "status $status instead of $1: $(cat "$WORK/judged.md")"
+}
+judged 0 2.09 2.10 97
+judged 1 2.11 2.11 100
+judged 1 2.00 2.00 95
+judged 3 2.11 2.20 100
+
+say "bench/restart: a little of it, with a bound that nothing keeps"
+"$ROOT/bench/restart" --inodes 800 --objects 400 --between 80 --kills 1 --seconds 0.001 --bin "$BIN" \
+  >"$WORK/restart" 2>&1 && die "nothing is over 1 ms: $(cat "$WORK/restart")"
+for server in mds0 oss0; do
+  grep -qE "^$server, 1 kills: first answer after [0-9.]+ s " "$WORK/restart" &&
+    grep -q "^FAILED: $server: .* to the first answer, 0.001 are allowed$" "$WORK/restart" ||
+    die "$server: $(cat "$WORK/restart")"
+done
+[ "$(grep -c FAILED "$WORK/restart")" = 2 ] || die "a call failed: $(cat "$WORK/restart")"
+grep -q ' /run/bench' /proc/mounts && die "a program of bench left a mount"
 exit 0

@@ -68,6 +68,63 @@ for point in server.changing.mds_make_node server.changed.mds_make_node server.c
   wait $! || die "$daemon was not killed by $point"
 done
 
+# A client killed in the middle of a request, or of the answer to a callback: the other mount goes on,
+# with all that was synced; the next mount at the same place works.
+SECOND=$WORK/second
+mkdir "$SECOND"
+head -c 100000 /dev/urandom >"$WORK/data"
+OTHERS_MAX=20 # s; the dead one's connections have 3 s, then it is evicted
+# Of its own, so that what is armed is armed there alone.
+second() { SHEEN_RUN_DIR=$WORK/second.run "$@"; }
+second_is() { grep -q "^client:$SECOND .*$1" <<<"$(sheen dev status --name "$NAME")"; }
+test_cleanup() { sheen dev umount "$SECOND" --name "$NAME" >/dev/null 2>&1 || umount -l "$SECOND" 2>/dev/null; }
+for point in client.sent.mds_make_node client.answered.mds_link client.send.ost_write \
+  client.asked.extent_callback client.answering.extent_callback client.answering.lock_callback; do
+  second sheen dev mount "$SECOND" --name "$NAME" >/dev/null || die "mount before $point"
+  mkdir "$SECOND/killed"
+  cp "$WORK/data" "$SECOND/killed/f"
+  sync "$SECOND/killed/f"
+  second arm "$point" kill
+  # It ends with the daemon.
+  python3 - "$SECOND/killed" <<'PY' 2>"$WORK/python.err" &
+import os, sys, time
+directory = sys.argv[1]
+os.mkdir(f"{directory}/new")
+os.link(f"{directory}/f", f"{directory}/hard")
+os.stat(f"{directory}/f")
+with open(f"{directory}/f", "r+b", buffering=0) as file:
+    while True:
+        file.seek(100000)
+        file.write(b"later")
+        time.sleep(0.05)
+PY
+  user=$!
+  for i in $(seq 400); do
+    second_is running || break
+    [ "$i" -lt 400 ] || die "$point killed no client"
+    # The first mount wants what the other one has.
+    timeout 40 cat "$MNT/killed/f" >/dev/null || die "cat beside $point"
+    timeout 40 chmod "$((600 + i % 2 * 40))" "$MNT/killed/f" || die "chmod beside $point"
+    sleep 0.1
+  done
+  begin=$SECONDS
+  timeout 40 cmp -n 100000 "$MNT/killed/f" "$WORK/data" || die "what was synced before $point"
+  tail -c +100001 "$MNT/killed/f" >"$WORK/tail"
+  [ ! -s "$WORK/tail" ] || [ "$(cat "$WORK/tail")" = later ] || die "bytes of nobody after $point"
+  use "the other client killed by $point"
+  # Made as a whole or not at all, once.
+  [ -d "$MNT/killed/new" ] || mkdir "$MNT/killed/new" || die "mkdir after $point"
+  rm -f "$MNT/killed/hard"
+  [ "$(stat -c %h "$MNT/killed/f")" = 1 ] || die "links after $point: $(stat -c %h "$MNT/killed/f")"
+  [ $((SECONDS - begin)) -lt "$OTHERS_MAX" ] || die "after $point others waited for $((SECONDS - begin)) s"
+  wait "$user" || true
+  second sheen dev start "client:$SECOND" --name "$NAME" >/dev/null || die "the mount after $point"
+  timeout 40 cmp "$MNT/killed/f" "$SECOND/killed/f" || die "the new mount after $point"
+  rm -r "$SECOND/killed"
+  sheen dev umount "$SECOND" --name "$NAME" >/dev/null
+  say "a client killed at $point: the other went on within $((SECONDS - begin)) s"
+done
+
 umount "$MNT"
 sheen dev mount "$MNT" --name "$NAME" --client-opt deadline=2 >/dev/null || die "mount with a deadline"
 echo before >"$MNT/file"

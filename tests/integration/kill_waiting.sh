@@ -55,7 +55,7 @@ round() { # kill | stop
   local how=$1 i
   say "$how: OSSs"
   dd if=/dev/urandom of="$WORK/data" bs=1M count=4 status=none
-  for i in read direct write over fsync trunc; do cp "$WORK/data" "$MNT/$i"; sync "$MNT/$i"; done
+  for i in read direct write over fsync trunc mapped; do cp "$WORK/data" "$MNT/$i"; sync "$MNT/$i"; done
   cold
   exec 8<>"$MNT/fsync" 9<>"$MNT/over"
   head -c 4096 "$WORK/data" >&8
@@ -65,6 +65,7 @@ round() { # kill | stop
   timeout 5 touch "$MNT/empty1" && timeout 5 chmod 600 "$MNT/empty1" || die "touch, chmod with no OSS there"
   [ "$(timeout 5 stat -c '%s %a' "$MNT/empty1")" = '0 600' ] || die "stat with no OSS there"
   blocked read cat "$MNT/read"
+  blocked mapped python3 -c 'import mmap, sys; f = open(sys.argv[1], "rb"); mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)[1 << 20]' "$MNT/mapped"
   blocked direct dd if="$MNT/direct" of=/dev/null bs=4M iflag=direct
   blocked write dd if=/dev/zero of="$MNT/write" bs=1M count=4 conv=notrunc
   blocked append dd if=/dev/zero of="$MNT/write" bs=64k count=1 oflag=append,direct conv=notrunc
@@ -81,9 +82,9 @@ round() { # kill | stop
   back oss0 oss1
   wait "$writer" || die "the writer after the killed one"
   exec 8>&- 9>&-
-  for i in read direct fsync; do timeout 20 cmp "$MNT/$i" "$WORK/data" || die "$i"; done
+  for i in read direct fsync mapped; do timeout 20 cmp "$MNT/$i" "$WORK/data" || die "$i"; done
   cold
-  for i in read direct fsync; do timeout 20 cmp "$MNT/$i" "$WORK/data" || die "$i, read again"; done
+  for i in read direct fsync mapped; do timeout 20 cmp "$MNT/$i" "$WORK/data" || die "$i, read again"; done
   timeout 20 cmp -n 65536 "$MNT/over" <(head -c 65536 /dev/zero | tr '\0' B) || die "an older write landed on a newer"
   timeout 20 cmp -i 65536 "$MNT/over" "$WORK/data" || die "over"
   rm -f "$MNT"/*
@@ -92,7 +93,9 @@ round() { # kill | stop
   mkdir -p "$MNT/d"
   cp "$WORK/data" "$MNT/d/f"
   cold
-  exec 9<"$MNT/d"
+  echo x >"$MNT/d/removed"
+  exec 9<"$MNT/d" 6<"$MNT/d/f" 7<"$MNT/d/f" 8<>"$MNT/d/f"
+  flock -x 6
   away "$how" mds0
   blocked stat stat "$MNT/d/other"
   blocked ls ls -l "$MNT/d"
@@ -102,6 +105,10 @@ round() { # kill | stop
   blocked open python3 -c 'import os, sys; os.open(sys.argv[1], os.O_WRONLY)' "$MNT/d/f"
   blocked rename mv "$MNT/d/f" "$MNT/d/g"
   blocked chmod chmod 600 "$MNT/d"
+  blocked unlink unlink "$MNT/d/removed"
+  blocked setxattr setfattr -n user.a -v 1 "$MNT/d/f"
+  blocked flock flock -x 7
+  blocked fcntl python3 -c 'import fcntl; fcntl.lockf(8, fcntl.LOCK_EX)'
   blocked statfs stat -f "$MNT"
   # Of a directory: a file whose changes are known to be committed needs no MDS.
   blocked sync python3 -c 'import os; os.fsync(9)'
@@ -111,8 +118,12 @@ round() { # kill | stop
   local deadline=$((SECONDS + 30))
   until timeout 5 stat "$MNT/d" >/dev/null 2>&1; do [ "$SECONDS" -lt "$deadline" ] || die "the mount does not answer"; done
   sleep 1
+  exec 6<&- 7<&- 8<&-
   [ -e "$MNT/d/f" ] || mv "$MNT/d/g" "$MNT/d/f"
   timeout 20 cmp "$MNT/d/f" "$WORK/data" || die "data after the MDS came back"
+  # A lock that a killed process waited for is nobody's.
+  timeout 20 flock -x "$MNT/d/f" true || die "flock after a waiter was killed"
+  timeout 20 python3 -c 'import fcntl, sys; fcntl.lockf(open(sys.argv[1], "r+b"), fcntl.LOCK_EX)' "$MNT/d/f" || die "a file lock after a waiter was killed"
   timeout 20 rm -rf "$MNT/d" "$MNT/new" "$MNT/newdir" || die "rm"
   [ -z "$(ls "$MNT")" ] || die "left: $(ls "$MNT")"
   echo fine >"$MNT/fine"

@@ -145,7 +145,8 @@ class Growth:
         self.over.value = 1
 
     def read_tail(self, path, alone):
-        """Beside somebody who asks for the size a read may end where it was (docs/posix.md)."""
+        """Beside somebody who asks for the size a read may end where it was, or show zeros where the
+        file's last page had nothing before (docs/posix.md)."""
         fd, at, late = os.open(path, os.O_RDONLY), 0, 0
         while True:
             over, least = self.over.value, self.answered.value
@@ -158,7 +159,14 @@ class Growth:
             else:
                 late = 0
             assert at + len(got) <= most, ("long", at, len(got), most)
-            assert got == bytes_at(at, len(got)), ("wrong bytes", at, len(got))
+            wanted = bytes_at(at, len(got))
+            if got != wanted:
+                wrong = [i for i, (x, y) in enumerate(zip(got, wanted)) if x != y]
+                one_page = (at + wrong[0]) // 4096 == (at + wrong[-1]) // 4096
+                zeros = all(got[i] == 0 for i in wrong)
+                late += 1
+                assert not alone and one_page and zeros and late < 100, ("wrong bytes", at, wrong[:9])
+                continue
             at += len(got)
             self.reads.value += 1
             if over and at == least:

@@ -49,3 +49,28 @@ say "$listings listings and $looked other questions for $files files"
 [ $(($(asked osc) - osts)) = 0 ] || die "ls -l asked OSTs $(($(asked osc) - osts)) times"
 [ $listings -le $((files / 500)) ] || die "$listings listings for $files files"
 [ $looked -le $((files / 20)) ] || die "$looked files were asked for one by one"
+
+# Extended attributes are known as long as the inode's lock is held.
+python3 - "$MNT/many" <<'PY'
+import os, sys
+for i in range(100):
+    os.setxattr(f"{sys.argv[1]}/f{i}", "user.kind", b"%d" % i)
+PY
+got=$(asked mdc mds_getxattr)
+python3 - "$MNT/many" <<'PY'
+import os, sys
+for _ in range(10):
+    for i in range(100):
+        name = f"{sys.argv[1]}/f{i}"
+        assert os.stat(name).st_size == i + 1
+        assert os.getxattr(name, "user.kind") == b"%d" % i
+        try:
+            os.getxattr(name, "user.other")
+            raise AssertionError(name)
+        except OSError as error:
+            assert error.errno == 61, error
+PY
+got=$(($(asked mdc mds_getxattr) - got))
+say "$got questions for 2,000 looks at 200 xattrs"
+[ $got -le 220 ] || die "xattrs that were known are asked for again"
+say ok

@@ -141,6 +141,26 @@ ls -l "$MNT/many" >/dev/null
 lctl set_param 'ldlm.namespaces.*-mdc-*.lru_size=clear' >/dev/null
 [ "$(value 'ldlm.namespaces.*-mdc-*.lock_count')" = 0 ] || die "lru_size=clear"
 [ "$(cat "$MNT/many/7")" = 7 ] || die "after clear"
+# Those of the servers: what is held stays, and nothing more is given.
+lctl set_param 'ldlm.namespaces.*.lock_limit=-1' 2>/dev/null && die "a limit below nothing"
+lctl set_param 'ldlm.namespaces.*.lock_limit=1' >/dev/null
+held=$(value 'ldlm.namespaces.mdt-*.lock_count')
+lctl set_param 'ldlm.namespaces.*-mdc-*.lru_size=10000' >/dev/null
+ls -l "$MNT/many" >/dev/null
+[ "$(value 'ldlm.namespaces.mdt-*.lock_count')" -le "$held" ] || die "the MDS gives more locks than its limit"
+python3 - "$MNT/unlocked" <<'PY' || die "small writes over the limit of locks"
+import os, sys
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR, 0o644)
+for i in range(2000):
+    os.write(fd, b"%03d " % (i % 1000))
+assert os.fstat(fd).st_size == 8000
+assert os.pread(fd, 8000, 0) == b"".join(b"%03d " % (i % 1000) for i in range(2000))
+PY
+[ "$(value 'ldlm.namespaces.filter-*.lock_count')" -le 2 ] || die "the OSSs give more locks than their limit"
+lctl set_param 'ldlm.namespaces.mdt-*.lock_limit=2000000' 'ldlm.namespaces.filter-*.lock_limit=1000000' >/dev/null
+cold
+ls -l "$MNT/many" >/dev/null
+[ "$(value 'ldlm.namespaces.mdt-*.lock_count')" -ge 200 ] || die "no locks although there is room"
 say "lock limits hold"
 
 # Kept settings: on the client that is there, on one that comes, and after everything restarted.

@@ -143,9 +143,36 @@ def every_call_on_descriptors(w):
 def temporary_files(w):
     w.make("d", "dir")
     w.make("f")
-    for name in ("d", "f", "none"):
-        w.close(w.do("open", P(name), O_TMPFILE | os.O_RDWR, 0o640))
+    w.make("g", "dir", mode=0o2775)
+    for name in ("d", "f", "none", "g"):
+        fd = w.do("open", P(name), O_TMPFILE | os.O_RDWR, 0o640)
+        if fd is not None:
+            w.do("fstat", fd)
+            w.do("readdir", P(name))
+        w.close(fd)
     w.do("open", P("d"), O_TMPFILE | os.O_RDONLY, 0o640)
+    # Given a name while it is open, by a second name too; then like any other.
+    fd = w.do("open", P("d"), O_TMPFILE | os.O_RDWR, 0o600)
+    w.do("write", fd, b"nameless")
+    w.do("link_fd", fd, P("d/named"))
+    w.do("fstat", fd)
+    w.do("link", P("d/named"), P("d/second"))
+    w.do("pwrite", fd, b"more", 8)
+    w.close(fd)
+    w.do("contents", P("d/second"))
+    w.do("unlink", P("d/named"))
+    w.do("unlink", P("d/second"))
+    # Never to have a name; and one that has lost it again.
+    fd = w.do("open", P("d"), O_TMPFILE | os.O_WRONLY | os.O_EXCL, 0o600)
+    w.do("link_fd", fd, P("d/excl"))
+    w.close(fd)
+    fd = w.do("open", P("d"), O_TMPFILE | os.O_RDWR, 0o600)
+    w.do("link_fd", fd, P("d/lost"))
+    w.do("unlink", P("d/lost"))
+    w.do("link_fd", fd, P("d/again"))
+    w.do("fstat", fd)
+    w.close(fd)
+    w.do("readdir", P("d"))
 
 
 @case()
@@ -153,8 +180,16 @@ def append(w):
     w.make("log", data=b"one\n")
     a = w.do("open", P("log"), os.O_WRONLY | os.O_APPEND)
     b = w.do("open", P("log"), os.O_RDWR | os.O_APPEND)
+    # Who reads the end has its page, of the size before.
+    reader = w.do("open", P("log"), os.O_RDONLY)
+    size = 4
+    w.do("pread", reader, 10, 0)
     for fd, text in ((a, b"two\n"), (b, b"three\n"), (a, b"four\n"), (b, b"x" * 5000)):
         w.do("write", fd, text)
+        w.do("pread", reader, len(text) + 10, size - 2)
+        size += len(text)
+        w.do("mmap_read", reader, size)
+    w.close(reader)
     w.do("contents", P("log"))
     w.do("lseek", b, 0, os.SEEK_SET)
     w.do("read", b, 4)

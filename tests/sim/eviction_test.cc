@@ -71,6 +71,73 @@ class EvictedWriter final {
   uint64_t kept_handle_ = 0;
 };
 
+// While it is away others make the file longer; then it alone has it open for writing again.
+class EvictedAppender final {
+ public:
+  async::Task<void> Begin(Filesystem* alice, Filesystem* bob) {
+    const auto made = co_await alice->Create(0, alice->root(), "log", kWanted);
+    EXPECT_TRUE(made);
+    if (!made) co_return;
+    fid_ = made->attr.fid;
+    handle_ = made->handle;
+    co_await Append(alice, handle_);
+    const auto opened = co_await bob->Open(0, fid_, O_WRONLY | O_APPEND);
+    EXPECT_TRUE(opened);
+    if (opened) bobs_ = opened->handle;
+    co_await Append(alice, handle_);
+    const auto kept = co_await alice->Fsync(fid_);
+    EXPECT_TRUE(kept);
+  }
+  async::Task<void> GrowMeanwhile(Filesystem* bob) {
+    co_await Append(bob, bobs_);
+    co_await Append(bob, bobs_);
+    const Status closed = co_await bob->Close(fid_, bobs_);
+    EXPECT_TRUE(closed);
+  }
+  async::Task<void> CheckSize(Filesystem* fs, size_t records) {
+    const auto attr = co_await fs->GetAttr(0, fid_);
+    EXPECT_TRUE(attr) << (attr ? "" : attr.error().ToString());
+    if (attr) EXPECT_EQ(attr->size, records * kText.size());
+  }
+  async::Task<void> Append(Filesystem* fs, uint64_t handle) {
+    client::WriteOptions options;
+    options.append = options.uncached = true;
+    const auto wrote = co_await fs->Write(fid_, handle, 0, Text(), options);
+    EXPECT_TRUE(wrote) << (wrote ? "" : wrote.error().ToString());
+  }
+  async::Task<void> AppendMore(Filesystem* alice) { co_await Append(alice, handle_); }
+  async::Task<void> Close(Filesystem* alice) {
+    const Status closed = co_await alice->Close(fid_, handle_);
+    EXPECT_TRUE(closed);
+  }
+
+ private:
+  Fid fid_;
+  uint64_t handle_ = 0;
+  uint64_t bobs_ = 0;
+};
+
+TEST(SimEvictionTest, WhatOthersWroteMeanwhileIsInTheSizes) {
+  const uint64_t seed = TestSeed();
+  SimCluster cluster({.seed = seed});
+  Filesystem* const alice = cluster.AddClient("alice");
+  Filesystem* const bob = cluster.AddClient("bob");
+  EvictedAppender appender;
+  cluster.Run(appender.Begin(alice, bob));
+  cluster.Evict(alice);
+  cluster.Run(appender.GrowMeanwhile(bob));
+  async::RunFor(cluster.shard(), std::chrono::seconds(30));
+  for (size_t records = 4; records < 7; ++records) {
+    cluster.Run(appender.CheckSize(alice, records));
+    cluster.Run(appender.CheckSize(bob, records));
+    cluster.Run(appender.AppendMore(alice));
+  }
+  cluster.Run(appender.Close(alice));
+  async::RunFor(cluster.shard(), std::chrono::seconds(1));
+  cluster.Run(appender.CheckSize(bob, 7));
+  cluster.Run(appender.CheckSize(alice, 7));
+}
+
 TEST(SimEvictionTest, NoWriteOfAnEvictedClientArrives) {
   const uint64_t seed = TestSeed();
   SimCluster cluster({.seed = seed});

@@ -7,6 +7,8 @@
 #   start NAME LOG COMMAND...      runs a daemon there, output to $WORK/LOG.out; its pid is $started
 #   wait_port NAME PORT            until it is listened on
 #   use_mount_helper               mount(8) finds mount.sheen
+#   lose FROM TO, heal FROM TO     what FROM sends to TO is lost, and arrives again
+#   unplug NAME, plug NAME         its cable
 #   hosts_down                     ends what was started; for test_cleanup
 hosts=()
 pids=()
@@ -48,6 +50,12 @@ wait_port() { # host, port
     sleep 0.1
   done
 }
+
+# Its frames go to an address that nobody has.
+lose() { ip -n "$(ns "$1")" neigh replace "$(address "$2")" lladdr 02:00:00:00:00:99 nud permanent dev eth0; }
+heal() { ip -n "$(ns "$1")" neigh del "$(address "$2")" dev eth0; }
+unplug() { ip -n "$(ns bridge)" link set "p-$1" down; }
+plug() { ip -n "$(ns bridge)" link set "p-$1" up; }
 
 # mount(8) finds its helper in /sbin; the one of the build tree is put there if none is installed.
 use_mount_helper() {

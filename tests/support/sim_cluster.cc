@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 #include "mdt/mdt.h"
 #include "mdt/schema.h"
@@ -54,14 +56,36 @@ async::Task<void> StopService(rpc::Server* server, async::Task<Status> stop) {
 }
 
 uint64_t TestSeed() {
+  static std::optional<uint64_t> seed;
+  // Another test, or the same once more, has one of its own.
+  struct Forget final : ::testing::EmptyTestEventListener {
+    void OnTestStart(const ::testing::TestInfo& /*test*/) override { seed.reset(); }
+  };
+  static const bool listens = [] {
+    ::testing::UnitTest::GetInstance()->listeners().Append(new Forget);
+    return true;
+  }();
+  if (seed && listens) return *seed;
   const char* given = std::getenv("SHEEN_SEED");
-  const uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 0) : RandomU64() >> 16;
-  std::printf("SHEEN_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  return seed;
+  seed = given != nullptr ? std::strtoull(given, nullptr, 0) : RandomU64() >> 16;
+  std::printf("SHEEN_SEED=%llu\n", static_cast<unsigned long long>(*seed));
+  return *seed;
+}
+
+void SimCluster::AwaitControlCalls() {
+  EXPECT_TRUE(async::RunUntil(&shard_, [this] { return control_calls_ == 0; }, kPatience));
 }
 
 // The control plane without gRPC: calls the OSS's service of that name.
 struct SimCluster::Control final : rpc::ObjectControl {
+  // Its service lives until it has ended.
+  struct Counted {
+    explicit Counted(SimCluster* c) : cluster(c) { ++cluster->control_calls_; }
+    ~Counted() { --cluster->control_calls_; }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    SimCluster* const cluster;
+  };
   explicit Control(SimCluster* c) : cluster(c) {}
   rpc::ObjectControlService* Find(const std::string& server) {
     if (cluster->oss_ == nullptr || cluster->mds_dead_ || cluster->oss_dead_) return nullptr;
@@ -74,6 +98,7 @@ struct SimCluster::Control final : rpc::ObjectControl {
                                      v1::DestroyObjectsRequest request) override {
     rpc::ObjectControlService* service = Find(server);
     if (service == nullptr) co_return Fail(Errc::kUnavailable, server + " is down");
+    const Counted counted(cluster);
     Status status = co_await service->DestroyObjects(std::move(request));
     co_return status;
   }
@@ -81,17 +106,20 @@ struct SimCluster::Control final : rpc::ObjectControl {
                                      v1::SetObjectOwnerRequest request) override {
     rpc::ObjectControlService* service = Find(server);
     if (service == nullptr) co_return Fail(Errc::kUnavailable, server + " is down");
+    const Counted counted(cluster);
     Status status = co_await service->SetObjectOwner(std::move(request));
     co_return status;
   }
   async::Task<Status> FenceSession(std::string server, v1::FenceSessionRequest request) override {
     rpc::ObjectControlService* service = Find(server);
     if (service == nullptr) co_return Fail(Errc::kUnavailable, server + " is down");
+    const Counted counted(cluster);
     Status status = co_await service->FenceSession(std::move(request));
     co_return status;
   }
   async::Task<Result<v1::RestoreObjectReply>> RestoreObject(
       std::string server, v1::RestoreObjectRequest request) override {
+    const Counted counted(cluster);
     if (auto* const oss = Find(server)) co_return co_await oss->RestoreObject(std::move(request));
     co_return Fail(Errc::kUnavailable, server + " is down");
   }
@@ -100,6 +128,7 @@ struct SimCluster::Control final : rpc::ObjectControl {
 
 SimCluster::SimCluster(SimOptions options)
     : options_(options),
+      randomness_(options.seed),
       network_(&shard_, {.seed = options.seed, .break_one_in = options.break_one_in}),
       mds_disk_(mdt::FamilyNames().size()),
       control_(std::make_unique<Control>(this)) {
@@ -132,6 +161,11 @@ SimCluster::~SimCluster() {
   if (agents_ != nullptr) Run(agents_->Stop());
   async::RunFor(&shard_, std::chrono::seconds(5));
   clients_.clear();
+  if (std::getenv("SHEEN_DIGEST") == nullptr) return;
+  std::printf("DIGEST %016llx frames %llu at %lld ns\n",
+              static_cast<unsigned long long>(network_.digest()),
+              static_cast<unsigned long long>(network_.frames_delivered()),
+              static_cast<long long>(shard_.Now().count()));
 }
 
 std::shared_ptr<bool> SimCluster::Begin(async::Task<void> task) {
@@ -328,6 +362,7 @@ void SimCluster::StopOss() {
     if (agents_ != nullptr) Run(agents_->Detach("oss" + std::to_string(i)));
     network_.Kill("oss" + std::to_string(i));
   }
+  AwaitControlCalls();
   oss_.reset();
   for (auto& ost : osts_) {
     Run([](Ost* o, io::FileIo* io) -> async::Task<void> {

@@ -13,7 +13,7 @@
 
 #include "async/blocking_pool.h"
 #include "async/sim_poller.h"
-#include "base/random.h"
+#include "base/random_source.h"
 #include "client/filesystem.h"
 #include "io/memory_file_io.h"
 #include "kv/memory_store.h"
@@ -38,7 +38,8 @@ struct SimOptions {
   bool checks_exclusive = false;
 };
 
-// Seed of a test: SHEEN_SEED, else a fresh one; printed, so that a failure can be repeated.
+// Seed of the test that runs: SHEEN_SEED, else a fresh one; the same however often it is asked for.
+// Printed, so that a failure can be repeated: everything in a SimCluster comes from its seed.
 uint64_t TestSeed();
 
 // Who brings what is in S3 (sim_agents.h). By the OSS's node: from its start to its end.
@@ -138,6 +139,7 @@ class SimCluster final {
   void StopOss();
   async::Task<void> OpenTargets();
   async::Task<void> Heartbeats();
+  void AwaitControlCalls();
   void StopDeadOss();
   void CheckWriteLocks();
   void CheckKeptAttributes();
@@ -145,6 +147,7 @@ class SimCluster final {
   void DieOss();
 
   const SimOptions options_;
+  const SeededRandomness randomness_;  // UUIDs, sessions and their secrets
   // Virtual time, and a wall clock that can be set.
   struct JumpingClock final : Clock {
     Nanos Monotonic() const override { return time.Monotonic(); }
@@ -159,6 +162,7 @@ class SimCluster final {
   rpc::SimNetwork network_;
   kv::MemoryDisk mds_disk_;
   std::unique_ptr<Control> control_;
+  uint64_t control_calls_ = 0;
   std::vector<std::unique_ptr<Ost>> osts_;
   std::unique_ptr<Mds> mds_;
   std::unique_ptr<Oss> oss_;

@@ -67,7 +67,10 @@ void SimCluster::CheckKeptAttributes() {
       ++seen_.attrs;
       // Of a file that it alone writes a client knows a later time.
       const bool later = inode->size_unsafe() && attr->ctime_ns > inode->ctime_ns;
-      EXPECT_TRUE(later || attr->ctime_ns == inode->ctime_ns) << fid.ToString() << " client " << i;
+      EXPECT_TRUE(later || attr->ctime_ns == inode->ctime_ns)
+          << fid.ToString() << " client " << i << ": " << attr->ctime_ns << ", of " << attr->size
+          << " bytes; the MDS: " << inode->ctime_ns << ", of " << inode->size << " bytes, "
+          << (inode->size_unsafe() ? "unsafe" : "safe");
       EXPECT_EQ(std::tuple(attr->mode, attr->nlink, attr->uid, attr->gid),
                 std::tuple(inode->mode, inode->nlink, inode->uid, inode->gid))
           << "client " << i << " answers for " << fid.ToString() << " what the MDS has changed";

@@ -32,6 +32,7 @@ void SimCluster::StopDeadOss() {
     }(oss.server.get(), oss.service.get()));
     if (agents_ != nullptr) Run(agents_->Detach("oss" + std::to_string(i)));
   }
+  AwaitControlCalls();
   oss_.reset();
   for (auto& ost : osts_) {
     Run([](Ost* o, io::FileIo* io) -> async::Task<void> {

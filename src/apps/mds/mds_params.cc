@@ -71,8 +71,13 @@ void AddLockParams(const MdsParamsOwner& owner, ParamList* list) {
   list->push_back(ReadOnly(locks + ".lock_count", [service] {
     return fmt::format("{}", service->lock_counts().granted);
   }));
-  list->push_back(ReadOnly(locks + ".lock_limit",
-                           [service] { return fmt::format("{}", service->lock_counts().limit); }));
+  list->push_back({locks + ".lock_limit",
+                   [service] { return fmt::format("{}", service->lock_counts().limit); },
+                   [service](const std::string& value) -> Status {
+                     SHEEN_TRY_ASSIGN(const uint64_t count, ParseParamNumber(value, 0, INT64_MAX));
+                     service->SetLockLimit(count);
+                     return {};
+                   }});
   list->push_back(ReadOnly(locks + ".callback_count", [service] {
     return fmt::format("{}", service->stats().lock_callbacks.value());
   }));

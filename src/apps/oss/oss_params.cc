@@ -73,6 +73,13 @@ void AddParams(const OssParamsOwner& owner, ParamList* list) {
   AddExportParams("ost.OSS", owner.sessions->All(), list);
   // The locks of a server's OSTs are in one table.
   list->push_back(ReadOnly("ldlm.namespaces.filter-OSS_UUID.lock_count", service->lock_count()));
+  list->push_back({"ldlm.namespaces.filter-OSS_UUID.lock_limit",
+                   [service] { return fmt::format("{}", service->lock_limit()); },
+                   [service](const std::string& value) -> Status {
+                     SHEEN_TRY_ASSIGN(const uint64_t count, ParseParamNumber(value, 0, INT64_MAX));
+                     service->SetLockLimit(count);
+                     return {};
+                   }});
   list->push_back(ReadOnly("devices", [owner] { return Devices(owner); }));
   list->push_back(ReadOnly("health_check", [service] {
     const std::string state = service->StateText();

@@ -1,6 +1,9 @@
 // create: a regular file and its open handle, in one batch. The first component of its layout gets
 // its OSTs here. Of an existing file only the handle is made (O_TRUNC is the client's to do).
 //
+// With O_TMPFILE in its flags and an empty name: an open file of that directory's kind without a
+// name. Link gives it one, unless O_EXCL forbids that; else it goes with its last handle.
+//
 // The size is unsafe from now on; the answer still says what it is at this moment (0 bytes, safe),
 // so that the client need not ask the OSTs for a file that has no objects.
 // An existing name that is no regular file is answered with its attributes and not opened.
@@ -70,55 +73,91 @@ Status GiveLayout(OpContext* context, const v1::CreateRequest& request, const Fi
   return {};
 }
 
+struct Made {
+  Fid fid;
+  mdt::Inode inode;
+  int64_t time_ns = 0;
+};
+
+Result<Made> MakeFile(OpContext* context, const v1::CreateRequest& request,
+                      const mdt::Inode& directory) {
+  const Fid parent = FidOf(request.parent());
+  if (directory.nlink == 0) return Fail(Errc::kNoEntry, "the directory was removed");
+  SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessWrite));
+  SHEEN_TRY(context->CheckRoom());
+  Made made{.fid = FidOf(request.fid()),
+            .time_ns = context->TimeFor(request.decided_time_ns(), {&directory})};
+  SHEEN_TRY(context->Latch(made.fid));
+  SHEEN_TRY(CheckNewFid(*context, made.fid));
+  const uint32_t mode = S_IFREG | (request.mode() & 07777);
+  made.inode = MakeInode(*context, directory, {.mode = mode, .time_ns = made.time_ns});
+  SHEEN_TRY(InheritAcl(context,
+                       {.directory_fid = parent, .directory = &directory, .umask = request.umask()},
+                       made.fid, &made.inode));
+  SHEEN_TRY(GiveLayout(context, request, made.fid, directory, &made.inode));
+  return made;
+}
+
+void OpenMade(OpContext* context, const v1::CreateRequest& request, Made* made,
+              v1::CreateReply* reply) {
+  FillAttr(made->fid, made->inode, true, reply->mutable_attr());
+  if ((AccessOfOpenFlags(request.open_flags()) & kAccessWrite) != 0) {
+    MarkWriter(*context, &made->inode);
+    reply->mutable_attr()->set_size_epoch(made->inode.size_epoch);
+  }
+  mdt::PutInode(context->txn, made->fid, made->inode);
+  AddHandle(context, made->fid, request.open_flags(), request.handle());
+  reply->set_created(true);
+  context->GrantAfter(made->fid, lock::kLayout);
+}
+
+Status CreateNameless(OpContext* context, const v1::CreateRequest& request,
+                      v1::CreateReply* reply) {
+  SHEEN_TRY_ASSIGN(const Fid parent, ValidFid(request.parent()));
+  SHEEN_TRY(context->Latch(parent));
+  SHEEN_TRY_ASSIGN(const mdt::Inode directory, context->Directory(parent));
+  SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessExecute));
+  SHEEN_TRY_ASSIGN(Made made, MakeFile(context, request, directory));
+  made.inode.nlink = 0;
+  if ((request.open_flags() & O_EXCL) == 0) made.inode.flags |= mdt::kLinkable;
+  mdt::AddOrphan(context->txn, made.fid, made.time_ns);
+  OpenMade(context, request, &made, reply);
+  return {};
+}
+
 }  // namespace
 
 Status Create(OpContext* context, const v1::CreateRequest& request, v1::CreateReply* reply) {
   if (request.has_copy_of()) return CreateCopy(context, request, reply);
+  if ((request.open_flags() & O_TMPFILE) == O_TMPFILE && request.name().empty()) {
+    return CreateNameless(context, request, reply);
+  }
   SHEEN_TRY_ASSIGN(const Fid parent, ValidFid(request.parent()));
   SHEEN_TRY(CheckName(request.name()));
-  const Fid fid = FidOf(request.fid());
   SHEEN_TRY(context->Latch(parent));
   SHEEN_TRY_ASSIGN(mdt::Inode directory, context->Directory(parent));
   SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessExecute));
   SHEEN_TRY_ASSIGN(const mdt::Found place, context->Find(parent, request.name()));
   if (place.entry) return OpenExisting(context, request, place.entry->fid, reply);
 
-  if (directory.nlink == 0) return Fail(Errc::kNoEntry, "the directory was removed");
-  SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessWrite));
-  SHEEN_TRY(context->CheckRoom());
-  SHEEN_TRY(context->Latch(fid));
-  SHEEN_TRY(CheckNewFid(*context, fid));
-  const int64_t time_ns = context->TimeFor(request.decided_time_ns(), {&directory});
-  const uint32_t mode = S_IFREG | (request.mode() & 07777);
-  mdt::Inode inode = MakeInode(*context, directory, {.mode = mode, .time_ns = time_ns});
-  SHEEN_TRY(InheritAcl(context,
-                       {.directory_fid = parent, .directory = &directory, .umask = request.umask()},
-                       fid, &inode));
-  SHEEN_TRY(GiveLayout(context, request, fid, directory, &inode));
+  SHEEN_TRY_ASSIGN(Made made, MakeFile(context, request, directory));
+  const Fid& fid = made.fid;
   SHEEN_TRY_ASSIGN(const uint64_t cookie, AddName(context, &directory, place,
                                                   {.parent = parent,
                                                    .name = request.name(),
                                                    .fid = fid,
-                                                   .type = inode.DirentType(),
+                                                   .type = made.inode.DirentType(),
                                                    .decided_cookie = request.decided_cookie()}));
-  FillAttr(fid, inode, true, reply->mutable_attr());
-  if ((AccessOfOpenFlags(request.open_flags()) & kAccessWrite) != 0) {
-    MarkWriter(*context, &inode);
-    reply->mutable_attr()->set_size_epoch(inode.size_epoch);
-  }
-  mdt::PutInode(context->txn, fid, inode);
-  Touch(&directory, time_ns);
+  OpenMade(context, request, &made, reply);
+  Touch(&directory, made.time_ns);
   mdt::PutInode(context->txn, parent, directory);
   context->txn->NoteParent(parent);
-  LogMade(context, parent, request.name(), fid, inode);
-  AddHandle(context, fid, request.open_flags(), request.handle());
-  reply->set_created(true);
+  LogMade(context, parent, request.name(), fid, made.inode);
   reply->set_cookie(cookie);
   FillAttr(parent, directory, false, reply->mutable_parent_attr());
   context->GrantAfter(parent, lock::kAttrBits);
   // Nobody but the creator can be writing: it knows the size, until another's open takes this back.
   context->GrantAfter(fid, lock::kLookup | lock::kAttrBits);
-  context->GrantAfter(fid, lock::kLayout);
   return {};
 }
 

@@ -1,4 +1,4 @@
-// link: one more name for a file.
+// link: one more name for a file, or the first of one that was made without (O_TMPFILE).
 //
 // Errors: kExists, kPerm (of a directory), kNoEntry (the file has no name left), kTooManyLinks,
 // kNameTooLong, kNoSpace.
@@ -21,7 +21,8 @@ Status Link(OpContext* context, const v1::LinkRequest& request, v1::LinkReply* r
   if (inode.IsDirectory()) return Fail(Errc::kPerm, "a directory has one name only");
   SHEEN_TRY_ASSIGN(const mdt::Found place, context->Find(parent, request.name()));
   if (place.entry) return Fail(Errc::kExists);
-  if (directory.nlink == 0 || inode.nlink == 0) return Fail(Errc::kNoEntry);
+  const bool first = inode.nlink == 0 && (inode.flags & mdt::kLinkable) != 0;
+  if (directory.nlink == 0 || (inode.nlink == 0 && !first)) return Fail(Errc::kNoEntry);
   SHEEN_TRY(CheckAccess(directory, *context->credential, kAccessWrite));
   if (inode.nlink >= mdt::kLinkCountMax) return Fail(Errc::kTooManyLinks);
   SHEEN_TRY(context->CheckRoom());
@@ -34,15 +35,23 @@ Status Link(OpContext* context, const v1::LinkRequest& request, v1::LinkReply* r
                                                    .type = inode.DirentType(),
                                                    .decided_cookie = request.decided_cookie()}));
   ++inode.nlink;
+  if (first) {
+    inode.flags &= static_cast<uint16_t>(~mdt::kLinkable);
+    mdt::RemoveOrphan(context->txn, fid);
+  }
   inode.ctime_ns = std::max(inode.ctime_ns, time_ns);
   mdt::PutInode(context->txn, fid, inode);
   Touch(&directory, time_ns);
   mdt::PutInode(context->txn, parent, directory);
   context->txn->NoteParent(parent);
-  LogChange(context, {.type = mdt::LogType::kHardLink,
-                      .fid = fid,
-                      .parent = parent,
-                      .name = request.name()});
+  if (first) {
+    LogMade(context, parent, request.name(), fid, inode);
+  } else {
+    LogChange(context, {.type = mdt::LogType::kHardLink,
+                        .fid = fid,
+                        .parent = parent,
+                        .name = request.name()});
+  }
   FillAttr(fid, inode, false, reply->mutable_attr());
   FillAttr(parent, directory, false, reply->mutable_parent_attr());
   context->GrantAfter(parent, lock::kAttrBits);

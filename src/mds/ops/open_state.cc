@@ -7,6 +7,11 @@
 #include "mdt/repository_records.h"
 
 namespace sheen::mds::ops {
+namespace {
+
+constexpr int64_t kNearNs = 60'000'000'000;
+
+}  // namespace
 
 void AddHandle(OpContext* context, const Fid& fid, uint32_t flags, uint64_t handle) {
   const OpenHandle open{.session = context->session_id(),
@@ -60,7 +65,9 @@ Status ApplyReport(const OpContext& context, const SizeReport& report, mdt::Inod
   }
   inode->size = report.size;
   inode->blocks = SaneBlocks(report.blocks);
-  const int64_t ctime_ns = SaneTime(context, report.ctime_ns);
+  // Behind a clock that was set back the objects' times are the inode's, or soon after.
+  const int64_t near_ns = std::min(report.ctime_ns, inode->ctime_ns + kNearNs);
+  const int64_t ctime_ns = std::max(SaneTime(context, report.ctime_ns), near_ns);
   if (ctime_ns > inode->ctime_ns) {
     inode->ctime_ns = ctime_ns;
     inode->mtime_ns = report.mtime_ns;

@@ -20,6 +20,10 @@ Status Unlink(OpContext*, const v1::UnlinkRequest&, v1::UnlinkReply*);
 Status RemoveDir(OpContext*, const v1::RemoveDirRequest&, v1::RemoveDirReply*);
 Status Rename(OpContext*, const v1::RenameRequest&, v1::RenameReply*);
 Status Open(OpContext*, const v1::OpenRequest&, v1::OpenReply*);
+// Whether requests of this kind make handles, and one of those that the server does not know of
+// (open_again.cc): `reply` is the answer of before, and is brought up to date.
+bool Opens(rpc::Opcode opcode);
+Status OpenAgain(OpContext* context, rpc::Opcode opcode, std::string_view body, std::string* reply);
 Status Close(OpContext*, const v1::CloseRequest&, v1::CloseReply*);
 Status ReadDir(OpContext*, const v1::ReadDirRequest&, v1::ReadDirReply*);
 Status ReadLink(OpContext*, const v1::ReadLinkRequest&, v1::ReadLinkReply*);

@@ -53,6 +53,57 @@ TEST_F(ReplayTest, SlotsSurviveARestart) {
   EXPECT_EQ(again.reply.SerializeAsString(), made.reply.SerializeAsString());
 }
 
+// It did not know the handle when it said which it has, so the server must learn of it now: nobody
+// else may say how long the file is.
+TEST_F(ReplayTest, AnOpeningThatIsAnsweredAfterARestartIsKnown) {
+  const Fid file = Create(kRootFid, "f");
+  v1::OpenRequest open;
+  SetFid(file, open.mutable_fid());
+  open.set_flags(O_WRONLY);
+  open.set_handle(70);
+  const auto opened = Call<v1::OpenReply>(rpc::Opcode::kMdsOpen, open);
+  ASSERT_TRUE(opened.ok());
+  v1::CreateRequest create = CreateOf(kRootFid, "made");
+  const auto made = Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, create, {.slot = 2});
+  ASSERT_TRUE(made.ok());
+  const Fid made_file = FidOf(made.reply.attr().fid());
+  Sync();
+  PowerCutAndStart();
+  RunFor(std::chrono::seconds(1));
+  const auto report = [this](const Fid& fid, uint64_t epoch, uint64_t size) {
+    v1::ReportSizeRequest request;
+    SetFid(fid, request.mutable_fid());
+    request.set_size_epoch(epoch);
+    request.set_size(size);
+    return Call<v1::ReportSizeReply>(rpc::Opcode::kMdsReportSize, request, {.slot = 3})
+        .reply.accepted();
+  };
+  // Before the answer: nobody knows that it is open.
+  EXPECT_TRUE(report(file, Attr(file).size_epoch(), 5));
+  EXPECT_FALSE(Attr(file).size_unsafe());
+  const auto again = Again(rpc::Opcode::kMdsOpen, open, opened, rpc::kResend);
+  ASSERT_TRUE(again.ok()) << again.message;
+  EXPECT_EQ(again.reply.attr().size(), 5u);
+  EXPECT_TRUE(Attr(file).size_unsafe());
+  EXPECT_FALSE(report(file, again.reply.attr().size_epoch(), 5));
+  const auto made_again = Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, create,
+                                                {.flags = rpc::kResend, .xid = made.xid, .slot = 2});
+  ASSERT_TRUE(made_again.ok()) << made_again.message;
+  EXPECT_TRUE(made_again.reply.created());
+  EXPECT_TRUE(made_again.reply.attr().size_unsafe());
+  EXPECT_FALSE(report(made_file, made_again.reply.attr().size_epoch(), 0));
+  // And its close counts.
+  v1::CloseRequest close;
+  SetFid(file, close.mutable_fid());
+  close.set_handle(70);
+  close.set_wrote(true);
+  close.set_size(9);
+  close.set_size_epoch(again.reply.attr().size_epoch());
+  EXPECT_TRUE(Call<v1::CloseReply>(rpc::Opcode::kMdsClose, close, {.slot = 4}).ok());
+  EXPECT_EQ(Attr(file).size(), 9u);
+  EXPECT_FALSE(Attr(file).size_unsafe());
+}
+
 TEST_F(ReplayTest, FailuresAreNotRemembered) {
   v1::LinkRequest request;
   SetFid(Create(kRootFid, "f"), request.mutable_fid());
