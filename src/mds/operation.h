@@ -40,6 +40,10 @@ Status ReapOrphan(OpContext* context, std::string_view body, std::string* reply)
 // S3 stands for, or with `directory_only` a directory. Errors: kExists (a file that was not
 // imported, or was changed here), kNotDirectory.
 Status ImportEntry(OpContext* context, std::string_view body, std::string* reply);
+// Likewise, of a name that S3 was asked for since it was not here (mds/unlisted.h): makes it, or
+// does nothing. IMPORT_UNCHANGED: it is to be looked for again. IMPORT_SKIPPED: an import has come
+// to its end meanwhile, without it.
+Status MakeUnlisted(OpContext* context, std::string_view body, std::string* reply);
 // Body and answer: v1::ProbeOrder, v1::ImportEntriesReply.
 Status ProbeImport(OpContext* context, std::string_view body, std::string* reply);
 // Body and answer: v1::ListImportedRequest, with a directory; v1::ListImportedReply.

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "async/sync.h"
 #include "base/log.h"
@@ -54,36 +55,79 @@ struct Questions::WaitFor {
   void await_resume() const noexcept {}
 };
 
-// One of the calls of agents that may be under way. Leave() gives it back.
+// Who waits for its turn to call an agent: its time is up or its turn has come, whichever is first.
+struct Questions::Waiter {
+  uint32_t link = 0;
+  async::Shard* shard = nullptr;
+  std::coroutine_handle<> caller;
+  std::atomic<bool> over{false};
+  bool granted = false;  // before it is resumed
+};
+
+// One of the calls of agents that may be under way: true, and Leave() gives it back. False: none
+// was free until then.
 struct Questions::Place {
   Questions* questions;
+  uint32_t link;
+  Nanos until;
+  std::shared_ptr<Waiter> waiter = nullptr;
+  async::TimerId timer = {};
 
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> caller) {
     async::Shard* const shard = async::Shard::Current();
-    const std::scoped_lock lock(questions->mutex_);
-    if (questions->places_ > 0) {
-      --questions->places_;
-      return false;
+    {
+      const std::scoped_lock lock(questions->mutex_);
+      if (questions->TakePlace(link)) return false;
+      waiter = std::make_shared<Waiter>();
+      waiter->link = link;
+      waiter->shard = shard;
+      waiter->caller = caller;
+      questions->waiting_.push_back(waiter);
     }
-    questions->waiting_.push_back([shard, caller] { shard->Post([caller] { caller.resume(); }); });
+    timer = shard->AddTimer(until, [waiting = waiter] {
+      if (!waiting->over.exchange(true)) waiting->caller.resume();
+    });
     return true;
   }
-  void await_resume() const noexcept {}
+  bool await_resume() {
+    if (waiter == nullptr) return true;
+    async::Shard::Current()->CancelTimer(timer);
+    const std::scoped_lock lock(questions->mutex_);
+    if (!waiter->granted) std::erase(questions->waiting_, waiter);
+    return waiter->granted;
+  }
 };
 
-void Questions::Leave() {
-  std::function<void()> next;
-  {
-    const std::scoped_lock lock(mutex_);
-    if (waiting_.empty()) {
-      ++places_;
-      return;
-    }
-    next = std::move(waiting_.front());
-    waiting_.pop_front();
+bool Questions::TakePlace(uint32_t link) {
+  if (calls_ >= kCallsMax) return false;
+  size_t& of_link = calls_of_[link];
+  if (of_link >= kCallsPerLinkMax) return false;
+  ++calls_;
+  ++of_link;
+  return true;
+}
+
+std::shared_ptr<Questions::Waiter> Questions::GivePlaceBack(uint32_t link) {
+  const std::scoped_lock lock(mutex_);
+  --calls_;
+  if (--calls_of_[link] == 0) calls_of_.erase(link);
+  for (auto next = waiting_.begin(); next != waiting_.end(); ++next) {
+    const auto under_way = calls_of_.find((*next)->link);
+    if (under_way != calls_of_.end() && under_way->second >= kCallsPerLinkMax) continue;
+    if ((*next)->over.exchange(true)) continue;  // its time is up
+    const std::shared_ptr<Waiter> granted = *next;
+    TakePlace(granted->link);
+    granted->granted = true;
+    waiting_.erase(next);
+    return granted;
   }
-  next();
+  return nullptr;
+}
+
+void Questions::Leave(uint32_t link) {
+  const std::shared_ptr<Waiter> next = GivePlaceBack(link);
+  if (next) next->shard->Post([next] { next->caller.resume(); });
 }
 
 void Questions::LogFailure(const std::string& what) {
@@ -107,11 +151,13 @@ void Questions::Stop() {
   stopping_ = true;
 }
 
+bool Questions::IsStopping() const {
+  const std::scoped_lock lock(mutex_);
+  return stopping_;
+}
+
 bool Questions::IsUp(const std::string& agent) const {
-  {
-    const std::scoped_lock lock(mutex_);
-    if (stopping_) return false;
-  }
+  if (IsStopping()) return false;
   return std::ranges::any_of(agents_(), [&agent](const auto& one) { return one.name() == agent; });
 }
 
@@ -214,9 +260,10 @@ async::Task<Status> Questions::AskAgents(Order* order, std::vector<Status>* resu
     co_return co_await FinishWithoutLink(order, results);
   }
   if (!link) co_return std::unexpected(link.error());
-  co_await Place{this};
+  const bool granted = co_await Place{this, order->link, order->until};
+  if (!granted) co_return Fail(Errc::kIo, "S3 was not asked: it is slow with others before it");
   const Result<v1::AskObjectsReply> reply = co_await CallAgents(order);
-  Leave();
+  Leave(order->link);
   if (!reply) co_return std::unexpected(reply.error());
   for (size_t i = 0; i < order->names.size(); ++i) {
     const v1::ObjectAnswer& answer = reply->answers(static_cast<int>(i));
@@ -258,9 +305,6 @@ async::Task<Result<v1::AskObjectsReply>> Questions::CallAgents(const Order* orde
   for (const Unasked::Name& name : order->names) request.add_keys(name.key);
   const Nanos reason = order->until + (order->listing ? Nanos(0) : kReasonWait);
   Error last(Errc::kUnavailable, "no agent is up; start sheen-agent");
-  if (core_->Now() >= order->until) {
-    co_return Fail(Errc::kIo, "S3 was not asked: it was slow with others that came before");
-  }
   rpc::AgentCalls* const calls = core_->options.agents;
   for (;;) {
     const std::vector<v1::AgentEntry> agents = agents_();
@@ -297,9 +341,18 @@ async::Task<Result<v1::AskObjectsReply>> Questions::CallAgents(const Order* orde
 
 async::Task<Status> Questions::Make(const v1::Repository* link, const Unasked::Name* name,
                                     v1::ObjectAnswer answer) {
-  if (answer.gone()) co_return Fail(Errc::kNoEntry);
+  if (answer.gone()) {
+    core_->unlisted.NoteAbsent(link->id(), name->key, core_->Now());
+    co_return Fail(Errc::kNoEntry);
+  }
+  const std::string& key = answer.entry().key();
+  const bool of_name = key == name->key || key == name->key + "/";
+  if (!answer.directory_only() && !of_name) {
+    co_return Fail(Errc::kProtocol, fmt::format("the agent speaks of '{}'", key));
+  }
   // As an import does: nobody knows yet what they keep of the directory.
   while (core_->recovery.Active(core_->Now())) {
+    if (IsStopping()) co_return Fail(Errc::kUnavailable, "the server is stopping");
     co_await async::Shard::Current()->Sleep(kRecoveryLook);
   }
   v1::ImportOrder order;
@@ -313,10 +366,9 @@ async::Task<Status> Questions::Make(const v1::Repository* link, const Unasked::N
   *order.mutable_entry() = std::move(*answer.mutable_entry());
   if (answer.directory_only()) order.mutable_entry()->set_key(name->key + "/");
   const Result<std::string> reply =
-      co_await AskInternal(core_, &ImportEntry, order.SerializeAsString());
-  const bool other = !reply && (reply.error().code() == Errc::kExists ||
-                                reply.error().code() == Errc::kNotDirectory);
-  if (other) co_return Status();  // somebody has made it meanwhile
+      co_await AskInternal(core_, &MakeUnlisted, order.SerializeAsString());
+  // The directory is gone: who looks again is told so.
+  if (!reply && reply.error().code() == Errc::kStale) co_return Status();
   if (!reply) co_return std::unexpected(reply.error());
   v1::ImportOutcome outcome;
   if (!outcome.ParseFromString(*reply)) co_return Fail(Errc::kProtocol, "a bad outcome");

@@ -5,9 +5,10 @@
 //
 // Likewise names that are not here, and may be in S3 (unlisted.h): what S3 has is made.
 //
-// A name that several ask for is asked for once, a few calls of agents are under way at a time. An
-// agent that goes is replaced by another. After kPatience without an answer it is kIo, with the
-// reason. An object that is gone means that there is no such name.
+// A name that several ask for is asked for once. A few calls of agents are under way at a time, not
+// all of them of one repository, whose S3 may be slow; others wait for their turn. An agent that
+// goes is replaced by another. After kPatience without an answer it is kIo, with the reason. An
+// object that is gone means that there is no such name.
 //
 // Thread-safe: Ask on any shard.
 #pragma once
@@ -37,6 +38,7 @@ class Questions final {
   // Fewer than the control calls that an agent takes at a time (rpc/grpc_services.h), of which
   // people want some.
   static constexpr size_t kCallsMax = 64;
+  static constexpr size_t kCallsPerLinkMax = 32;
 
   // `agents`: those that are up; any thread. `new_fid`: for what is made.
   Questions(Core* core, std::function<std::vector<v1::AgentEntry>()> agents,
@@ -60,6 +62,7 @@ class Questions final {
   using AskedPointer = std::shared_ptr<Asked>;
   struct WaitFor;
   struct Place;
+  struct Waiter;
   struct Order {
     uint32_t link = 0;
     bool absent = false;  // names that are not here
@@ -82,8 +85,12 @@ class Questions final {
   // Nobody can say any more what S3 has: only root may look.
   async::Task<Status> FinishWithoutLink(Order* order, std::vector<Status>* results);
   async::Task<Result<v1::Repository>> LinkOf(uint32_t id);
+  bool IsStopping() const;
   bool IsUp(const std::string& agent) const;
-  void Leave();
+  bool TakePlace(uint32_t link);  // REQUIRES: mutex_ is held
+  // Who has it now, if somebody waits.
+  std::shared_ptr<Waiter> GivePlaceBack(uint32_t link);
+  void Leave(uint32_t link);
   // In an outage every look fails: not every one is logged.
   void LogFailure(const std::string& what);
 
@@ -92,8 +99,9 @@ class Questions final {
   const std::function<async::Task<Result<Fid>>()> new_fid_;
   mutable std::mutex mutex_;  // guards what follows; a leaf
   std::map<std::string, AskedPointer> asking_;  // by MarkOf
-  size_t places_ = kCallsMax;
-  std::deque<std::function<void()>> waiting_;    // for a place
+  size_t calls_ = 0;                            // that are under way
+  std::map<uint32_t, size_t> calls_of_;         // likewise, of a link
+  std::deque<std::shared_ptr<Waiter>> waiting_;
   Nanos logged_{0};
   uint64_t not_logged_ = 0;
   size_t next_agent_ = 0;

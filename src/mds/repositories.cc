@@ -69,6 +69,15 @@ async::Task<void> Repositories::WaitForClients() {
   }
 }
 
+async::Task<Status> Repositories::EndUnlisted(uint32_t id) {
+  if (!core_->unlisted.Find(id)) co_return Status();
+  v1::ImportEntriesRequest named;
+  named.set_repository(id);
+  SHEEN_CO_TRY(co_await AskInternal(core_, &mds::EndUnlisted, named.SerializeAsString()));
+  core_->unlisted.Remove(id);
+  co_return Status();
+}
+
 async::Task<Result<Fid>> Repositories::EnsureDirectory(std::string path,
                                                        Directories* directories) {
   Fid at = directories->base;
@@ -94,6 +103,7 @@ async::Task<Result<Fid>> Repositories::EnsureDirectory(std::string path,
                           co_await AskInternal(core_, &ImportEntry, order.SerializeAsString()));
       v1::ImportOutcome outcome;
       if (!outcome.ParseFromString(reply)) co_return Fail(Errc::kProtocol, "a bad outcome");
+      if (outcome.what() == v1::IMPORT_SKIPPED) co_return Fid();
       at = FidOf(outcome.fid());
       directories->known[so_far] = at;
     }
@@ -195,13 +205,13 @@ async::Task<Result<v1::RemoveRepositoryReply>> Repositories::RemoveRepository(
   SHEEN_CO_TRY_ASSIGN(const v1::Repository repository,
                       co_await FindRepository(0, path.empty() ? request.path() : path));
   co_await WaitForClients();
+  SHEEN_CO_TRY(co_await EndUnlisted(repository.id()));
   v1::RemoveRepositoryReply counts;
   if (!request.keep_data()) {
     SHEEN_CO_TRY(co_await DropBelow(FidOf(repository.directory()), repository.prefix(),
                                     repository.id(), &counts));
   }
   SHEEN_CO_TRY(co_await AskInternal(core_, &mds::RemoveRepository, path));
-  core_->unlisted.Remove(repository.id());
   SHEEN_LOG(Info, "{} is no data repository any more; {} names went, {} stay", path,
             counts.dropped(), counts.kept());
   co_return counts;
@@ -261,6 +271,7 @@ async::Task<Result<v1::ImportWhat>> Repositories::ImportOne(const v1::ImportEntr
   v1::ImportOrder order;
   order.set_name(slash == path.npos ? path : path.substr(slash + 1));
   SHEEN_CO_TRY_ASSIGN(const Fid directory, co_await EnsureDirectory(parent, directories));
+  if (directory.empty()) co_return v1::IMPORT_SKIPPED;
   SetFid(directory, order.mutable_parent());
   SHEEN_CO_TRY_ASSIGN(const Fid fid, co_await NewFid());
   SetFid(fid, order.mutable_fid());
@@ -316,10 +327,10 @@ async::Task<Result<v1::ImportEntriesReply>> Repositories::ImportEntries(
   }
   SHEEN_CO_TRY_ASSIGN(const v1::Repository repository,
                       co_await FindRepository(request.repository(), ""));
-  if (request.all_named()) {
-    SHEEN_CO_TRY(co_await AskInternal(core_, &EndUnlisted, request.SerializeAsString()));
-    core_->unlisted.Remove(repository.id());
-    co_return v1::ImportEntriesReply();
+  // Who looked for what has just been dropped would have it made again.
+  if (request.all_named() || request.drop()) {
+    SHEEN_CO_TRY(co_await EndUnlisted(repository.id()));
+    if (request.all_named()) co_return v1::ImportEntriesReply();
   }
   if (request.probe()) co_return co_await Probe(&request, &repository);
   if (request.drop()) co_return co_await DropListed(&request, &repository);

@@ -65,7 +65,9 @@ class Repositories final : public rpc::RepositoryService {
 
   // After a restart: nobody knows yet what clients keep of what would be changed.
   async::Task<void> WaitForClients();
-  // `path` below the base, made where it is not there. "": the base.
+  // Absent names are not asked of S3 any more.
+  async::Task<Status> EndUnlisted(uint32_t id);
+  // `path` below the base, made where it is not there. "": the base. Empty: it was taken away here.
   async::Task<Result<Fid>> EnsureDirectory(std::string path, Directories* directories);
   async::Task<Result<v1::ImportWhat>> ImportOne(const v1::ImportEntry* entry,
                                                 Directories* directories);

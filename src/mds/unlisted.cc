@@ -39,6 +39,24 @@ Result<std::optional<std::string>> PathBelow(const OpContext& context, const Fid
 
 }  // namespace
 
+void UnlistedLinks::NoteAbsent(uint32_t id, const std::string& key, Nanos now) {
+  const std::scoped_lock lock(mutex_);
+  if (!links_.contains(id)) return;
+  std::unordered_map<std::string, Nanos>& absent = absent_[id];
+  if (absent.size() >= kAbsentMax) {
+    std::erase_if(absent, [now](const auto& one) { return one.second <= now; });
+  }
+  if (absent.size() < kAbsentMax) absent[key] = now + kAbsentFor;
+}
+
+bool UnlistedLinks::IsAbsent(uint32_t id, const std::string& key, Nanos now) const {
+  const std::scoped_lock lock(mutex_);
+  const auto link = absent_.find(id);
+  if (link == absent_.end()) return false;
+  const auto found = link->second.find(key);
+  return found != link->second.end() && now < found->second;
+}
+
 Status UnlistedLinks::Load(mdt::Mdt* mdt) {
   std::map<uint32_t, Link> found;
   {
@@ -66,6 +84,7 @@ void UnlistedLinks::Set(uint32_t id, Link link) {
 void UnlistedLinks::Remove(uint32_t id) {
   const std::scoped_lock lock(mutex_);
   links_.erase(id);
+  absent_.erase(id);
   any_.store(!links_.empty(), std::memory_order_release);
 }
 
@@ -93,7 +112,7 @@ Result<std::optional<UnlistedName>> FindUnlisted(OpContext* context, const Fid& 
                                                  const mdt::Inode& directory,
                                                  std::string_view name) {
   const UnlistedLinks& unlisted = context->core->unlisted;
-  if (!unlisted.any() || context->session == nullptr || context->replay) return std::nullopt;
+  if (!unlisted.any() || directory.nlink == 0) return std::nullopt;
   UnlistedName out{.link = unlisted.LinkedTo(parent), .key = {}};
   if (out.link == 0) {
     if (directory.extra.empty()) return std::nullopt;
@@ -118,7 +137,8 @@ Result<std::optional<UnlistedName>> FindUnlisted(OpContext* context, const Fid& 
 }
 
 Status NoteTakenAway(OpContext* context, const mdt::Inode& inode) {
-  if (!context->core->unlisted.any() || inode.extra.empty()) return {};
+  const bool by_client = context->session != nullptr;
+  if (!context->core->unlisted.any() || !by_client || inode.extra.empty()) return {};
   SHEEN_TRY_ASSIGN(const mdt::FileSource source, mdt::DecodeFileSource(inode.extra));
   if (!context->core->unlisted.Find(source.link)) return {};
   context->txn->Put(mdt::kConfig, mdt::TakenAwayKey(source.link, source.key),

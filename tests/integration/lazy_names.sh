@@ -72,6 +72,8 @@ E=$MNT/early
 [ "$(ls "$E")" = "$(printf 'a\nb\nmarked')" ] || die "this test sees nothing: $(ls "$E")"
 [ ! -e "$E/a/none" ] || die "a name that S3 does not have"
 timeout 60 "$PARTY" "$URL" put b p/a/none "$WORK/x" 2>"$WORK/error" || die "put"
+# That S3 does not have it is believed for some seconds.
+for _ in $(seq 600); do [ -e "$E/a/none" ] && break; sleep 0.1; done
 [ "$(cat "$E/a/none")" = x ] || die "absence was kept"
 rm "$E/a/none" && [ ! -e "$E/a/none" ] || die "what was removed came back"
 sheen dev kill mds0 --name "$NAME" >/dev/null && sheen dev start mds0 --name "$NAME" >/dev/null || die "mds0"

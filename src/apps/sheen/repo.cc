@@ -313,7 +313,6 @@ Status RepoUpdate(const RepoFlags& flags) {
   SHEEN_TRY_ASSIGN(const rpc::Address address, MdsAddress(flags));
   v1::UpdateRepositoryRequest request;
   *request.mutable_repository() = wanted;
-  request.set_import(!flags.no_import);
   SHEEN_TRY_ASSIGN(const v1::UpdateRepositoryReply updated,
                    rpc::RepositoryClient(address, kChangePatience).UpdateRepository(request));
   const Json now = AsJson(updated.repository());
@@ -393,7 +392,6 @@ Status RepoRemove(const RepoFlags& flags) {
   calls.update = [&address](const v1::Repository& wanted) -> Status {
     v1::UpdateRepositoryRequest request;
     *request.mutable_repository() = wanted;
-  request.set_import(!flags.no_import);
     SHEEN_TRY(rpc::RepositoryClient(address, kChangePatience).UpdateRepository(request));
     return {};
   };

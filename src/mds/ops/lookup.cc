@@ -29,7 +29,14 @@ Result<bool> StillThere(OpContext* context, const Fid& parent, const std::string
 
 Status Absent(OpContext* context, const Fid& parent, const mdt::Inode& directory,
               const std::string& name, v1::LookupReply* reply) {
-  SHEEN_TRY_ASSIGN(auto unlisted, FindUnlisted(context, parent, directory, name));
+  std::optional<UnlistedName> unlisted;
+  if (context->session != nullptr && !context->replay) {
+    SHEEN_TRY_ASSIGN(unlisted, FindUnlisted(context, parent, directory, name));
+  }
+  Core* const core = context->core;
+  if (unlisted && core->unlisted.IsAbsent(unlisted->link, unlisted->key, core->Now())) {
+    return Fail(Errc::kNoEntry);  // without a lock: not for long
+  }
   if (unlisted) {
     context->unasked.names.push_back({.link = unlisted->link,
                                       .key = std::move(unlisted->key),

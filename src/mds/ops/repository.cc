@@ -156,6 +156,7 @@ Status AddRepository(OpContext* context, std::string_view body, std::string* rep
     context->txn->Put(mdt::kConfig, std::string(mdt::kNextRepositoryKey), after);
   }
   context->txn->Put(mdt::kConfig, mdt::RepositoryKey(row.id), mdt::Encode(row));
+  ForgetUnlisted(context, row.id);
   if (request.import()) {
     context->txn->Put(mdt::kConfig, mdt::UnlistedKey(row.id), mdt::EncodeUnlisted());
   }

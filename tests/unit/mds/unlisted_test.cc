@@ -145,6 +145,24 @@ class UnlistedTest : public MdsFixture {
     EXPECT_EQ(bucket_.calls - before, asked) << name;
   }
 
+  // A lookup that goes on while the test does.
+  void Begin(const Fid& parent, const std::string& name, std::vector<Errc>* out) {
+    v1::LookupRequest look;
+    SetFid(parent, look.mutable_parent());
+    look.set_name(name);
+    rpc::Request request;
+    request.header.opcode = Op::kMdsLookup;
+    request.header.xid = next_xid_++;
+    request.body = look.SerializeAsString();
+    request.session = session_;
+    shard_.Post([this, request, out] { shard_.Spawn(Look(service_.get(), request, out)); });
+  }
+  static async::Task<void> Look(MdsService* service, rpc::Request request,
+                                std::vector<Errc>* out) {
+    const rpc::Response response = co_await service->Handle(std::move(request));
+    out->push_back(response.status);
+  }
+
   FakeBucket bucket_;
   uint32_t link_ = 0;
   Fid data_;
@@ -170,9 +188,12 @@ TEST_F(UnlistedTest, WhoLooksSeesWhatS3HasBeforeAnImportHasMadeIt) {
   EXPECT_EQ(Find(data_, "a"), a);
 }
 
-TEST_F(UnlistedTest, WhatIsAbsentIsAskedForAgain) {
+TEST_F(UnlistedTest, WhatIsAbsentIsAskedForAgainAfterAWhile) {
   ExpectAbsent(data_, "f", 1);
   bucket_.keys = {"pre/f", "pre/fa"};
+  ExpectAbsent(data_, "f", 0);
+  RunFor(UnlistedLinks::kAbsentFor);
+  AgentBeats();
   EXPECT_NE(Find(data_, "f"), Fid());
   ExpectAbsent(data_, "g", 1);
 }
@@ -258,31 +279,100 @@ TEST_F(UnlistedTest, AnOlderAgentLooksForNoNames) {
   ExpectAbsent(data_, "a", 1);
 }
 
-async::Task<void> CountNoEntry(MdsService* service, rpc::Request request, int* count) {
-  const rpc::Response response = co_await service->Handle(std::move(request));
-  if (response.status == Errc::kNoEntry) ++*count;
-}
-
 TEST_F(UnlistedTest, AFewQuestionsAreUnderWayAtATimeAndOneForEachName) {
   constexpr int kNames = 200;
-  int absent = 0;
-  shard_.Post([&] {
-    for (int i = 0; i < 2 * kNames; ++i) {
-      v1::LookupRequest look;
-      SetFid(data_, look.mutable_parent());
-      look.set_name("f" + std::to_string(i % kNames));
-      rpc::Request request;
-      request.header.opcode = Op::kMdsLookup;
-      request.header.xid = next_xid_++;
-      request.body = look.SerializeAsString();
-      request.session = session_;
-      shard_.Spawn(CountNoEntry(service_.get(), std::move(request), &absent));
-    }
-  });
+  std::vector<Errc> looks;
+  for (int i = 0; i < 2 * kNames; ++i) Begin(data_, "f" + std::to_string(i % kNames), &looks);
   EXPECT_TRUE(async::RunUntil(
-      &shard_, [&] { return absent == 2 * kNames; }, std::chrono::hours(1)));
+      &shard_, [&] { return looks.size() == 2 * kNames; }, std::chrono::hours(1)));
+  EXPECT_EQ(std::ranges::count(looks, Errc::kNoEntry), 2 * kNames);
   EXPECT_EQ(bucket_.calls, kNames);
-  EXPECT_EQ(bucket_.most_at_a_time, static_cast<int>(Questions::kCallsMax));
+  EXPECT_EQ(bucket_.most_at_a_time, static_cast<int>(Questions::kCallsPerLinkMax));
+}
+
+TEST_F(UnlistedTest, WhileS3IsSilentAListingDoesNotWaitForItsTurn) {
+  constexpr size_t kLooks = Questions::kCallsPerLinkMax + 8;
+  Take({"p"});
+  bucket_.takes = std::chrono::hours(1);
+  std::vector<Errc> looks;
+  for (size_t i = 0; i < kLooks; ++i) Begin(data_, "f" + std::to_string(i), &looks);
+  RunFor(std::chrono::seconds(1));
+  AgentBeats();
+  EXPECT_EQ(bucket_.calls, static_cast<int>(Questions::kCallsPerLinkMax));
+  const Nanos began = clock_.Monotonic();
+  v1::ReadDirRequest list;
+  SetFid(data_, list.mutable_fid());
+  list.set_plus(true);
+  const auto page = Call<v1::ReadDirReply>(Op::kMdsReadDir, list);
+  ASSERT_EQ(page.reply.entries_size(), 1) << page.message;
+  EXPECT_FALSE(page.reply.entries(0).has_attr());
+  EXPECT_LT(clock_.Monotonic() - began, Questions::kListingPatience + std::chrono::seconds(1));
+  EXPECT_TRUE(async::RunUntil(
+      &shard_, [&] { return looks.size() == kLooks; }, std::chrono::minutes(2)));
+  EXPECT_EQ(std::ranges::count(looks, Errc::kIo), static_cast<int>(kLooks));
+  // Nothing is kept of it.
+  bucket_.takes = std::chrono::milliseconds(30);
+  AgentBeats();
+  ExpectAbsent(data_, "f0", 1);
+}
+
+TEST_F(UnlistedTest, ALateAnswerMakesNothingThatIsNotToBe) {
+  bucket_.keys = {"pre/a/f", "pre/f", "pre/g"};
+  const Fid a = Find(data_, "a");
+  bucket_.takes = std::chrono::seconds(2);
+  std::vector<Errc> looks;
+  Begin(data_, "f", &looks);
+  Begin(a, "f", &looks);
+  RunFor(std::chrono::seconds(1));
+  // Somebody's own by then; and a directory that stands for nothing in S3.
+  const Fid own = Create(data_, "f");
+  EXPECT_EQ(Rename(data_, "a", data_, "b"), Errc::kOk);
+  EXPECT_TRUE(async::RunUntil(
+      &shard_, [&] { return looks.size() == 2; }, std::chrono::minutes(1)));
+  EXPECT_EQ(std::ranges::count(looks, Errc::kOk), 1);
+  EXPECT_EQ(Find(data_, "f"), own);
+  EXPECT_EQ(Attr(own).uid(), 0U);
+  EXPECT_EQ(Names(a), std::vector<std::string>());
+  // The import has come to its end.
+  Begin(data_, "g", &looks);
+  RunFor(std::chrono::seconds(1));
+  AllNamed();
+  EXPECT_TRUE(async::RunUntil(
+      &shard_, [&] { return looks.size() == 3; }, std::chrono::minutes(1)));
+  EXPECT_EQ(looks.back(), Errc::kNoEntry);
+  EXPECT_EQ(Find(data_, "g"), Fid());
+}
+
+TEST_F(UnlistedTest, WhatS3HasNoMoreComesBackWithItsObject) {
+  Take({"f"});
+  ExpectAbsent(data_, "f", 2);  // whose it is, and whether there is one
+  EXPECT_EQ(Take({"f"}).created(), 1U);
+}
+
+TEST_F(UnlistedTest, WithADirectoryThatIsTakenAwayAllBelowStaysAway) {
+  bucket_.keys = {"pre/a/f", "pre/a/g/h", "pre/d/f"};
+  EXPECT_NE(Find(Find(data_, "a"), "f"), Fid());
+  EXPECT_EQ(Rename(data_, "a", data_, "b"), Errc::kOk);
+  EXPECT_NE(Find(data_, "d"), Fid());
+  EXPECT_EQ(RemoveDir(data_, "d"), Errc::kOk);
+  EXPECT_EQ(Take({"a/f", "a/g/h", "d/f", "n"}).skipped(), 3U);
+  std::vector<std::string> names = Names(data_);
+  std::ranges::sort(names);
+  EXPECT_EQ(names, (std::vector<std::string>{"b", "n"}));
+  AllNamed();
+  EXPECT_EQ(Take({"a/f", "a/g/h", "d/f"}).created(), 3U);
+}
+
+TEST_F(UnlistedTest, WhatIsBeingRemovedIsNotMadeAgain) {
+  bucket_.keys = {"pre/f"};
+  EXPECT_NE(Find(data_, "f"), Fid());
+  v1::ImportEntriesRequest request;
+  request.set_repository(link_);
+  request.set_drop(true);
+  FakeBucket::FillEntry("pre/f", request.add_entries());
+  request.mutable_entries(0)->set_path("f");
+  EXPECT_EQ(Import(request).dropped(), 1U);
+  ExpectAbsent(data_, "f", 0);
 }
 
 }  // namespace
