@@ -65,6 +65,7 @@ struct Core {
   std::atomic<uint64_t> next_owner{1};      // of latches: names a running operation
   std::atomic<uint64_t> ost_position{0};    // round robin of layout::ChooseOsts
   std::atomic<bool> outbox_waiting{false};  // the outbox may have rows
+  std::atomic<bool> stopping{false};        // nobody is waited for any more
   UnlistedLinks unlisted;
 
   Nanos Now() const { return options.clock->Monotonic(); }

@@ -103,7 +103,7 @@ bool HsmCoordinator::IsInTrouble(const Trouble& place) {
 async::Task<void> HsmCoordinator::RunOne(HsmQueued action) {
   const Fid fid = action.row.fid;
   const Status done = co_await Restore(fid);
-  const bool interrupted = !done && stopping_;
+  const bool interrupted = !done && (stopping_ || core_->stopping.load());
   const bool passing = !done && done.error().error_class() != ErrClass::kFail;
   if (!interrupted && passing && !core_->hsm.IsCancelled(fid)) {
     // All of a long queue within a minute: to look at each costs something, too.

@@ -105,8 +105,21 @@ bool LockTable::Wait(Owner owner, const Fid& fid, const SetAside& aside,
   const bool waits = std::ranges::any_of(resource.holders, [&](const Holder& holder) {
     return Conflicts(holder, fid, own->bits, aside);
   });
-  if (waits) resource.waiters.push_back(std::move(wake));
-  return waits;
+  if (!waits || waiting_ended_.load()) return false;
+  resource.waiters.push_back(std::move(wake));
+  return true;
+}
+
+void LockTable::EndWaiting() {
+  waiting_ended_.store(true);
+  for (Bucket& bucket : buckets_) {
+    Wakes wakes;
+    {
+      const std::scoped_lock lock(bucket.mutex);
+      for (auto& [fid, resource] : bucket.resources) Append(&wakes, &resource.waiters);
+    }
+    for (const auto& wake : wakes) wake();
+  }
 }
 
 void LockTable::Remove(Resource* resource, size_t index, Wakes* wakes) {

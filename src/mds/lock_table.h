@@ -74,6 +74,8 @@ class LockTable final {
   // Calls `wake` once something about `fid` has changed, if anybody's hold still conflicts with
   // what `owner` announced; false when nothing does.
   bool Wait(Owner owner, const Fid& fid, const SetAside& aside, std::function<void()> wake);
+  // All who wait are woken, and from now on Wait gives false at once: the server ends.
+  void EndWaiting();
 
   // Given back by the client.
   void Release(uint64_t peer_id, const Fid& fid, uint32_t bits);
@@ -135,6 +137,7 @@ class LockTable final {
   std::atomic<uint64_t> locks_max_;
   std::atomic<uint64_t> size_{0};
   std::array<Bucket, kBuckets> buckets_;
+  std::atomic<bool> waiting_ended_{false};
   std::atomic<size_t> hold_count_{0};
   mutable std::mutex holds_mutex_;  // guards holds_; a bucket's may be held
   struct LayoutHold {

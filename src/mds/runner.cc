@@ -6,6 +6,7 @@
 #include "mds/coming_back.h"
 #include "mds/file_lock_requests.h"
 #include "mds/grants.h"
+#include "mds/lock_awaiter.h"
 #include "mds/operation.h"
 #include "mds/ops/ops.h"
 #include "mds/park_awaiter.h"
@@ -66,6 +67,8 @@ class Run final {
   const std::vector<Fid>& locked() const { return locked_; }
   // What S3 is to be asked for before it runs again.
   Unasked* unasked() { return &unasked_; }
+  // The server ends before what it waits for.
+  void EndWaiting();
   // S3 did not say. True: it runs again, and goes without.
   bool GoOnWithout(const Status& asked);
   LockTable::SetAside aside() const {
@@ -125,6 +128,11 @@ Run::Outcome Run::Attempt(kv::Blocking blocking) {
   }
   FinishChanges();
   return Outcome::kDone;
+}
+
+void Run::EndWaiting() {
+  FinishChanges();
+  status_ = Fail(Errc::kUnavailable, "the server is stopping; ask again when it is back");
 }
 
 bool Run::GoOnWithout(const Status& asked) {
@@ -342,21 +350,11 @@ void Run::ApplyHandle(const OpContext& context) {
   if (!added) SHEEN_LOG(Debug, "open of {}: {}", change.fid.ToString(), added.error().ToString());
 }
 
-// Until something has changed about one of the inodes whose locks are in the way.
-struct LockAwaiter {
-  Core* core;
-  Run* run;
-
-  bool await_ready() const noexcept { return false; }
-  bool await_suspend(std::coroutine_handle<> caller) {
-    async::Shard* shard = async::Shard::Current();
-    const Fid fid = run->locked().front();
-    return core->locks->Wait(run->latches()->owner(), fid, run->aside(), [shard, caller] {
-      shard->Post([caller] { caller.resume(); });
-    });
-  }
-  void await_resume() const noexcept {}
-};
+// Which may take as long as their leases.
+bool WaitsForClients(Run::Outcome outcome) {
+  return outcome == Run::Outcome::kRecovering || outcome == Run::Outcome::kHeld ||
+         outcome == Run::Outcome::kLocked;
+}
 
 async::Task<void> RunToEnd(Core* core, Run* run, WaitTimes* waits) {
   kv::Blocking blocking = kv::Blocking::kNever;
@@ -374,6 +372,10 @@ async::Task<void> RunToEnd(Core* core, Run* run, WaitTimes* waits) {
       waits->Add(Wait::kStore, core->Now() - began);
     }
     if (outcome == Run::Outcome::kDone && run->code() == Errc::kOk) co_return;
+    if (core->stopping.load() && WaitsForClients(outcome)) {
+      run->EndWaiting();
+      co_return;
+    }
     began = core->Now();
     if (outcome == Run::Outcome::kRecovering) {
       co_await async::Shard::Current()->Sleep(kRecoveryLook);
@@ -388,7 +390,7 @@ async::Task<void> RunToEnd(Core* core, Run* run, WaitTimes* waits) {
     } else if (outcome == Run::Outcome::kLocked) {
       waits->fid = run->locked().front();
       run->CallHolders();
-      co_await LockAwaiter{core, run};
+      co_await LockAwaiter{core->locks.get(), run->latches()->owner(), waits->fid, run->aside()};
       waits->Add(Wait::kLock, core->Now() - began);
     } else if (outcome == Run::Outcome::kBusy) {
       waits->fid = *run->latches()->busy();
@@ -477,8 +479,7 @@ async::Task<rpc::Response> RunRequest(Core* core, const rpc::Request* from, Wait
 }
 
 async::Task<Status> RunInternal(Core* core, OperationFunction function, std::string body) {
-  const Job job{.function = function, .body = body, .credential = &kServerCredential};
-  Run run(core, job);
+  Run run(core, {.function = function, .body = body, .credential = &kServerCredential});
   WaitTimes waits;
   co_await RunToEnd(core, &run, &waits);
   co_return run.status();
@@ -486,8 +487,7 @@ async::Task<Status> RunInternal(Core* core, OperationFunction function, std::str
 
 async::Task<Result<std::string>> AskInternal(Core* core, OperationFunction function,
                                              std::string body) {
-  const Job job{.function = function, .body = body, .credential = &kServerCredential};
-  Run run(core, job);
+  Run run(core, {.function = function, .body = body, .credential = &kServerCredential});
   WaitTimes waits;
   co_await RunToEnd(core, &run, &waits);
   if (!run.status()) co_return std::unexpected(run.status().error());

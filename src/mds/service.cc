@@ -182,7 +182,11 @@ void MdsService::StartBackground(async::Shard* shard) {
   state_->coordinator->Start();
 }
 
-void MdsService::StopAsking() { state_->questions.Stop(); }
+void MdsService::BeginStop() {
+  state_->core.stopping.store(true);
+  state_->core.locks->EndWaiting();
+  state_->questions.Stop();
+}
 
 async::Task<Status> MdsService::Stop() {
   if (state_->background) {

@@ -85,9 +85,9 @@ class MdsService final : public rpc::Service,
   // Committer (every commit_interval), sender of outbox rows, removal of open-unlinked files, and
   // the MDT's own space. Call on `shard`'s thread or before it runs; REQUIRES: Open() succeeded.
   void StartBackground(async::Shard* shard);
-  // Requests that wait for S3 end soon, and later ones do not wait. Before the Servers stop. Any
-  // thread.
-  void StopAsking();
+  // Requests that wait for clients or S3 end soon (kUnavailable), and later ones do not wait.
+  // Before the Servers stop. Any thread.
+  void BeginStop();
   // Ends the background work, then makes everything durable. Run it on the background shard after
   // the rpc::Servers have stopped.
   async::Task<Status> Stop();

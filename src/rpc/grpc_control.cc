@@ -47,6 +47,7 @@ struct GrpcObjectControl::State {
   // False when closing.
   bool Enter(grpc::ClientContext* context);
   void Leave(grpc::ClientContext* context);
+  void BeginStop();
   void Close();
 
   template <class Request, class Reply>
@@ -91,10 +92,15 @@ void GrpcObjectControl::State::Leave(grpc::ClientContext* context) {
   if (in_flight.empty()) idle.notify_all();
 }
 
-void GrpcObjectControl::State::Close() {
-  std::unique_lock lock(mutex);
+void GrpcObjectControl::State::BeginStop() {
+  const std::lock_guard lock(mutex);
   closing = true;
   for (grpc::ClientContext* context : in_flight) context->TryCancel();
+}
+
+void GrpcObjectControl::State::Close() {
+  BeginStop();
+  std::unique_lock lock(mutex);
   idle.wait(lock, [this] { return in_flight.empty(); });
 }
 
@@ -153,6 +159,8 @@ GrpcObjectControl::GrpcObjectControl(Resolver resolve, Nanos call_timeout)
 }
 
 GrpcObjectControl::~GrpcObjectControl() { state_->Close(); }
+
+void GrpcObjectControl::BeginStop() { state_->BeginStop(); }
 
 async::Task<Status> GrpcObjectControl::DestroyObjects(std::string server,
                                                       v1::DestroyObjectsRequest request) {

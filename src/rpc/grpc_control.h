@@ -26,6 +26,8 @@ class GrpcObjectControl final : public ObjectControl {
   // Cancels what is in flight and waits for gRPC to let go of it. Coroutines that await a call must
   // have been resumed (their shards run on until then), as after any drain.
   ~GrpcObjectControl() override;
+  // What is in flight ends at once, and later calls do (kCancelled). Does not wait. Thread-safe.
+  void BeginStop();
 
   // Errors: kUnavailable (unknown, not reachable, or no answer in time), the server's own.
   async::Task<Status> DestroyObjects(std::string server,

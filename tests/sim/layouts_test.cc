@@ -228,15 +228,19 @@ void RunMigrations(SimOptions options, int steps, int* migrated) {
 }
 
 TEST(SimLayouts, NoByteIsLostWhileTheFileIsMigrated) {
+  const uint64_t seed = TestSeed();
   int migrated = 0;
-  for (int round = 0; round < 4; ++round) RunMigrations({.seed = TestSeed()}, 150, &migrated);
+  for (uint64_t round = 0; round < 4; ++round) {
+    RunMigrations({.seed = seed + round}, 150, &migrated);
+  }
   EXPECT_GT(migrated, 0);
 }
 
 TEST(SimLayouts, NorOverBrokenConnections) {
+  const uint64_t seed = TestSeed();
   int migrated = 0;
-  for (int round = 0; round < 4; ++round) {
-    RunMigrations({.seed = TestSeed(), .break_one_in = 700}, 150, &migrated);
+  for (uint64_t round = 0; round < 4; ++round) {
+    RunMigrations({.seed = seed + round, .break_one_in = 700}, 150, &migrated);
   }
   EXPECT_GT(migrated, 0);
 }

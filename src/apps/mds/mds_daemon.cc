@@ -215,7 +215,8 @@ v1::GetStatusReply MdsDaemon::StatusReply() {
 
 void MdsDaemon::Stop() {
   if (node_ != nullptr) node_->Stop();
-  if (service_ != nullptr) service_->StopAsking();
+  if (service_ != nullptr) service_->BeginStop();
+  if (objects_ != nullptr) objects_->BeginStop();
   if (control_ != nullptr) control_->Stop(std::chrono::seconds(2));
   if (plane_ != nullptr) plane_->Stop();
   if (std::exchange(background_, false)) {

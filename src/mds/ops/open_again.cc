@@ -40,11 +40,14 @@ bool Opens(rpc::Opcode opcode) {
 
 Status OpenAgain(OpContext* context, rpc::Opcode opcode, std::string_view body,
                  std::string* reply) {
-  const auto unreadable = [] { return Fail(Errc::kCorrupt, "a reply slot's row is unreadable"); };
+  const auto parse = [&](auto* request, auto* answer) -> Status {
+    if (request->ParseFromString(std::string(body)) && answer->ParseFromString(*reply)) return {};
+    return Fail(Errc::kCorrupt, "a reply slot's row is unreadable");
+  };
   if (opcode == rpc::Opcode::kMdsOpen) {
     v1::OpenRequest request;
     v1::OpenReply answer;
-    if (!request.ParseFromString(std::string(body)) || !answer.ParseFromString(*reply)) return unreadable();
+    SHEEN_TRY(parse(&request, &answer));
     const Opening opening{FidOf(request.fid()), request.flags(), request.handle()};
     SHEEN_TRY(Declare(context, opening, answer.mutable_attr()));
     *reply = answer.SerializeAsString();
@@ -52,7 +55,7 @@ Status OpenAgain(OpContext* context, rpc::Opcode opcode, std::string_view body,
   }
   v1::CreateRequest request;
   v1::CreateReply answer;
-  if (!request.ParseFromString(std::string(body)) || !answer.ParseFromString(*reply)) return unreadable();
+  SHEEN_TRY(parse(&request, &answer));
   const Opening opening{FidOf(answer.attr().fid()), request.open_flags(), request.handle()};
   SHEEN_TRY(Declare(context, opening, answer.mutable_attr()));
   *reply = answer.SerializeAsString();

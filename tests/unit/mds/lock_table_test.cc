@@ -50,6 +50,17 @@ TEST_F(LockTableTest, ReadersShareAndAChangeCallsEachOnce) {
   EXPECT_TRUE(Announce(3, lock::kUpdate | lock::kLookup));
 }
 
+TEST_F(LockTableTest, WhoWaitsIsWokenAsTheServerEnds) {
+  ASSERT_EQ(table.Grant(kFile, lock::kUpdate, a, 1), lock::kUpdate);
+  ASSERT_FALSE(Announce(2, lock::kUpdate));
+  int woken = 0;
+  ASSERT_TRUE(table.Wait(2, kFile, {}, [&woken] { ++woken; }));
+  table.EndWaiting();
+  EXPECT_EQ(woken, 1);
+  EXPECT_FALSE(table.Wait(2, kFile, {}, [&woken] { ++woken; })) << "waits again";
+  EXPECT_FALSE(Announce(2, lock::kUpdate)) << "without having the lock";
+}
+
 TEST_F(LockTableTest, AHoldIsOneHandlesAndGivesTheLayoutToNobody) {
   const HoldOwner owner{10, 5};
   EXPECT_TRUE(table.Hold(kFile, owner, kNow));

@@ -387,7 +387,7 @@ TEST_F(PendingTest, PendingNamesGoWithTheirRepository) {
 TEST_F(PendingTest, WhoWaitsForS3EndsWithTheServer) {
   Take({Listed("f")});
   fake_.takes = std::chrono::hours(1);
-  shard_.AddTimer(shard_.Now() + std::chrono::seconds(1), [this] { service_->StopAsking(); });
+  shard_.AddTimer(shard_.Now() + std::chrono::seconds(1), [this] { service_->BeginStop(); });
   const Nanos began = clock_.Monotonic();
   EXPECT_EQ(Lookup(data_, "f").status, Errc::kUnavailable);
   EXPECT_LT(clock_.Monotonic() - began, std::chrono::seconds(5));

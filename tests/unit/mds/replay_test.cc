@@ -86,8 +86,9 @@ TEST_F(ReplayTest, AnOpeningThatIsAnsweredAfterARestartIsKnown) {
   EXPECT_EQ(again.reply.attr().size(), 5u);
   EXPECT_TRUE(Attr(file).size_unsafe());
   EXPECT_FALSE(report(file, again.reply.attr().size_epoch(), 5));
-  const auto made_again = Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, create,
-                                                {.flags = rpc::kResend, .xid = made.xid, .slot = 2});
+  const auto made_again =
+      Call<v1::CreateReply>(rpc::Opcode::kMdsCreate, create,
+                            {.flags = rpc::kResend, .xid = made.xid, .slot = 2});
   ASSERT_TRUE(made_again.ok()) << made_again.message;
   EXPECT_TRUE(made_again.reply.created());
   EXPECT_TRUE(made_again.reply.attr().size_unsafe());
