@@ -150,12 +150,14 @@ class UnlistedTest : public MdsFixture {
     v1::LookupRequest look;
     SetFid(parent, look.mutable_parent());
     look.set_name(name);
-    rpc::Request request;
-    request.header.opcode = Op::kMdsLookup;
-    request.header.xid = next_xid_++;
-    request.body = look.SerializeAsString();
-    request.session = session_;
-    shard_.Post([this, request, out] { shard_.Spawn(Look(service_.get(), request, out)); });
+    shard_.Post([this, body = look.SerializeAsString(), out] {
+      rpc::Request request;
+      request.header.opcode = Op::kMdsLookup;
+      request.header.xid = next_xid_++;
+      request.body = body;
+      request.session = session_;
+      shard_.Spawn(Look(service_.get(), std::move(request), out));
+    });
   }
   static async::Task<void> Look(MdsService* service, rpc::Request request,
                                 std::vector<Errc>* out) {
@@ -334,6 +336,7 @@ TEST_F(UnlistedTest, ALateAnswerMakesNothingThatIsNotToBe) {
   EXPECT_EQ(Attr(own).uid(), 0U);
   EXPECT_EQ(Names(a), std::vector<std::string>());
   // The import has come to its end.
+  AgentBeats();
   Begin(data_, "g", &looks);
   RunFor(std::chrono::seconds(1));
   AllNamed();
