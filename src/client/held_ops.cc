@@ -111,10 +111,20 @@ async::Task<Status> SendChunk(State* state, OpenFile* file, HeldChunkPtr chunk) 
   co_return std::unexpected(LayoutKeepsChanging(file->fid()));
 }
 
-// The server has taken the lock away: what is held under it is lost, and told by the next fsync.
+void TellLostChunk(State* state, const Fid& fid, const HeldChunkPtr& chunk, const Error& why) {
+  const std::string saved =
+      state->lost_data.Save(fid.ToString(), chunk->file_offset, chunk->bytes(), chunk);
+  SHEEN_LOG(Error,
+            "{}: {} bytes at {} that were written could not be stored: {}; the next fsync or open "
+            "of the file tells{}",
+            fid.ToString(), chunk->size, chunk->file_offset, why.ToString(), saved);
+  state->kernel.DataLost(fid, chunk->file_offset, chunk->size);
+}
+
+// The server has taken the lock away: what is held under it is lost.
 void LoseLock(State* state, OpenFile* file, uint64_t lock, const Error& why, GrantPool* grants) {
   for (const HeldChunkPtr& lost : file->held()->LoseLock(lock, why, &state->held_budget, grants)) {
-    state->kernel.DataLost(file->fid(), lost->file_offset, lost->size);
+    TellLostChunk(state, file->fid(), lost, why);
   }
   state->extents.Remove(lock);
 }
@@ -122,14 +132,7 @@ void LoseLock(State* state, OpenFile* file, uint64_t lock, const Error& why, Gra
 // `state` counts it as background work already.
 async::Task<void> WriteChunk(State* state, std::shared_ptr<OpenFile> file, HeldChunkPtr chunk) {
   const Status written = co_await SendChunk(state, file.get(), chunk);
-  if (!written) {
-    SHEEN_LOG(Error,
-              "{}: {} bytes at {} that were written could not be stored: {}; the next fsync or "
-              "open of the file tells",
-              file->fid().ToString(), chunk->size, chunk->file_offset,
-              written.error().ToString());
-  }
-  if (!written) state->kernel.DataLost(file->fid(), chunk->file_offset, chunk->size);
+  if (!written) TellLostChunk(state, file->fid(), chunk, written.error());
   const Errc code = written ? Errc::kOk : written.error().code();
   if (code == Errc::kLockLost || code == Errc::kFenced) {
     // It was refused before the server used up its space; that of an ended session is gone.

@@ -41,6 +41,8 @@ struct Options {
   // for this client, and no space is set aside. For measuring what these cost: after any restart
   // of a server changes under way and every later fsync fail with kIo.
   bool recovery = true;
+  // A directory of this machine for bytes that could not be stored (LostData); empty: none.
+  std::string lost_data;
   // Files are opened for reading under their attributes' lock, without asking the MDS.
   bool local_opens = true;
 };

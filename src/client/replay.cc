@@ -60,13 +60,24 @@ bool EndsReplay(Errc code) {
   return code == Errc::kDisconnected || code == Errc::kTimedOut || code == Errc::kCancelled;
 }
 
+// Under the object's name, with offsets in the object.
+std::string SaveObjectBytes(State* state, const KeptWrite& write) {
+  v1::OstWriteRequest request;
+  if (!request.ParseFromString(write.body)) return "";
+  const std::string object = write.file.ToString() + ".stripe" +
+                             std::to_string(request.object().stripe()) + ".OST" +
+                             std::to_string(write.ost);
+  return state->lost_data.Save(object, request.offset(), write.bytes, write.owner);
+}
+
 // A write that cannot be repeated: the next fsync of the file says so, or its next open.
 void TellLost(State* state, const KeptWrite& write, const std::string& server, const Error& why) {
   const Fid fid = write.file;
+  const std::string saved = SaveObjectBytes(state, write);
   SHEEN_LOG(Error,
             "{}: {} bytes that were written to OST {} before {} restarted may be lost: {}; the "
-            "next fsync or open of the file tells",
-            fid.ToString(), write.bytes.size(), write.ost, server, why.ToString());
+            "next fsync or open of the file tells{}",
+            fid.ToString(), write.bytes.size(), write.ost, server, why.ToString(), saved);
   const Error lost(Errc::kIo, server + " restarted and could not be given again what was written");
   if (const std::shared_ptr<OpenFile> file = state->files.Find(fid)) {
     file->held()->SetError(lost);

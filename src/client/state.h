@@ -21,6 +21,7 @@
 #include "client/kept_requests.h"
 #include "client/kept_writes.h"
 #include "client/lock_cache.h"
+#include "client/lost_data.h"
 #include "client/migrations.h"
 #include "client/open_file.h"
 #include "client/page_registry.h"
@@ -56,6 +57,7 @@ class State final {
   KeptRequests kept_requests;
   KeptWrites kept_writes;
   ReplayTurns replay_turns;
+  LostData lost_data{options.lost_data, options.fsname};
   // Write-behind.
   ExtentBook extents;
   GrantPool grants{options.recovery};

@@ -107,6 +107,7 @@ rm "$target"
 # An OST missing: the mount works; only what lies there fails or waits.
 dd if=/dev/urandom of="$WORK/data" bs=64k count=1 status=none
 # (What was full a moment ago is known to have space again with the next heartbeat.)
+deadline=$((SECONDS + 20))
 until lfs setstripe -c 1 -i 0 "$MNT/on0" 2>/dev/null; do
   [ "$SECONDS" -lt "$deadline" ] || die "the emptied OST is not used again"
   sleep 0.2
@@ -119,7 +120,7 @@ sheen dev mount "$MNT" --name "$NAME" >/dev/null || die "mount without oss1"
 [ "$(cat "$MNT/keep" 2>/dev/null || echo keep)" = keep ] || die "keep"
 up=0
 for i in 0 1 2 3; do
-  if timeout 3 cmp -s "$MNT/on$i" "$WORK/data"; then up=$((up + 1)); fi
+  if timeout 8 cmp -s "$MNT/on$i" "$WORK/data"; then up=$((up + 1)); fi
 done
 [ "$up" = 2 ] || die "$up of 4 files are readable while one of two OSSs is down"
 sheen dev start oss1 --name "$NAME" >/dev/null

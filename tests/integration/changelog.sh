@@ -19,9 +19,20 @@ grep -q "no MDT sheen-MDT0009 on this host (there is $MDT)" "$WORK/error" || die
 lctl changelog_register -m CREATED 2>"$WORK/error" && die "no such type"
 grep -q "'CREATED' is no type" "$WORK/error" || die "$(cat "$WORK/error")"
 
+# A close is recorded a moment after close(2) has returned.
+recorded() { # how many
+  local i
+  for i in $(seq 200); do
+    [ "$(lfs changelog $MNT | wc -l)" -lt "$1" ] || return 0
+    sleep 0.05
+  done
+  die "record $1 does not come"
+}
 mkdir "$MNT/cl"
 touch "$MNT/cl/a"
+recorded 4
 echo hi >"$MNT/cl/b"
+recorded 6
 ln "$MNT/cl/a" "$MNT/cl/a2"
 ln -s a "$MNT/cl/s"
 mv "$MNT/cl/b" "$MNT/cl/c"
@@ -29,6 +40,7 @@ mv "$MNT/cl/c" "$MNT/cl/a2"
 chmod 600 "$MNT/cl/a"
 setfattr -n user.x -v 1 "$MNT/cl/a"
 truncate -s 100 "$MNT/cl/a"
+recorded 14
 rm "$MNT/cl/a"
 mkfifo "$MNT/cl/p"
 mkdir "$MNT/mk0"; rmdir "$MNT/mk0"

@@ -67,7 +67,13 @@ for host in c0 c2; do
     case $lock in '"EAGAIN"' | '"EACCES"') ;; *) die "$host still has its lock" ;; esac
   fi
   until_true "$host shows c1's bytes" shows_others "$host"
-  grep -q 'could not be stored' "$WORK/$host.out" || die "the log of $host does not name what was lost"
+  until_true "the log of $host names what was lost, and where it is saved" \
+    grep -q 'could not be stored: .*; saved in' "$WORK/$host.out"
+  saved=$(sed -n 's/.* could not be stored: .*; saved in \(.*\)$/\1/p' "$WORK/$host.out" | head -n 1)
+  until_true "$host saves what it held" test -s "${saved%.data}.ranges"
+  read -r offset length <"${saved%.data}.ranges"
+  [ "$length" -gt 0 ] && [ -z "$(tail -c "+$((offset + 1))" "$saved" | head -c "$length" | tr -d '\0' | tr -d h)" ] ||
+    die "$host saved other bytes than it held"
 done
 touch "$steps/c0/again" "$steps/c2/again"
 for holder in "${holders[@]}"; do wait "$holder" || die "a client that was evicted does not go on"; done

@@ -14,7 +14,8 @@ blocked() { # name, command...: starts it; it must still wait a moment later
 gone() { # pid
   [ ! -e "/proc/$1/stat" ] || grep -q '^State:.[ZX]' "/proc/$1/status" 2>/dev/null
 }
-# All that was started waits, and has gone a second after SIGKILL.
+# All that was started waits, and has gone after SIGKILL: within a second as a rule; on a busy machine
+# that many need longer, and what would wait for the servers waits until they are back.
 kill_all() {
   local pid late='' begin
   sleep 1.5
@@ -23,13 +24,13 @@ kill_all() {
   kill -9 "${!WHAT[@]}"
   for pid in "${!WHAT[@]}"; do
     until gone "$pid"; do
-      [ $(($(date +%s%N) - begin)) -lt 1500000000 ] || { late="$late ${WHAT[$pid]}"; break; }
+      [ $(($(date +%s%N) - begin)) -lt 10000000000 ] || { late="$late ${WHAT[$pid]}"; break; }
       sleep 0.01
     done
     [ -n "$late" ] || wait "$pid" 2>/dev/null || true
   done
   say "  ${#WHAT[@]} gone after $((($(date +%s%N) - begin) / 1000000)) ms: ${WHAT[*]}"
-  [ -z "$late" ] || die "1.5 s after SIGKILL these still wait:$late"
+  [ -z "$late" ] || die "10 s after SIGKILL these still wait:$late"
   WHAT=()
 }
 stopped=()
@@ -117,15 +118,19 @@ round() { # kill | stop
   back mds0
   local deadline=$((SECONDS + 30))
   until timeout 5 stat "$MNT/d" >/dev/null 2>&1; do [ "$SECONDS" -lt "$deadline" ] || die "the mount does not answer"; done
-  sleep 1
+  # What the killed asked for is still under way on the connections that come back later.
+  sleep 3
   exec 6<&- 7<&- 8<&-
   [ -e "$MNT/d/f" ] || mv "$MNT/d/g" "$MNT/d/f"
   timeout 20 cmp "$MNT/d/f" "$WORK/data" || die "data after the MDS came back"
   # A lock that a killed process waited for is nobody's.
   timeout 20 flock -x "$MNT/d/f" true || die "flock after a waiter was killed"
   timeout 20 python3 -c 'import fcntl, sys; fcntl.lockf(open(sys.argv[1], "r+b"), fcntl.LOCK_EX)' "$MNT/d/f" || die "a file lock after a waiter was killed"
-  timeout 20 rm -rf "$MNT/d" "$MNT/new" "$MNT/newdir" || die "rm"
-  [ -z "$(ls "$MNT")" ] || die "left: $(ls "$MNT")"
+  deadline=$((SECONDS + 20))
+  until timeout 20 rm -rf "$MNT/d" "$MNT/new" "$MNT/newdir" && [ -z "$(ls "$MNT")" ]; do
+    [ "$SECONDS" -lt "$deadline" ] || die "left: $(ls "$MNT")"
+    sleep 0.2
+  done
   echo fine >"$MNT/fine"
   [ "$(cat "$MNT/fine")" = fine ] || die "the mount after all"
   rm "$MNT/fine"

@@ -60,6 +60,9 @@ def flock_excludes(w):
                 w.do("flock", b, EXCLUSIVE)
                 w.do("flock", b, SHARED)
                 w.do("flock", a, SHARED)
+                # A close lets go a moment after it has returned.
+                w.do("flock", b, fcntl.LOCK_UN)
+                w.do("flock", a, fcntl.LOCK_UN)
                 w.close(a)
                 w.close(b)
     w.make("closed")

@@ -5,7 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <string>
 #include <vector>
@@ -188,9 +192,29 @@ TEST(SimHeldWritesTest, OverRestartsAndBrokenConnections) {
 class SimHeldScene : public ::testing::Test {
  protected:
   SimHeldScene() : cluster_({.seed = TestSeed()}) {
-    alice_ = cluster_.AddClient("alice");
+    std::string lost = (std::filesystem::temp_directory_path() / "sheen-held-XXXXXX").string();
+    if (::mkdtemp(lost.data()) != nullptr) lost_ = lost;
+    client::Options options;
+    options.lost_data = lost_;
+    alice_ = cluster_.AddClient("alice", options);
     bob_ = cluster_.AddClient("bob");
     cluster_.Run(OpenAll({alice_, bob_}, &handles_));
+  }
+  ~SimHeldScene() override { std::filesystem::remove_all(lost_); }
+  // Of Alice, who ends: what she saved, by offset, the lengths.
+  std::map<uint64_t, uint64_t> Saved(std::string* bytes) {
+    EXPECT_TRUE(cluster_.RemoveClient(alice_));
+    std::map<uint64_t, uint64_t> ranges;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(lost_)) {
+      std::ifstream file(entry.path(), std::ios::binary);
+      if (entry.path().extension() == ".data") bytes->assign(std::istreambuf_iterator(file), {});
+      uint64_t offset = 0;
+      uint64_t length = 0;
+      while (entry.path().extension() == ".ranges" && file >> offset >> length) {
+        ranges[offset] = length;
+      }
+    }
+    return ranges;
   }
   // Alice writes until she holds something.
   void HoldSome() {
@@ -233,6 +257,7 @@ class SimHeldScene : public ::testing::Test {
   Filesystem* alice_ = nullptr;
   Filesystem* bob_ = nullptr;
   std::vector<Handle> handles_;
+  std::filesystem::path lost_;
 };
 
 TEST_F(SimHeldScene, AnotherReadsWhatIsHeldAndTheHolderHoldsNoMore) {
@@ -289,6 +314,28 @@ TEST_F(SimHeldScene, WhatAClientHeldThatWasCutOffIsRefusedAndTold) {
   EXPECT_TRUE(Fsync(0));
   Write(0, 3, 78);
   EXPECT_EQ(Read(1, 3), 78U);
+}
+
+TEST_F(SimHeldScene, WhatComesTooLateIsSavedOnTheClientsMachine) {
+  HoldSome();
+  const uint64_t held = HeldBytes(alice_);
+  Cut("alice");
+  Write(1, 3, 77);
+  Heal("alice");
+  EXPECT_FALSE(Fsync(0));
+  std::string bytes;
+  const std::map<uint64_t, uint64_t> saved = Saved(&bytes);
+  uint64_t total = 0;
+  for (const auto& [offset, length] : saved) {
+    total += length;
+    ASSERT_LE(offset + length, bytes.size());
+    for (uint64_t at = offset; at < offset + length; at += sizeof(uint64_t)) {
+      uint64_t word = 0;
+      std::memcpy(&word, bytes.data() + at, sizeof word);
+      ASSERT_EQ(word, 1U) << at;
+    }
+  }
+  EXPECT_EQ(total, held);
 }
 
 TEST_F(SimHeldScene, AFlushTellsTheErrorOfWhatItSendsOnce) {

@@ -41,7 +41,7 @@ hosts_cluster_up() {
   wait_port oss0 7990
   for host in "$@"; do
     mkdir "$WORK/$host"
-    start "$host" "$host" sheen-client "$mgs:/hosts" "$WORK/$host" -o fg
+    start "$host" "$host" sheen-client "$mgs:/hosts" "$WORK/$host" -o "fg,lost_data=$WORK/lost"
     DAEMON[$host]=$started
     until_true "mount on $host" mountpoint -q "$WORK/$host"
   done

@@ -112,6 +112,7 @@ Status ClientDaemon::ConnectFilesystem() {
   options.read_only = config_.options.read_only;
   options.write_behind = config_.options.write_behind;
   options.recovery = config_.options.recovery;
+  options.lost_data = config_.options.lost_data;
   options.mount_timeout = kMountPatience;
   if (config_.options.timeout_s > 0) {
     options.deadline = std::chrono::seconds(config_.options.timeout_s);

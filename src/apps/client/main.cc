@@ -49,8 +49,9 @@ void AddSettings(Settings* settings, Arguments* arguments) {
       "io_uring=auto|on|off, shards=N, checksums=on|off, write_behind=on|off (answer writes before "
       "they are stored), timeout=SECONDS (longest wait for a server), log=FILE, log_level=LEVEL, "
       "metrics=[HOST:]PORT (GET /metrics there, for Prometheus), "
-      "read_ahead_kb=N, noallow_other, flock (locks of flock and fcntl hold on all clients; the "
-      "default), localflock (on this mount only); "
+      "lost_data=DIR|off (where bytes that could not be stored are saved; default "
+      "/var/lib/sheen/client), read_ahead_kb=N, noallow_other, flock (locks of flock and fcntl "
+      "hold on all clients; the default), localflock (on this mount only); "
       "_netdev, noauto, nofail, x-... are ignored");
   settings->Switch("fg", &arguments->foreground, "stay in the foreground, as -o fg");
   settings->Text("log", &arguments->log, "append the log to this file, as -o log=");

@@ -163,6 +163,14 @@ Result<bool> ApplyValue(std::string_view name, std::string_view value, ClientOpt
   } else if (name == "metrics") {
     if (value.empty()) return Fail(Errc::kInvalid, "mount option metrics=: it must be [HOST:]PORT");
     out->metrics = value;
+  } else if (name == "lost_data") {
+    if (value != "off" && !value.starts_with('/')) {
+      return Fail(Errc::kInvalid,
+                  fmt::format("mount option lost_data={}: it must be a directory's path from the "
+                              "root, or off",
+                              value));
+    }
+    out->lost_data = value == "off" ? "" : value;
   } else if (name == "log") {
     if (value.empty()) return Fail(Errc::kInvalid, "mount option log=: it must name a file");
     out->log = value;

@@ -40,6 +40,7 @@ struct ClientOptions {
   std::string log;
   std::string log_level = "info";
   std::string io_uring = "auto";
+  std::string lost_data = "/var/lib/sheen/client";  // empty: it is not saved
   std::string metrics;               // [HOST:]PORT on loopback, for Prometheus; empty: none
   int64_t port = 7988;               // data port of the MDS
   int64_t shards = 0;                // 0: one for each usable core

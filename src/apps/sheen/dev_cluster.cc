@@ -219,7 +219,7 @@ Status DevCluster::Remove() {
                   fmt::format("{} is still mounted; umount it and try again", mount.path));
     }
   }
-  for (const char* part : {"log"}) {
+  for (const char* part : {"log", "lost"}) {
     std::error_code error;
     fs::remove_all(state_.directory + "/" + part, error);
     if (error) return FailErrno(error.value(), "remove " + state_.directory + "/" + part);

@@ -170,7 +170,8 @@ Status DevCluster::StartMount(DevMount* mount) {
   }
   SHEEN_TRY(PrepareMountpoint(mount->path));
   SHEEN_TRY_ASSIGN(const std::string program, FindProgram("sheen-client"));
-  std::string options = fmt::format("fg,port={}", state_.servers[0].data_port);
+  std::string options = fmt::format("fg,port={},lost_data={}", state_.servers[0].data_port,
+                                    state_.directory + "/lost");
   if (!mount->options.empty()) options += "," + mount->options;
   SHEEN_TRY_ASSIGN(Spawned spawned, Spawn({program,
                                            {fmt::format("127.0.0.1:/{}", state_.fsname),
