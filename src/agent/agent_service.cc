@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "agent/ask_object.h"
@@ -272,18 +273,34 @@ async::Task<Result<v1::ImportProgress>> AgentService::CancelImport(v1::GetImport
 async::Task<Result<v1::AskObjectsReply>> AgentService::AskObjects(v1::AskObjectsRequest request) {
   if (request.keys_size() > kKeysMax) co_return Fail(Errc::kInvalid, "too many keys at a time");
   SHEEN_CO_TRY_ASSIGN(const LinkPointer link, co_await LinkOf(request.repository()));
+  for (const std::string& key : request.keys()) {
+    if (key.starts_with(link->repository.prefix())) continue;
+    co_return Fail(Errc::kAccess, fmt::format("'{}' is not below the prefix '{}'", key,
+                                              link->repository.prefix()));
+  }
+  if (stopping_) co_return Fail(Errc::kUnavailable, "the agent is stopping");
+  // Who has asked waits no longer than this: neither do his requests. Shared, since the last of
+  // them may end this call while they are being ended.
+  const auto stop = std::make_shared<s3::Cancellation>();
+  const s3::Cancellation::Registration registration(&questions_, [stop] { stop->Cancel(); });
+  async::Shard* const shard = async::Shard::Current();
+  std::optional<async::TimerId> timer;
+  if (request.patience_ms() != 0) {
+    const Nanos until = shard->Now() + std::chrono::milliseconds(request.patience_ms());
+    timer = shard->AddTimer(until, [stop] { stop->Cancel(); });
+  }
   std::vector<async::Task<v1::ObjectAnswer>> tasks;
   for (const std::string& key : request.keys()) {
-    if (!key.starts_with(link->repository.prefix())) {
-      co_return Fail(Errc::kAccess, fmt::format("'{}' is not below the prefix '{}'", key,
-                                                link->repository.prefix()));
-    }
-    tasks.push_back(AskObject(link.get(), {.stop = &questions_}, key));
+    const s3::CallOptions call{.stop = stop.get()};
+    tasks.push_back(request.names() ? FindObject(link.get(), call, key)
+                                    : AskObject(link.get(), call, key));
   }
   std::vector<v1::ObjectAnswer> answers = co_await async::WhenAll(std::move(tasks));
+  if (timer) shard->CancelTimer(*timer);
   // What was cancelled is not S3's word.
   if (stopping_) co_return Fail(Errc::kUnavailable, "the agent is stopping");
   v1::AskObjectsReply reply;
+  reply.set_names(request.names());
   for (v1::ObjectAnswer& answer : answers) *reply.add_answers() = std::move(answer);
   co_return reply;
 }

@@ -15,5 +15,8 @@ namespace sheen::agent {
 async::Task<Status> AskAttributes(Link* link, s3::CallOptions call, v1::ImportEntry* entry);
 // Of a key alone. An answer in any case.
 async::Task<v1::ObjectAnswer> AskObject(Link* link, s3::CallOptions call, std::string key);
+// Of a name, a key without "/" at its end: the object, else the directory of that name, if it has
+// an object or something is below it. An answer in any case.
+async::Task<v1::ObjectAnswer> FindObject(Link* link, s3::CallOptions call, std::string name);
 
 }  // namespace sheen::agent

@@ -194,6 +194,13 @@ async::Task<void> Importer::Run() {
                                         options_.link->repository.prefix());
     if (!swept) error = swept.error().ToString();
   }
+  if (error.empty() && Wants(v1::IMPORT_NEW) && !options_.remove) {
+    v1::ImportEntriesRequest named;
+    named.set_repository(options_.link->repository.id());
+    named.set_all_named(true);
+    const auto told = co_await Ask(&options_.mds.import, &named);
+    if (!told) error = told.error().ToString();
+  }
   progress_.set_named(error.empty());
   progress_.set_named_seconds(
       std::chrono::duration<double>(async::Shard::Current()->Now() - began_).count());

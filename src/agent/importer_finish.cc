@@ -54,6 +54,8 @@ async::Task<Status> Importer::FinishPage(const v1::ListPendingReply* page) {
     v1::PendingAnswer* const answer = request.add_answers();
     *answer->mutable_fid() = name.fid();
     answer->set_key(name.key());
+    answer->set_etag(name.etag());
+    answer->set_modified_ns(name.modified_ns());
     *answer->mutable_answer() = std::move(answers[i]);
   }
   if (request.answers_size() == 0) co_return Status();

@@ -25,6 +25,7 @@
 #include "mds/root_template.h"
 #include "mds/service.h"
 #include "mds/session_map.h"
+#include "mds/unlisted.h"
 #include "mdt/mdt.h"
 
 namespace sheen::mds {
@@ -65,6 +66,7 @@ struct Core {
   std::atomic<uint64_t> ost_position{0};    // round robin of layout::ChooseOsts
   std::atomic<bool> outbox_waiting{false};  // the outbox may have rows
   std::atomic<bool> stopping{false};        // nobody is waited for any more
+  UnlistedLinks unlisted;
 
   Nanos Now() const { return options.clock->Monotonic(); }
   int64_t WallNs() const { return options.clock->Wall().count(); }

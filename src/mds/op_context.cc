@@ -9,6 +9,7 @@
 #include "mds/acl_rows.h"
 #include "mds/pending.h"
 #include "mds/permission.h"
+#include "mds/unlisted.h"
 #include "mdt/repository_records.h"
 
 namespace sheen::mds {
@@ -94,7 +95,13 @@ Result<mdt::Inode> OpContext::Inode(const Fid& fid) {
 Status OpContext::CheckAsked(const Fid& fid, const mdt::Inode& inode) {
   if (session == nullptr || replay || declares_again || !IsPending(inode)) return {};
   SHEEN_TRY_ASSIGN(const mdt::FileSource source, mdt::DecodeFileSource(inode.extra));
-  if (!unasked.failed) unasked.names.push_back({fid, source.link, source.key});
+  if (!unasked.failed) {
+    unasked.names.push_back({.fid = fid,
+                             .link = source.link,
+                             .key = source.key,
+                             .etag = source.etag,
+                             .modified_ns = source.modified_ns});
+  }
   return Fail(Errc::kWouldBlock, "S3 is to be asked for its owner and mode");
 }
 
@@ -235,6 +242,7 @@ Status DestroyInode(OpContext* context, const Fid& fid, const mdt::Inode& inode)
 }
 
 Status DropName(OpContext* context, const Fid& fid, mdt::Inode* inode, int64_t time_ns) {
+  SHEEN_TRY(NoteTakenAway(context, *inode));
   inode->ctime_ns = std::max(inode->ctime_ns, time_ns);
   inode->nlink = inode->IsDirectory() || inode->nlink <= 1 ? 0 : inode->nlink - 1;
   if (inode->nlink > 0) {

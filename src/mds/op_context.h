@@ -50,13 +50,19 @@ class LatchSet final {
   std::optional<Fid> busy_;
 };
 
-// Pending inodes that a client's request has met: the operation ends, S3 is asked for them, and it
-// runs again (questions.h).
+// Pending inodes that a client's request has met, or a name that may be in S3: the operation ends,
+// S3 is asked, and it runs again (questions.h).
 struct Unasked {
   struct Name {
-    Fid fid;
+    Fid fid;            // empty: there is no such name here
     uint32_t link = 0;
     std::string key;
+    // What was listed of a pending one.
+    std::string etag;
+    int64_t modified_ns = 0;
+    // Of a name that is not here (unlisted.h).
+    Fid parent;
+    std::string name;
   };
   std::vector<Name> names;
   bool may_leave_out = false;  // a listing: what S3 does not say soon is shown without attributes

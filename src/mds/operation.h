@@ -40,16 +40,25 @@ Status ReapOrphan(OpContext* context, std::string_view body, std::string* reply)
 // S3 stands for, or with `directory_only` a directory. Errors: kExists (a file that was not
 // imported, or was changed here), kNotDirectory.
 Status ImportEntry(OpContext* context, std::string_view body, std::string* reply);
+// Likewise, of a name that S3 was asked for since it was not here (mds/unlisted.h): makes it, or
+// does nothing. IMPORT_UNCHANGED: it is to be looked for again. IMPORT_SKIPPED: an import has come
+// to its end meanwhile, without it.
+Status MakeUnlisted(OpContext* context, std::string_view body, std::string* reply);
 // Body and answer: v1::ProbeOrder, v1::ImportEntriesReply.
 Status ProbeImport(OpContext* context, std::string_view body, std::string* reply);
 // Body and answer: v1::ListImportedRequest, with a directory; v1::ListImportedReply.
 Status ListImported(OpContext* context, std::string_view body, std::string* reply);
-// Body and answer: v1::Repository; its id is given here. Errors: kExists (overlaps another).
+// Body: v1::AddRepositoryRequest. Answer: v1::Repository; its id is given here. Errors: kExists
+// (overlaps another).
 Status AddRepository(OpContext* context, std::string_view body, std::string* reply);
 // Body and answer: v1::Repository, found by its id. Errors: kNoEntry, kExists.
 Status UpdateRepository(OpContext* context, std::string_view body, std::string* reply);
 // Body: path. Errors: kNoEntry.
 Status RemoveRepository(OpContext* context, std::string_view body, std::string* reply);
+// Body: v1::ImportEntriesRequest. All of its repository's keys have their names.
+Status EndUnlisted(OpContext* context, std::string_view body, std::string* reply);
+// Body: v1::Repository. What clients know of names in its directory they forget.
+Status RecallNames(OpContext* context, std::string_view body, std::string* reply);
 // Answer: v1::ListRepositoriesReply, without agents.
 Status ListRepositories(OpContext* context, std::string_view body, std::string* reply);
 // Body and answer: v1::ChangelogUserRequest, v1::ChangelogUserReply (ops/changelog.cc).

@@ -69,6 +69,15 @@ async::Task<void> Repositories::WaitForClients() {
   }
 }
 
+async::Task<Status> Repositories::EndUnlisted(uint32_t id) {
+  if (!core_->unlisted.Find(id)) co_return Status();
+  v1::ImportEntriesRequest named;
+  named.set_repository(id);
+  SHEEN_CO_TRY(co_await AskInternal(core_, &mds::EndUnlisted, named.SerializeAsString()));
+  core_->unlisted.Remove(id);
+  co_return Status();
+}
+
 async::Task<Result<Fid>> Repositories::EnsureDirectory(std::string path,
                                                        Directories* directories) {
   Fid at = directories->base;
@@ -94,6 +103,7 @@ async::Task<Result<Fid>> Repositories::EnsureDirectory(std::string path,
                           co_await AskInternal(core_, &ImportEntry, order.SerializeAsString()));
       v1::ImportOutcome outcome;
       if (!outcome.ParseFromString(reply)) co_return Fail(Errc::kProtocol, "a bad outcome");
+      if (outcome.what() == v1::IMPORT_SKIPPED) co_return Fid();
       at = FidOf(outcome.fid());
       directories->known[so_far] = at;
     }
@@ -104,7 +114,7 @@ async::Task<Result<Fid>> Repositories::EnsureDirectory(std::string path,
 
 async::Task<Result<v1::AddRepositoryReply>> Repositories::AddRepository(
     v1::AddRepositoryRequest request) {
-  v1::Repository wanted = request.repository();
+  v1::Repository& wanted = *request.mutable_repository();
   const std::string path = Normal(wanted.path());
   if (path.empty()) {
     co_return Fail(Errc::kInvalid, fmt::format("'{}' is no path in the filesystem; it begins with "
@@ -118,14 +128,18 @@ async::Task<Result<v1::AddRepositoryReply>> Repositories::AddRepository(
   wanted.clear_directory();
   co_await WaitForClients();
   // Before anything is made.
-  SHEEN_CO_TRY(co_await AskInternal(core_, &mds::AddRepository, wanted.SerializeAsString()));
+  SHEEN_CO_TRY(co_await AskInternal(core_, &mds::AddRepository, request.SerializeAsString()));
   Directories directories{.base = kRootFid};
   SHEEN_CO_TRY_ASSIGN(const Fid directory, co_await EnsureDirectory(path.substr(1), &directories));
   SetFid(directory, wanted.mutable_directory());
   SHEEN_CO_TRY_ASSIGN(const std::string reply, co_await AskInternal(core_, &mds::AddRepository,
-                                                                    wanted.SerializeAsString()));
+                                                                    request.SerializeAsString()));
   v1::AddRepositoryReply out;
   if (!out.mutable_repository()->ParseFromString(reply)) co_return Fail(Errc::kProtocol);
+  if (request.import()) {
+    core_->unlisted.Set(out.repository().id(), {directory, wanted.prefix()});
+    SHEEN_CO_TRY(co_await AskInternal(core_, &RecallNames, reply));
+  }
   SHEEN_LOG(Info, "{} is linked to s3://{}/{} as data repository {}", path, wanted.bucket(),
             wanted.prefix(), out.repository().id());
   co_return out;
@@ -191,6 +205,7 @@ async::Task<Result<v1::RemoveRepositoryReply>> Repositories::RemoveRepository(
   SHEEN_CO_TRY_ASSIGN(const v1::Repository repository,
                       co_await FindRepository(0, path.empty() ? request.path() : path));
   co_await WaitForClients();
+  SHEEN_CO_TRY(co_await EndUnlisted(repository.id()));
   v1::RemoveRepositoryReply counts;
   if (!request.keep_data()) {
     SHEEN_CO_TRY(co_await DropBelow(FidOf(repository.directory()), repository.prefix(),
@@ -217,6 +232,7 @@ async::Task<Result<v1::ListRepositoriesReply>> Repositories::ListRepositories(
     count->set_repository(one.id());
     count->set_names(names);
   }
+  for (const uint32_t id : core_->unlisted.All()) out.add_unlisted(id);
   co_return out;
 }
 
@@ -255,6 +271,7 @@ async::Task<Result<v1::ImportWhat>> Repositories::ImportOne(const v1::ImportEntr
   v1::ImportOrder order;
   order.set_name(slash == path.npos ? path : path.substr(slash + 1));
   SHEEN_CO_TRY_ASSIGN(const Fid directory, co_await EnsureDirectory(parent, directories));
+  if (directory.empty()) co_return v1::IMPORT_SKIPPED;
   SetFid(directory, order.mutable_parent());
   SHEEN_CO_TRY_ASSIGN(const Fid fid, co_await NewFid());
   SetFid(fid, order.mutable_fid());
@@ -310,6 +327,11 @@ async::Task<Result<v1::ImportEntriesReply>> Repositories::ImportEntries(
   }
   SHEEN_CO_TRY_ASSIGN(const v1::Repository repository,
                       co_await FindRepository(request.repository(), ""));
+  // Who looked for what has just been dropped would have it made again.
+  if (request.all_named() || request.drop()) {
+    SHEEN_CO_TRY(co_await EndUnlisted(repository.id()));
+    if (request.all_named()) co_return v1::ImportEntriesReply();
+  }
   if (request.probe()) co_return co_await Probe(&request, &repository);
   if (request.drop()) co_return co_await DropListed(&request, &repository);
   v1::ImportEntriesReply out;

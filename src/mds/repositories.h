@@ -25,6 +25,8 @@ class Repositories final : public rpc::RepositoryService {
 
   explicit Repositories(Core* core) : core_(core) {}
 
+  // For what imports make.
+  async::Task<Result<Fid>> NewFid();
   // Those that are up.
   std::vector<v1::AgentEntry> Agents() const;
 
@@ -61,10 +63,11 @@ class Repositories final : public rpc::RepositoryService {
     std::map<std::string, Fid, std::less<>> known;
   };
 
-  async::Task<Result<Fid>> NewFid();
   // After a restart: nobody knows yet what clients keep of what would be changed.
   async::Task<void> WaitForClients();
-  // `path` below the base, made where it is not there. "": the base.
+  // Absent names are not asked of S3 any more.
+  async::Task<Status> EndUnlisted(uint32_t id);
+  // `path` below the base, made where it is not there. "": the base. Empty: it was taken away here.
   async::Task<Result<Fid>> EnsureDirectory(std::string path, Directories* directories);
   async::Task<Result<v1::ImportWhat>> ImportOne(const v1::ImportEntry* entry,
                                                 Directories* directories);

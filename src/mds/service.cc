@@ -102,7 +102,8 @@ struct MdsService::State {
   std::unique_ptr<Background> background;
   std::unique_ptr<HsmCoordinator> coordinator;
   Repositories repositories{&core};
-  Questions questions{&core, [this] { return repositories.Agents(); }};
+  Questions questions{&core, [this] { return repositories.Agents(); },
+                      [this] { return repositories.NewFid(); }};
 };
 
 MdsService::MdsService(MdsOptions options) : state_(std::make_unique<State>(std::move(options))) {}
@@ -128,6 +129,7 @@ Status MdsService::Open() {
   SHEEN_TRY(core.cluster->Load());
   SHEEN_TRY(core.changelog.Load(core.mdt.get()));
   SHEEN_TRY(core.pending.Load(core.mdt.get()));
+  SHEEN_TRY(core.unlisted.Load(core.mdt.get()));
   // With a new version of the map: clients may have the last one without it.
   if (LogsOpens(core.changelog)) SHEEN_TRY(core.cluster->SetOpensAreLogged(true));
   core.space = std::make_unique<OwnSpace>(core.mdt.get(), options.pool, options.clock,

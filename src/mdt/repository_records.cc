@@ -49,6 +49,33 @@ Result<PendingRow> DecodePendingKey(std::string_view key) {
   return PendingRow{link, Fid::FromKey(key.substr(fid_at))};
 }
 
+std::string UnlistedKey(uint32_t link) {
+  std::string key(kUnlistedPrefix);
+  AppendBig32(&key, link);
+  return key;
+}
+
+std::string EncodeUnlisted() { return std::string(1, static_cast<char>(kVersion)); }
+
+Result<uint32_t> DecodeUnlistedKey(std::string_view key) {
+  const size_t size = kUnlistedPrefix.size() + sizeof(uint32_t);
+  if (!key.starts_with(kUnlistedPrefix) || key.size() != size) {
+    return Fail(Errc::kCorrupt, "unlisted repository: its key has a wrong length");
+  }
+  return LoadBig32(key.data() + kUnlistedPrefix.size());
+}
+
+std::string TakenAwayPrefix(uint32_t link) {
+  std::string key(kTakenAwayPrefix);
+  AppendBig32(&key, link);
+  return key;
+}
+
+std::string TakenAwayKey(uint32_t link, std::string_view key) {
+  if (key.ends_with('/')) key.remove_suffix(1);
+  return TakenAwayPrefix(link) + std::string(key);
+}
+
 bool IsPendingSource(std::string_view bytes) {
   Decoder in(bytes);
   const uint8_t version = in.U8();

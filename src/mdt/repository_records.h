@@ -106,6 +106,18 @@ struct PendingRow {
 };
 // Errors: kCorrupt.
 Result<PendingRow> DecodePendingKey(std::string_view key);
+// One for each repository that no import has named all keys of: names that are not here are asked
+// of S3. The value is its version.
+inline constexpr std::string_view kUnlistedPrefix = "unlisted/";
+std::string UnlistedKey(uint32_t link);
+std::string EncodeUnlisted();
+// Errors: kCorrupt.
+Result<uint32_t> DecodeUnlistedKey(std::string_view key);
+// One for each key of such a repository whose name was taken away here: it does not come back.
+// `key` without "/" at its end. The value is its version.
+inline constexpr std::string_view kTakenAwayPrefix = "taken_away/";
+std::string TakenAwayPrefix(uint32_t link);
+std::string TakenAwayKey(uint32_t link, std::string_view key);
 inline constexpr std::string_view kHsmActionPrefix = "hsm_action/";
 std::string HsmActionKey(const HsmCookie& cookie);
 // Errors: kCorrupt.

@@ -90,6 +90,18 @@ sheen release "$D" --high 99.9 --low 99 | grep -q '^0 files released' || die "re
 refused "go together" sheen release "$D" --high 90
 refused "no age" sheen release "$D" --older-than week
 
+# Those of a list alone, one a line.
+printf '%s\n' "$D/s00000003" "$D/s00000004" >"$WORK/list"
+sheen prefetch --wait --from "$WORK/list" >"$WORK/out" || die "prefetch --from: $(cat "$WORK/out")"
+printf '%s\n' "$D/s00000005" | sheen prefetch --wait --from - >"$WORK/out" ||
+  die "prefetch --from -: $(cat "$WORK/out")"
+for file in s00000003 s00000004 s00000005; do
+  [ "$(state "$D/$file")" = 0x00000009 ] || die "$file of a list is not here: $(lfs hsm_state "$D/$file")"
+done
+[ "$(state "$D/s00000006")" = 0x0000000d ] || die "a file that is not in the list was fetched"
+printf '%s\n' "$D/none" >>"$WORK/list"
+refused "none" sheen prefetch --wait --from "$WORK/list"
+
 # A prefetch goes on over kills of those who do it.
 control limits '{"first_byte_ms": 60, "total_bytes_per_second": 9000000}'
 sheen prefetch "$D" >"$WORK/out" || die "prefetch"

@@ -36,10 +36,6 @@ done
 printf x >"$WORK/x"
 timeout 60 "$PARTY" "$URL" put b p/marked/f "$WORK/x" 2>"$WORK/error" || die "put"
 cluster_up --agent --osts 2
-for link in data/p more/q; do
-  repo add "/${link%/*}" "s3://b/${link#*/}" --endpoint "$URL" --no-import-on-create >/dev/null ||
-    die "repo add"
-done
 D=$MNT/data
 M=$MNT/more
 pending() { repo status "$1" --json |
@@ -59,6 +55,45 @@ begin_import() { # link, names
 }
 heads() { curl -sf "$URL/_stub/stats" | /usr/bin/python3 -c 'import json, sys
 print(json.load(sys.stdin)["operations"].get("head", 0))'; }
+
+# Before an import has made it a name is what S3 has, also to who has looked in vain before; what is
+# removed meanwhile stays so. Here the import ends before its first page.
+mkdir "$MNT/early"
+[ ! -e "$MNT/early/b/f0003" ] || die "there before it is linked"
+control faults '{"kind":"status","operation":"list","skip":1,"times":0,"value":403}'
+repo add /early s3://b/p --endpoint "$URL" >"$WORK/early" 2>&1 && die "an import without a listing"
+repo status /early | grep -q 'absent ones are asked of S3' || die "status: $(repo status /early)"
+fast
+E=$MNT/early
+[ -e "$E/b/f0003" ] || die "absence was kept over the link"
+[ "$(stat -c '%a %u %g %F' "$E/a/f0500")" = '640 7 8 regular file' ] || die "$(stat "$E/a/f0500")"
+[ "$(readlink "$E/a/link")" = f0001 ] || die "a symbolic link: $(stat "$E/a/link")"
+[ "$(stat -c %a "$E/marked")" = 710 ] || die "a directory: $(stat "$E/marked")"
+[ "$(ls "$E")" = "$(printf 'a\nb\nmarked')" ] || die "this test sees nothing: $(ls "$E")"
+[ ! -e "$E/a/none" ] || die "a name that S3 does not have"
+timeout 60 "$PARTY" "$URL" put b p/a/none "$WORK/x" 2>"$WORK/error" || die "put"
+# That S3 does not have it is believed for some seconds.
+for _ in $(seq 600); do [ -e "$E/a/none" ] && break; sleep 0.1; done
+[ "$(cat "$E/a/none")" = x ] || die "absence was kept"
+rm "$E/a/none" && [ ! -e "$E/a/none" ] || die "what was removed came back"
+sheen dev kill mds0 --name "$NAME" >/dev/null && sheen dev start mds0 --name "$NAME" >/dev/null || die "mds0"
+[ ! -e "$E/a/none" ] || die "what was removed came back after a kill of the MDS"
+[ "$(stat -c %a "$E/a/f0501")" = 640 ] || die "after a kill of the MDS"
+timeout 60 "$PARTY" "$URL" put b p/a/later "$WORK/x" 2>"$WORK/error" || die "put"
+repo import /early >"$WORK/out" || die "import: $(cat "$WORK/out")"
+[ ! -e "$E/a/none" ] || die "what was removed came back with the import"
+[ "$(find "$E" -type f | wc -l)" = $((3 * COUNT + 2)) ] || die "files: $(find "$E" -type f | wc -l)"
+timeout 60 "$PARTY" "$URL" put b p/a/after "$WORK/x" 2>"$WORK/error" || die "put"
+[ ! -e "$E/a/after" ] || die "S3 is asked for names after a whole import"
+repo remove /early >/dev/null || die "repo remove"
+for name in none later after; do
+  timeout 60 "$PARTY" "$URL" delete b "p/a/$name" 2>"$WORK/error" || die "delete"
+done
+
+for link in data/p more/q; do
+  repo add "/${link%/*}" "s3://b/${link#*/}" --endpoint "$URL" --no-import-on-create >/dev/null ||
+    die "repo add"
+done
 
 # Slow: the names are all there, and what somebody looks at is right.
 slow 1500

@@ -197,6 +197,10 @@ uint64_t PendingOf(const v1::ListRepositoriesReply& all, const v1::Repository& r
   return 0;
 }
 
+bool IsUnlisted(const v1::ListRepositoriesReply& all, const v1::Repository& repository) {
+  return std::ranges::find(all.unlisted(), repository.id()) != all.unlisted().end();
+}
+
 volatile std::sig_atomic_t interrupted = 0;
 
 // Of an import: an interrupt cancels it at the agent, and what it has done is reported. A removal
@@ -337,6 +341,7 @@ Status RepoAdd(const RepoFlags& flags) {
   SHEEN_TRY_ASSIGN(const rpc::Address address, MdsAddress(flags));
   v1::AddRepositoryRequest request;
   *request.mutable_repository() = wanted;
+  request.set_import(!flags.no_import);
   if (wanted.region().empty()) request.mutable_repository()->set_region(checked->region());
   SHEEN_TRY_ASSIGN(const v1::AddRepositoryReply added,
                    rpc::RepositoryClient(address, kChangePatience).AddRepository(request));
@@ -452,6 +457,7 @@ Status RepoStatus(const RepoFlags& flags) {
     for (const v1::Repository& one : all.repositories()) {
       repositories.push_back(AsJson(one));
       repositories.back()["pending"] = PendingOf(all, one);
+      repositories.back()["unlisted"] = IsUnlisted(all, one);
       if (const v1::ImportState* state = StateOf(all, one)) {
         repositories.back()["comparison"] = AsJson(*state);
       }
@@ -463,6 +469,11 @@ Status RepoStatus(const RepoFlags& flags) {
   std::printf("%d data repositories\n", all.repositories_size());
   for (const v1::Repository& one : all.repositories()) {
     std::printf("  %-24s %s\n", one.path().c_str(), UrlOf(one).c_str());
+    if (IsUnlisted(all, one)) {
+      std::printf("    no import has named all yet: absent ones are asked of S3 until "
+                  "`sheen repo import %s` has ended\n",
+                  one.path().c_str());
+    }
     if (const uint64_t names = PendingOf(all, one); names > 0) {
       std::printf("    %llu names whose owner and mode S3 is asked for when somebody looks, or by "
                   "an import\n",

@@ -20,6 +20,9 @@
 namespace sheen::mds {
 namespace {
 
+// As no listing has it: when the place is linked again an import finds that S3 is to be asked.
+constexpr int64_t kModifiedUnknown = 1;
+
 Status Answer(v1::ImportWhat what, std::string* reply) {
   v1::ImportOutcome outcome;
   outcome.set_what(what);
@@ -67,6 +70,10 @@ Status FinishPending(OpContext* context, std::string_view body, std::string* rep
   SHEEN_TRY_ASSIGN(mdt::FileSource known, mdt::DecodeFileSource(inode->extra));
   const bool ours = known.link == order.repository() && known.key == answer.key();
   if (!ours) return Answer(v1::IMPORT_UNCHANGED, reply);
+  // Listed anew since S3 was asked: this answer may be of the object before. It is asked again.
+  const bool as_asked = !answer.has_etag() || (answer.etag() == known.etag &&
+                                               answer.modified_ns() == known.modified_ns);
+  if (!as_asked) return Answer(v1::IMPORT_UNCHANGED, reply);
   SHEEN_TRY_ASSIGN(const std::vector<mdt::LinkRow> links, mdt::ListLinks(*context->txn, fid, 1));
   if (links.empty()) return Fail(Errc::kCorrupt, fid.ToString() + " is pending without a name");
   if (answer.answer().gone()) {
@@ -87,6 +94,10 @@ Status FinishPending(OpContext* context, std::string_view body, std::string* rep
   // A listing says it more exactly than a HEAD, and the next one is compared with it.
   if (entry->etag() == known.etag) entry->set_modified_ns(known.modified_ns);
   if (entry->modified_ns() == 0) entry->set_mtime_ns(inode->mtime_ns);  // a directory on the way
+  if (order.unlinked()) {
+    entry->set_modified_ns(kModifiedUnknown);
+    entry->set_mtime_ns(inode->mtime_ns);
+  }
   import.set_skip_new(true);
   SHEEN_TRY(ImportEntry(context, import.SerializeAsString(), reply));
   // Else who looks would ask again and again.
@@ -123,6 +134,8 @@ Status ListPending(OpContext* context, std::string_view body, std::string* reply
     v1::PendingName* const name = out.add_names();
     SetFid(fid, name->mutable_fid());
     name->set_key(source.key);
+    name->set_etag(source.etag);
+    name->set_modified_ns(source.modified_ns);
   }
   *reply = out.SerializeAsString();
   return {};

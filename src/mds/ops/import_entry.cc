@@ -1,7 +1,8 @@
 // import_entry: the MDS's own operation that makes a file, directory or symbolic link of an object
 // in S3, metadata only, or brings one up to date that was imported before:
 //
-//   nothing of the name      made, with a layout whose first component has the source
+//   nothing of the name      made, with a layout whose first component has the source; not if it
+//                            was taken away here while the link is unlisted (mds/unlisted.h)
 //   same ETag and size       attributes as S3 says, where they differ
 //   another ETag, unchanged  a new layout (new births): objects of the old one are destroyed
 //   changed here, not ours   kExists: kept
@@ -24,6 +25,7 @@
 #include "mds/operation.h"
 #include "mds/ops/ops.h"
 #include "mds/pending.h"
+#include "mds/unlisted.h"
 #include "mdt/repository_records.h"
 #include "sheen/v1/control.pb.h"
 
@@ -248,14 +250,40 @@ Status ImportEntry(OpContext* context, std::string_view body, std::string* reply
   if (place.entry) {
     SHEEN_TRY(BringUpToDate(context, order, place, &what));
     SetFid(place.entry->fid, outcome.mutable_fid());
-  } else if (order.skip_new()) {
-    what = v1::IMPORT_SKIPPED;
   } else {
+    SHEEN_TRY_ASSIGN(const bool taken,
+                     WasTakenAway(*context, order.repository(), order.entry().key()));
+    what = order.skip_new() || taken ? v1::IMPORT_SKIPPED : v1::IMPORT_CREATED;
+  }
+  if (what == v1::IMPORT_CREATED && !place.entry) {
     SHEEN_TRY(MakeNew(context, order, parent, &directory, place));
     SetFid(FidOf(order.fid()), outcome.mutable_fid());
-    what = v1::IMPORT_CREATED;
   }
   outcome.set_what(what);
+  *reply = outcome.SerializeAsString();
+  return {};
+}
+
+// The answer may be late: what has become of the name meanwhile holds.
+Status MakeUnlisted(OpContext* context, std::string_view body, std::string* reply) {
+  v1::ImportOrder order;
+  if (!order.ParseFromString(std::string(body))) return Fail(Errc::kProtocol, "a bad import order");
+  SHEEN_TRY_ASSIGN(const Fid parent, ValidFid(order.parent()));
+  std::string key = order.entry().key();
+  if (key.ends_with('/')) key.pop_back();
+  SHEEN_TRY(context->Latch(parent));
+  SHEEN_TRY_ASSIGN(mdt::Inode directory, context->Directory(parent));
+  SHEEN_TRY_ASSIGN(const mdt::Found place, context->Find(parent, order.name()));
+  SHEEN_TRY_ASSIGN(const auto still, FindUnlisted(context, parent, directory, order.name()));
+  v1::ImportOutcome outcome;
+  outcome.set_what(v1::IMPORT_UNCHANGED);
+  if (!place.entry && still && still->link == order.repository() && still->key == key) {
+    // After what was taken away: all of that goes together with this row.
+    SHEEN_TRY_ASSIGN(const auto row,
+                     context->txn->Get(mdt::kConfig, mdt::UnlistedKey(still->link)));
+    outcome.set_what(row ? v1::IMPORT_CREATED : v1::IMPORT_SKIPPED);
+    if (row) SHEEN_TRY(MakeNew(context, order, parent, &directory, place));
+  }
   *reply = outcome.SerializeAsString();
   return {};
 }

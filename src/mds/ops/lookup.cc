@@ -1,9 +1,12 @@
 // lookup: the inode behind a name. "." is the directory, ".." its parent (the root's is the root).
 //
+// A name that no import has made yet may be in S3, which is asked then (mds/unlisted.h).
+//
 // Errors: kNoEntry, kNotDirectory, kNameTooLong. Takes no latch: a name is read, then its inode;
 // when the inode went in between, both are read again under the directory's latch.
 #include "mds/ops/ops.h"
 #include "mds/permission.h"
+#include "mds/unlisted.h"
 
 namespace sheen::mds::ops {
 namespace {
@@ -24,8 +27,23 @@ Result<bool> StillThere(OpContext* context, const Fid& parent, const std::string
   return again.entry && again.entry->fid == fid;
 }
 
-Status Absent(OpContext* context, const Fid& parent, const std::string& name,
-              v1::LookupReply* reply) {
+Status Absent(OpContext* context, const Fid& parent, const mdt::Inode& directory,
+              const std::string& name, v1::LookupReply* reply) {
+  std::optional<UnlistedName> unlisted;
+  if (context->session != nullptr && !context->replay) {
+    SHEEN_TRY_ASSIGN(unlisted, FindUnlisted(context, parent, directory, name));
+  }
+  Core* const core = context->core;
+  if (unlisted && core->unlisted.IsAbsent(unlisted->link, unlisted->key, core->Now())) {
+    return Fail(Errc::kNoEntry);  // without a lock: not for long
+  }
+  if (unlisted) {
+    context->unasked.names.push_back({.link = unlisted->link,
+                                      .key = std::move(unlisted->key),
+                                      .parent = parent,
+                                      .name = name});
+    return Fail(Errc::kWouldBlock, "S3 is to be asked whether there is such a name");
+  }
   if (context->peer == nullptr) return Fail(Errc::kNoEntry);
   if (context->GrantNow(parent, lock::kUpdate)) {
     SHEEN_TRY_ASSIGN(const mdt::Found again, context->Find(parent, name));
@@ -47,7 +65,7 @@ Status Lookup(OpContext* context, const v1::LookupRequest& request, v1::LookupRe
   if (name == "..") return Answer(context, directory.parent, reply);
   SHEEN_TRY(CheckName(name));
   SHEEN_TRY_ASSIGN(mdt::Found found, context->Find(parent, name));
-  if (!found.entry) return Absent(context, parent, name, reply);
+  if (!found.entry) return Absent(context, parent, directory, name, reply);
   Status answered = Answer(context, found.entry->fid, reply);
   if (!answered && answered.error().code() != Errc::kStale) return answered;
   if (answered) {

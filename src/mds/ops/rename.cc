@@ -9,6 +9,7 @@
 
 #include "mds/ops/ops.h"
 #include "mds/permission.h"
+#include "mds/unlisted.h"
 
 namespace sheen::mds::ops {
 namespace {
@@ -129,6 +130,8 @@ Status Exchange(OpContext* context, Move* move) {
   Side& b = move->to;
   PointName(context, a, b);
   PointName(context, b, a);
+  SHEEN_TRY(NoteTakenAway(context, a.inode));
+  SHEEN_TRY(NoteTakenAway(context, b.inode));
   SHEEN_TRY(Reparent(&a.inode, a.directory, b.directory, b.parent));
   SHEEN_TRY(Reparent(&b.inode, b.directory, a.directory, a.parent));
   b.inode.ctime_ns = std::max(b.inode.ctime_ns, move->time_ns);
@@ -151,6 +154,7 @@ Status MoveName(OpContext* context, Move* move, uint64_t decided_cookie) {
                                          .type = from.inode.DirentType(),
                                          .decided_cookie = decided_cookie}));
   }
+  SHEEN_TRY(NoteTakenAway(context, from.inode));
   SHEEN_TRY(mdt::RemoveEntry(context->txn, from.parent, from.directory, from.cookie));
   mdt::RemoveLink(context->txn, from.fid, from.parent, from.cookie);
   return Reparent(&from.inode, from.directory, to.directory, to.parent);

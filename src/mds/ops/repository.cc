@@ -92,6 +92,12 @@ Result<uint32_t> FormerId(const mdt::Txn& txn, const mdt::RepositoryRow& wanted)
   return 0;
 }
 
+// With all that was noted of it.
+void ForgetUnlisted(OpContext* context, uint32_t id) {
+  context->txn->Delete(mdt::kConfig, mdt::UnlistedKey(id));
+  context->txn->DeleteRange(mdt::kConfig, mdt::TakenAwayPrefix(id), mdt::TakenAwayPrefix(id + 1));
+}
+
 constexpr uint32_t kImportWhatAll = v1::IMPORT_NEW | v1::IMPORT_CHANGED | v1::IMPORT_DELETED;
 
 Status CheckSettings(const v1::Repository& wanted) {
@@ -127,8 +133,9 @@ Status CheckOverlap(const std::vector<mdt::RepositoryRow>& rows, const v1::Repos
 }  // namespace
 
 Status AddRepository(OpContext* context, std::string_view body, std::string* reply) {
-  v1::Repository wanted;
-  if (!wanted.ParseFromString(std::string(body))) return Fail(Errc::kProtocol, "a bad repository");
+  v1::AddRepositoryRequest request;
+  if (!request.ParseFromString(std::string(body))) return Fail(Errc::kProtocol, "a bad repository");
+  v1::Repository& wanted = *request.mutable_repository();
   SHEEN_TRY(context->Latch(mdt::Mdt::kSuperblockLatch));
   SHEEN_TRY_ASSIGN(const std::vector<mdt::RepositoryRow> rows, ReadRows(*context->txn));
   wanted.clear_id();
@@ -149,6 +156,10 @@ Status AddRepository(OpContext* context, std::string_view body, std::string* rep
     context->txn->Put(mdt::kConfig, std::string(mdt::kNextRepositoryKey), after);
   }
   context->txn->Put(mdt::kConfig, mdt::RepositoryKey(row.id), mdt::Encode(row));
+  ForgetUnlisted(context, row.id);
+  if (request.import()) {
+    context->txn->Put(mdt::kConfig, mdt::UnlistedKey(row.id), mdt::EncodeUnlisted());
+  }
   context->durable = true;
   v1::Repository made;
   ToWire(row, &made);
@@ -190,11 +201,31 @@ Status RemoveRepository(OpContext* context, std::string_view body, std::string* 
     if (row.path != body) continue;
     context->txn->Delete(mdt::kConfig, mdt::RepositoryKey(row.id));
     context->txn->Put(mdt::kConfig, mdt::FormerRepositoryKey(row.id), mdt::Encode(row));
+    ForgetUnlisted(context, row.id);
     context->durable = true;
     return {};
   }
   return Fail(Errc::kNoEntry, fmt::format("{} is no data repository; `sheen repo list` shows them",
                                           body));
+}
+
+Status EndUnlisted(OpContext* context, std::string_view body, std::string* /*reply*/) {
+  v1::ImportEntriesRequest named;
+  if (!named.ParseFromString(std::string(body))) return Fail(Errc::kProtocol, "a bad order");
+  SHEEN_TRY(context->Latch(mdt::Mdt::kSuperblockLatch));
+  ForgetUnlisted(context, named.repository());
+  context->durable = true;
+  return {};
+}
+
+Status RecallNames(OpContext* context, std::string_view body, std::string* /*reply*/) {
+  v1::Repository linked;
+  if (!linked.ParseFromString(std::string(body))) return Fail(Errc::kProtocol, "a bad repository");
+  SHEEN_TRY_ASSIGN(const Fid fid, ValidFid(linked.directory()));
+  SHEEN_TRY(context->Latch(fid));
+  SHEEN_TRY_ASSIGN(const mdt::Inode inode, context->Inode(fid));
+  mdt::PutInode(context->txn, fid, inode);
+  return {};
 }
 
 Status ListRepositories(OpContext* context, std::string_view /*body*/, std::string* reply) {

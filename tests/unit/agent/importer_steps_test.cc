@@ -10,6 +10,7 @@
 #include <set>
 
 #include "agent/agent_service.h"
+#include "agent/ask_object.h"
 #include "agent/importer.h"
 #include "support/s3_stub/stub.h"
 #include "support/wait_poller.h"
@@ -255,6 +256,79 @@ TEST_F(ImporterStepsTest, AnAgentSaysOfEachKeyWhatS3Says) {
   EXPECT_NE(reply->answers(3).error(), "");
   request.add_keys("elsewhere/f");
   EXPECT_EQ(shard_.Await(service.AskObjects(request)).error().code(), Errc::kAccess);
+}
+
+TEST_F(ImporterStepsTest, ASymbolicLinkWithoutATargetIsShownAsAFile) {
+  PutLink("p/empty", "");
+  PutLink("p/long", std::string(4096, 'x'));
+  for (const char* key : {"p/empty", "p/long"}) {
+    const v1::ObjectAnswer answer = shard_.Await(AskObject(link_.get(), {}, key));
+    EXPECT_EQ(answer.error(), "") << key;
+    EXPECT_EQ(answer.entry().mode(), S_IFREG | 0777U) << key;
+  }
+}
+
+// A HEAD says no more than 404, whatever is missing.
+TEST_F(ImporterStepsTest, OnlyAnObjectThatIsNotListedEitherIsGone) {
+  EXPECT_TRUE(shard_.Await(AskObject(link_.get(), {}, "p/none")).gone());
+  Put("p/hidden");
+  stub_.AddFault(
+      {.kind = "status", .method = "HEAD", .key = "p/hidden", .times = 0, .value = 404});
+  const v1::ObjectAnswer hidden = shard_.Await(AskObject(link_.get(), {}, "p/hidden"));
+  EXPECT_FALSE(hidden.gone());
+  EXPECT_NE(hidden.error(), "");
+  v1::Repository elsewhere = all_.repositories(0);
+  elsewhere.set_bucket("no-such-bucket");
+  Link other(&http_, &pool_, elsewhere, std::chrono::seconds(5));
+  for (const bool name : {false, true}) {
+    const v1::ObjectAnswer answer = shard_.Await(name ? FindObject(&other, {}, "p/f")
+                                                      : AskObject(&other, {}, "p/f"));
+    EXPECT_FALSE(answer.gone());
+    EXPECT_NE(answer.error().find("bucket"), std::string::npos) << answer.error();
+  }
+}
+
+TEST_F(ImporterStepsTest, ANameIsAnObjectOrADirectoryWithSomethingBelowIt) {
+  AgentService service({.pool = &pool_, .refresh = [this] {
+                          return Result<v1::ListRepositoriesReply>(all_);
+                        }});
+  Put("p/f", {{"file-permissions", "0100640"}});
+  Put("p/f.more");
+  Put("p/way/deep/g");
+  Put("p/marked/", {{"file-permissions", "0040710"}});
+  v1::AskObjectsRequest request;
+  request.set_repository(3);
+  request.set_names(true);
+  for (const char* key : {"p/f", "p/way", "p/marked", "p/wa", "p/f.mor"}) request.add_keys(key);
+  const auto reply = shard_.Await(service.AskObjects(request));
+  ASSERT_TRUE(reply) << reply.error().ToString();
+  ASSERT_TRUE(reply->names());
+  ASSERT_EQ(reply->answers_size(), 5);
+  EXPECT_EQ(reply->answers(0).entry().mode(), S_IFREG | 0640U);
+  EXPECT_TRUE(reply->answers(1).directory_only());
+  EXPECT_EQ(reply->answers(2).entry().mode(), S_IFDIR | 0710U);
+  EXPECT_EQ(reply->answers(2).entry().key(), "p/marked/");
+  EXPECT_TRUE(reply->answers(3).gone());
+  EXPECT_TRUE(reply->answers(4).gone());
+}
+
+TEST_F(ImporterStepsTest, WhoHasAskedGetsWhatS3HasSaidInTime) {
+  AgentService service({.pool = &pool_, .refresh = [this] {
+                          return Result<v1::ListRepositoriesReply>(all_);
+                        }});
+  Put("p/f");
+  Put("p/slow");
+  stub_.AddFault(
+      {.kind = "slow", .method = "HEAD", .key = "p/slow", .times = 0, .value = 60'000});
+  v1::AskObjectsRequest request;
+  request.set_repository(3);
+  request.set_patience_ms(500);
+  for (const char* key : {"p/f", "p/slow"}) request.add_keys(key);
+  const auto reply = shard_.Await(service.AskObjects(request));
+  ASSERT_TRUE(reply) << reply.error().ToString();
+  EXPECT_EQ(reply->answers(0).entry().key(), "p/f");
+  EXPECT_EQ(reply->answers(1).error(), "S3 has not answered in time");
+  EXPECT_FALSE(reply->answers(1).gone());
 }
 
 }  // namespace

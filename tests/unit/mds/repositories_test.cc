@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <set>
 
 #include "unit/mds/mds_fixture.h"
 
@@ -96,6 +97,39 @@ TEST_F(RepositoriesTest, LinksMayNotOverlap) {
   EXPECT_EQ(TryLink("no/path", "other").error().code(), Errc::kInvalid);
   EXPECT_EQ(Find(kRootFid, "other"), Fid());
   EXPECT_TRUE(TryLink("/database", "prefix"));
+}
+
+TEST_F(RepositoriesTest, SixtyFourLinksAreEachTheirOwn) {
+  constexpr size_t kLinks = 64;
+  std::set<uint32_t> ids = {link_};
+  for (size_t i = 1; i < kLinks; ++i) {
+    const std::string number = std::to_string(i);
+    const auto added = TryLink("/links/l" + number, "p" + number);
+    ASSERT_TRUE(added) << added.error().ToString();
+    link_ = added->repository().id();
+    ids.insert(link_);
+    v1::ImportEntry entry = FileEntry("f", "\"" + number + "\"");
+    entry.set_key("p" + number + "/f");
+    entry.set_size(i);
+    EXPECT_EQ(Import({entry}).created(), 1U);
+  }
+  EXPECT_EQ(ids.size(), kLinks);
+  EXPECT_EQ(TryLink("/links/l63/x", "other").error().code(), Errc::kExists);
+  EXPECT_EQ(TryLink("/more", "p63/x").error().code(), Errc::kExists);
+  EXPECT_EQ(TryLink("/links", "other").error().code(), Errc::kExists);
+  PowerCutAndStart();
+  Reconnect();
+  const Fid links = Find(kRootFid, "links");
+  for (size_t i = 1; i < kLinks; ++i) {
+    EXPECT_EQ(Attr(Find(Find(links, "l" + std::to_string(i)), "f")).size(), i);
+  }
+  v1::AgentHeartbeatRequest beat;
+  beat.set_fsname("sheen");
+  beat.mutable_agent()->set_name("one");
+  const auto told = Run(service_->repositories()->AgentHeartbeat(beat));
+  ASSERT_TRUE(told) << told.error().ToString();
+  for (const v1::Repository& one : told->repositories()) EXPECT_EQ(ids.erase(one.id()), 1U);
+  EXPECT_TRUE(ids.empty());
 }
 
 TEST_F(RepositoriesTest, AnImportMakesWhatIsMissingAndTouchesOnlyWhatChanged) {

@@ -123,6 +123,15 @@ TEST(RecordsTest, APendingNamesBytesAreThoseOfTheFormatDocument) {
   EXPECT_FALSE(DecodePendingKey("pending/"));
 }
 
+TEST(RecordsTest, AnUnlistedRepositorysBytesAreThoseOfTheFormatDocument) {
+  ExpectGolden("unlisted", UnlistedKey(3), EncodeUnlisted());
+  EXPECT_EQ(*DecodeUnlistedKey(UnlistedKey(3)), 3u);
+  EXPECT_FALSE(DecodeUnlistedKey(UnlistedKey(3) + "x"));
+  EXPECT_FALSE(DecodeUnlistedKey("unlisted/"));
+  ExpectGolden("taken_away", TakenAwayKey(3, "a/b"), EncodeUnlisted());
+  EXPECT_EQ(TakenAwayKey(3, "a/b/"), TakenAwayKey(3, "a/b"));
+}
+
 TEST(RecordsTest, AnOlderSourceIsNotPending) {
   EXPECT_FALSE(IsPendingSource(Encode(FileSource{.flags = 0x7f, .link = 3, .key = "k"})));
   EXPECT_FALSE(IsPendingSource(""));
