@@ -27,6 +27,9 @@ struct WriteJob {
 };
 
 constexpr uint64_t kGrantUnit = 4096;
+// An append is refused when somebody has written behind the end that it saw: a mount that was away
+// while this one was, or one that writes there without appending.
+constexpr int kAppendAttemptsMax = 1000;
 constexpr uint64_t kPageBytes = 4096;
 
 bool MayHold(const WriteOptions& options) {
@@ -49,6 +52,7 @@ async::Task<Status> WritePiece(const WriteJob* job, IoView view, layout::Piece p
   request.set_ctime_seen_ns(view.ctime_seen_ns);
   request.set_handle(job->handle);
   request.set_sync(job->options.sync);
+  request.set_append(job->options.append);
   State* const state = job->state;
   uint64_t lock = 0;
   if (MayHold(job->options)) {
@@ -65,6 +69,7 @@ async::Task<Status> WritePiece(const WriteJob* job, IoView view, layout::Piece p
   call.file = job->file->fid();
   auto answered = co_await OstCall<v1::OstWriteReply>(state->Here(), ost, std::move(call));
   TakeLock(state, job->file, ost, lock, answered ? &answered->reply : nullptr);
+  if (!answered && answered.error().code() == Errc::kAgain) state->grants.Add(ost, granted);
   if (!answered) co_return std::unexpected(answered.error());
   if (answered->reply.pages_known()) NotePagesKnown(state, request.pages());
   const ObjectState seen = ObjectFromWire(answered->reply.attr());
@@ -81,10 +86,20 @@ async::Task<Result<size_t>> WritePieces(const WriteJob* job, IoView view) {
     if (!only) co_return std::unexpected(only.error());
     co_return plan.front().piece.length;
   }
+  size_t first = 0;
+  if (job->options.append) {
+    // It takes the place: who is refused there has written nothing.
+    const Status taken = co_await WritePiece(job, view, plan.front().piece);
+    if (!taken) co_return std::unexpected(taken.error());
+    first = 1;
+  }
   std::vector<async::Task<Status>> tasks;
   tasks.reserve(plan.size());
-  for (const IoPiece& io : plan) tasks.push_back(WritePiece(job, view, io.piece));
-  const std::vector<Status> all = co_await async::WhenAll(std::move(tasks));
+  for (size_t i = first; i < plan.size(); ++i) {
+    tasks.push_back(WritePiece(job, view, plan[i].piece));
+  }
+  std::vector<Status> all = co_await async::WhenAll(std::move(tasks));
+  all.insert(all.begin(), first, Status());
   size_t written = 0;
   for (size_t i = 0; i < all.size(); ++i) {
     // Before the layout of a piece is fetched again the whole write is: bytes are the same.
@@ -177,11 +192,16 @@ async::Task<Result<size_t>> Append(Filesystem* fs, WriteJob job) {
     if (known) {
       job.offset = known->size;
       Result<size_t> written = co_await WriteHere(job);
-      co_return written;
+      if (written || written.error().code() != Errc::kAgain) co_return written;
+      job.file->MissedChanges();
     }
   }
-  Result<size_t> written = co_await AppendInTurn(fs, job);
-  co_return written;
+  for (int attempt = 1;; ++attempt) {
+    Result<size_t> written = co_await AppendInTurn(fs, job);
+    const bool again = !written && written.error().code() == Errc::kAgain;
+    if (!again || attempt == kAppendAttemptsMax) co_return written;
+    job.file->MissedChanges();
+  }
 }
 
 }  // namespace

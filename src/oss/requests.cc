@@ -131,6 +131,20 @@ uint64_t GrantMore(const RequestContext& context, const rpc::Request& request, u
   return context.grants->Give(context.target, request.session->id(), wanted);
 }
 
+// An append goes where its client has seen the object end. That may be long ago: whoever was away
+// has lost the lock under which it looked, and others may have appended since.
+async::Task<Status> CheckAppend(RequestContext context, const rpc::Request& request,
+                                const v1::OstWriteRequest& body, layout::ObjectId id) {
+  if (!body.append() || IsReplay(request)) co_return Status();
+  const Result<ost::ObjectAttr> attr = co_await context.target->GetAttr(context.io, id);
+  if (!attr) co_return std::unexpected(attr.error());
+  if (attr->size <= body.offset()) co_return Status();
+  co_return Fail(Errc::kAgain, fmt::format("{}: object {} ends at {}, behind {}, where was to be "
+                                           "appended",
+                                           context.target->name(), id.ToString(), attr->size,
+                                           body.offset()));
+}
+
 async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* request) {
   v1::OstWriteRequest body;
   SHEEN_CO_TRY(Parse(*request, &body));
@@ -161,6 +175,9 @@ async::Task<ResponseResult> Write(RequestContext context, const rpc::Request* re
       co_await BeginChange(context, request, id, access.kept().value_or(written));
   if (!turn) access.DoNotKeep();
   if (!turn) co_return std::unexpected(turn.error());
+  const Status fits = co_await CheckAppend(context, *request, body, id);
+  if (!fits) access.DoNotKeep();
+  if (!fits) co_return std::unexpected(fits.error());
   args.granted =
       context.grants->Use(context.target, SessionOf(*request), body.granted_bytes());
   const bool pages_known = WillCallBack(context, *request, id, body.pages());

@@ -118,5 +118,55 @@ TEST(SimAppendTest, NorOverBrokenConnections) {
   }
 }
 
+async::Task<void> AppendOne(Filesystem* fs, Fid fid, uint64_t handle, std::string record) {
+  client::WriteOptions options;
+  options.append = true;
+  const auto written = co_await fs->Write(fid, handle, 0, AsBytes(record), options);
+  EXPECT_TRUE(written) << (written ? "" : written.error().ToString());
+  EXPECT_EQ(written.value_or(0), record.size());
+}
+
+// She has decided where her record goes when she is cut off; others append there meanwhile.
+void RunAway(Nanos away) {
+  SimCluster cluster({.seed = TestSeed()});
+  Filesystem* const alice = cluster.AddClient("alice");
+  Filesystem* const bob = cluster.AddClient("bob");
+  Fid fid;
+  uint64_t handle = 0;
+  cluster.Run([](Filesystem* fs, Fid* file, uint64_t* opened) -> async::Task<void> {
+    client::CreateOptions options;
+    options.mode = 0644;
+    options.flags = O_WRONLY | O_APPEND;
+    const auto made = co_await fs->Create(0, fs->root(), "log", options);
+    EXPECT_TRUE(made.has_value());
+    *file = made->attr.fid;
+    *opened = made->handle;
+  }(alice, &fid, &handle));
+  cluster.Run(AppendOne(alice, fid, handle, "<first>"));
+  const std::vector<std::string> servers{"mds0", "oss0", "oss1"};
+  for (const std::string& server : servers) cluster.network()->Partition("alice", server);
+  const auto late = cluster.Begin(AppendOne(alice, fid, handle, "<of alice>"));
+  async::RunFor(cluster.shard(), away);
+  cluster.Run([](Filesystem* fs, Fid file) -> async::Task<void> {
+    const auto opened = co_await fs->Open(0, file, O_WRONLY | O_APPEND);
+    EXPECT_TRUE(opened.has_value());
+    if (!opened) co_return;
+    co_await AppendOne(fs, file, opened->handle, "<of bob>");
+    const Status synced = co_await fs->Fsync(file);
+    EXPECT_TRUE(synced);
+    const Status closed = co_await fs->Close(file, opened->handle);
+    EXPECT_TRUE(closed);
+  }(bob, fid));
+  for (const std::string& server : servers) cluster.network()->Heal("alice", server);
+  cluster.Finish(late);
+  std::string text;
+  cluster.Run(ReadAll(bob, fid, &text));
+  EXPECT_EQ(text, "<first><of bob><of alice>");
+}
+
+TEST(SimAppendTest, WhoWasAwayAppendsBehindTheOthers) { RunAway(std::chrono::seconds(5)); }
+
+TEST(SimAppendTest, WhoWasEvictedAppendsBehindTheOthers) { RunAway(std::chrono::seconds(90)); }
+
 }  // namespace
 }  // namespace sheen::test

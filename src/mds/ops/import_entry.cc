@@ -120,6 +120,16 @@ void EndPending(OpContext* context, const v1::ImportOrder& order, const Fid& fid
   mdt::ReplaceEntry(context->txn, FidOf(order.parent()), place.cookie, entry);
 }
 
+// Somebody has taken the import's directory away, and made one of this name.
+Result<bool> IsAnother(const OpContext& context, const v1::ImportOrder& order,
+                       const mdt::Inode& directory) {
+  SHEEN_TRY_ASSIGN(const bool taken,
+                   WasTakenAway(context, order.repository(), order.entry().key()));
+  if (!taken || directory.extra.empty()) return taken;
+  SHEEN_TRY_ASSIGN(const mdt::FileSource source, mdt::DecodeFileSource(directory.extra));
+  return source.link != order.repository() || source.key != order.entry().key();
+}
+
 // The name is there already.
 Status BringUpToDate(OpContext* context, const v1::ImportOrder& order, const mdt::Found& place,
                      v1::ImportWhat* what) {
@@ -128,8 +138,12 @@ Status BringUpToDate(OpContext* context, const v1::ImportOrder& order, const mdt
   SHEEN_TRY_ASSIGN(mdt::Inode inode, context->Inode(fid));
   const v1::ImportEntry& entry = order.entry();
   if (order.directory_only()) {
-    if (inode.IsDirectory()) return {};
-    return Fail(Errc::kNotDirectory, "a file of this name is in the way of a directory");
+    if (!inode.IsDirectory()) {
+      return Fail(Errc::kNotDirectory, "a file of this name is in the way of a directory");
+    }
+    SHEEN_TRY_ASSIGN(const bool another, IsAnother(*context, order, inode));
+    if (another) *what = v1::IMPORT_SKIPPED;
+    return {};
   }
   SHEEN_TRY_ASSIGN(const ImportStanding standing,
                    CompareImported(inode, order.repository(), entry, order.pending()));

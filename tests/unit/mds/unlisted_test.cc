@@ -59,7 +59,7 @@ class FakeBucket final : public rpc::AgentCalls {
   static void FillEntry(const std::string& key, v1::ImportEntry* entry) {
     entry->set_key(key);
     entry->set_etag("\"e1\"");
-    entry->set_modified_ns(70);
+    entry->set_modified_ns(70'000'000'000);  // a HEAD has whole seconds
     const bool directory = key.ends_with('/');
     entry->set_size(directory ? 0 : 1000);
     entry->set_mode(directory ? S_IFDIR | 0710U : S_IFREG | 0640U);
@@ -122,7 +122,7 @@ class UnlistedTest : public MdsFixture {
       v1::ImportEntry* const entry = request.add_entries();
       FakeBucket::FillEntry("pre/" + path, entry);
       entry->set_path(path.substr(0, path.find_last_not_of('/') + 1));
-      entry->set_modified_ns(77);
+      entry->set_modified_ns(70'077'000'000);
       entry->clear_given();
     }
     return Import(request);
@@ -364,6 +364,31 @@ TEST_F(UnlistedTest, WithADirectoryThatIsTakenAwayAllBelowStaysAway) {
   EXPECT_EQ(names, (std::vector<std::string>{"b", "n"}));
   AllNamed();
   EXPECT_EQ(Take({"a/f", "a/g/h", "d/f"}).created(), 3U);
+}
+
+TEST_F(UnlistedTest, AndStaysOutOfADirectoryThatSomebodyMakesInItsPlace) {
+  bucket_.keys = {"pre/d/f", "pre/k/f"};
+  EXPECT_NE(Find(data_, "d"), Fid());
+  EXPECT_EQ(RemoveDir(data_, "d"), Errc::kOk);
+  const Fid mine = MakeDir(data_, "d");
+  // Away and back again it is the import's.
+  EXPECT_NE(Find(data_, "k"), Fid());
+  EXPECT_EQ(Rename(data_, "k", data_, "l"), Errc::kOk);
+  EXPECT_EQ(Rename(data_, "l", data_, "k"), Errc::kOk);
+  EXPECT_EQ(Take({"d/f"}).skipped(), 1U);
+  EXPECT_TRUE(Names(mine).empty());
+  EXPECT_EQ(Take({"k/f"}).created(), 1U);
+}
+
+// The listing says its time more exactly than the HEAD did: that is no change in S3.
+TEST_F(UnlistedTest, WhatALookupHasMadeTheListingLeavesAlone) {
+  bucket_.keys = {"pre/f", "pre/d/"};
+  EXPECT_NE(Find(data_, "f"), Fid());
+  EXPECT_NE(Find(data_, "d"), Fid());
+  const v1::ImportEntriesReply taken = Take({"f", "d/"});
+  EXPECT_EQ(taken.updated(), 0U);
+  EXPECT_EQ(taken.unchanged(), 2U);
+  EXPECT_EQ(taken.wanted_size(), 0);
 }
 
 TEST_F(UnlistedTest, WhatIsBeingRemovedIsNotMadeAgain) {

@@ -355,6 +355,26 @@ TEST_F(OnceTest, AResendIsAnsweredAsItWasAndChangesNothing) {
   EXPECT_EQ(Bytes(), "again");
 }
 
+TEST_F(OnceTest, AnAppendIsMadeOnlyWhereTheObjectEnds) {
+  const auto append = [this](uint64_t offset, uint64_t xid, uint16_t flags) {
+    rpc::Request request = WriteRequest(1, offset, "tail");
+    v1::OstWriteRequest body;
+    EXPECT_TRUE(body.ParseFromString(request.body));
+    body.set_append(true);
+    request.body = body.SerializeAsString();
+    request.header.slot = 3;
+    request.header.xid = xid;
+    request.header.flags = flags;
+    return world.Run(service->Handle(std::move(request))).status;
+  };
+  EXPECT_EQ(append(5, 10, 0), Errc::kOk) << "of an object that is not there yet";
+  EXPECT_EQ(append(5, 10, rpc::kResend), Errc::kOk) << "the same again";
+  EXPECT_EQ(append(5, 11, 0), Errc::kAgain);
+  EXPECT_EQ(append(8, 12, 0), Errc::kAgain);
+  EXPECT_EQ(append(9, 13, 0), Errc::kOk);
+  EXPECT_EQ(Bytes().substr(5), "tailtail");
+}
+
 TEST_F(OnceTest, ARestartedServerKnowsWhatWasCommittedAndDoesTheRestAnew) {
   const rpc::Response first = WriteAs(3, 10, "first");
   ASSERT_EQ(Call(rpc::Opcode::kOstSync, "").status, Errc::kOk);
