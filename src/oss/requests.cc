@@ -136,6 +136,9 @@ uint64_t GrantMore(const RequestContext& context, const rpc::Request& request, u
 async::Task<Status> CheckAppend(RequestContext context, const rpc::Request& request,
                                 const v1::OstWriteRequest& body, layout::ObjectId id) {
   if (!body.append() || IsReplay(request)) co_return Status();
+  // It may have been made in an earlier boot, and its answer forgotten: that is where it ends.
+  const bool again = (request.header.flags & rpc::kResend) != 0;
+  if (again && context.service->IsOfEarlierBoot(SessionOf(request))) co_return Status();
   const Result<ost::ObjectAttr> attr = co_await context.target->GetAttr(context.io, id);
   if (!attr) co_return std::unexpected(attr.error());
   if (attr->size <= body.offset()) co_return Status();

@@ -127,6 +127,9 @@ class OssService final : public rpc::Service,
   async::Task<Status> Resumed(uint64_t session_id) override;
   async::Task<Status> Remove(uint64_t session_id) override;
 
+  // The session may have asked for something in an earlier boot, of which nothing is known.
+  bool IsOfEarlierBoot(uint64_t session) const { return earlier_sessions_.contains(session); }
+
  private:
   async::Task<void> ForgetHolders(std::set<uint64_t> sessions);
   // When it had no connection any more.
@@ -201,6 +204,7 @@ class OssService final : public rpc::Service,
   bool background_runs_ = false;
   async::TimerId background_timer_;
   async::WaitQueue background_wait_;
+  std::set<uint64_t> earlier_sessions_;  // constant once loaded
 };
 
 }  // namespace sheen::oss

@@ -405,6 +405,7 @@ async::Task<Result<std::vector<std::shared_ptr<rpc::Session>>>> OssService::Load
   }
   const int64_t now_ns = async::Shard::Current()->WallNow().count();
   for (const uint64_t session_id : known) away_.Away(session_id, 0, now_ns);
+  earlier_sessions_ = known;
   TakeRows(rows);
   SHEEN_CO_TRY(co_await TakeGone());
   for (const uint64_t session_id : Fenced()) away_.Forget(session_id);
