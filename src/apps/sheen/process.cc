@@ -17,6 +17,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <string_view>
 #include <thread>
 
 #include "apps/common/ost_notes.h"
@@ -195,6 +196,15 @@ bool WaitGone(const ProcessId& process, Nanos patience) {
   return ready > 0;
 }
 
+namespace {
+
+// Who waits in the kernel and cannot be interrupted obeys before it executes anything more of its
+// program; and it may wait for this very process, as a notice does for a page that one of its
+// requests has locked.
+bool StandsStill(char state) { return std::string_view("TtDZX").contains(state); }
+
+}  // namespace
+
 bool WaitFrozen(const ProcessId& process, Nanos patience) {
   const Nanos end = SystemClock().Monotonic() + patience;
   const std::string tasks = fmt::format("/proc/{}/task", process.pid);
@@ -203,7 +213,7 @@ bool WaitFrozen(const ProcessId& process, Nanos patience) {
     bool all = true;
     for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
       const std::optional<Stat> stat = ReadStat(task.path() / "stat");
-      all = all && (!stat || stat->state == 'T' || stat->state == 't');
+      all = all && (!stat || StandsStill(stat->state));
     }
     if (all && !error) return true;
     if (SystemClock().Monotonic() >= end) return false;
